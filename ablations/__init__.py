@@ -1,0 +1,1 @@
+"""The front door: studies, grid, runner, executors and the command line."""

@@ -1,0 +1,290 @@
+"""The command line: translate, call, print. Nothing heavy is imported before it is needed.
+
+Exit codes: 0 fine, 1 the work found a failure, 2 the input was wrong, 130 interrupted.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from ablations.grid import PACK_SIZES, packs, runs
+from ablations.listing import (
+    Json,
+    plan_dict,
+    plan_lines,
+    standing_line,
+    standings_dict,
+    study_lines,
+    summary,
+    summary_dict,
+)
+from ablations.options import (
+    COUNT,
+    OneLineErrors,
+    data_dir_option,
+    debug_option,
+    json_option,
+    takes_study,
+)
+from ablations.studies import PRESETS, Study
+from ablations.survey import Standing, count, refuse_damaged, survey, to_run
+from hvae import __version__
+from hvae.config import DATASETS
+from hvae.records import Store
+
+FORMATS = "html,latex,csv,md"
+
+
+@click.group(cls=OneLineErrors)
+@click.version_option(__version__, prog_name="hvae")
+@debug_option
+def main() -> None:
+    """Ablations of a hierarchical VAE on handwritten digits: train, compare, report.
+
+    \b
+    Example:
+      hvae run quick
+    """
+
+
+@main.command()
+@debug_option
+def studies() -> None:
+    """List the studies: question, axes, number of runs, expected cost of training.
+
+    \b
+    Example:
+      hvae studies
+    """
+    for study in PRESETS.values():
+        click.echo("\n".join(study_lines(study)))
+
+
+@main.command()
+@takes_study
+@click.option(
+    "--device",
+    type=click.Choice(tuple(PACK_SIZES)),
+    default="cpu",
+    show_default=True,
+    help="Device to pack for.",
+)
+@json_option
+def plan(study: Study, folder: Path, device: str, as_json: bool) -> None:
+    """Show what would run, what is already there, how it packs, what it costs.
+
+    \b
+    Example:
+      hvae plan standard --depth 2 --seeds 1
+    """
+    standings = _standings(study, Store(folder))
+    refuse_damaged(standings)
+    cut = packs(study.name, runs(study), to_run(standings), PACK_SIZES[device])
+    if as_json:
+        facts = summary_dict(study, folder, standings)
+        _print_json({**facts, **plan_dict(cut, PACK_SIZES[device])})
+    else:
+        click.echo("\n".join([summary(study, folder, standings), *plan_lines(cut)]))
+
+
+@main.command()
+@takes_study
+@data_dir_option
+@click.option(
+    "--device",
+    type=click.Choice(("auto", "cpu", "cuda")),
+    default="auto",
+    show_default=True,
+    help="Where to train; auto is cuda where there is one.",
+)
+@click.option(
+    "--workers",
+    type=COUNT,
+    metavar="PROCESSES",
+    help="Worker processes of one thread each.  [default: CPU cores; 1 on cuda]",
+)
+@click.option(
+    "--executor",
+    type=click.Choice(("local", "serial")),
+    default="local",
+    show_default=True,
+    help="Worker processes on this machine, or this process alone.",
+)
+@click.option("--redo-stale", is_flag=True, help="Redo records made by other sources of hvae.")
+@click.option("--no-report", is_flag=True, help="Write no report.")
+def run(
+    study: Study,
+    folder: Path,
+    data_dir: Path | None,
+    device: str,
+    workers: int | None,
+    executor: str,
+    redo_stale: bool,
+    no_report: bool,
+) -> None:
+    """Run what is missing, then write the report and print its path.
+
+    Run again to resume: what is recorded is not redone, what failed is retried.
+
+    \b
+    Examples:
+      hvae run quick
+      hvae run quick --depth 1 --depth 2 --loss bce --latent 2 --seeds 1 --epochs 2
+    """
+    store = Store(folder)
+    standings = _standings(study, store)
+    refuse_damaged(standings)
+    todo = to_run(standings, redo_stale)
+    _warn_of_stale(standings, redo_stale)
+    failed = 0
+    if todo:
+        failed = _train(study, store, standings, todo, data_dir, device, workers, executor)
+    else:
+        click.echo(f"{study.name}: nothing to do, all {len(standings)} runs are there", err=True)
+    if not no_report:
+        page = folder / "report" / "index.html"
+        if todo or not page.exists():
+            store.open_for_writing()
+            _write_report(study, store, FORMATS.split(","))
+        click.echo(page)
+    if failed:
+        click.echo(f"{failed} runs failed; `hvae status {study.name}` lists them", err=True)
+        sys.exit(1)
+
+
+@main.command()
+@takes_study
+@json_option
+def status(study: Study, folder: Path, as_json: bool) -> None:
+    """List every run by key: done, missing, failed, stale or damaged. Exit 1 if any failed.
+
+    \b
+    Example:
+      hvae status quick
+    """
+    standings = _standings(study, Store(folder))
+    if as_json:
+        _print_json({**summary_dict(study, folder, standings), "runs": standings_dict(standings)})
+    else:
+        lines = [summary(study, folder, standings), *map(standing_line, standings)]
+        click.echo("\n".join(lines))
+    if any(standing.state in ("failed", "damaged") for standing in standings):
+        sys.exit(1)
+
+
+@main.command()
+@takes_study
+@click.option(
+    "--format",
+    "formats",
+    default=FORMATS,
+    show_default=True,
+    metavar="LIST",
+    help="What to write, comma-separated: html, latex, csv, md, png, pdf.",
+)
+@click.option("--open", "is_opened", is_flag=True, help="Open the page in the browser.")
+def report(study: Study, folder: Path, formats: str, is_opened: bool) -> None:
+    """Write tables, figures and the page from the records; print the paths, the page first.
+
+    \b
+    Example:
+      hvae report quick --format html,csv
+    """
+    store = Store(folder)
+    if not store.finished():
+        raise ValueError(f"results: no record under {folder}; run `hvae run {study.name}` first")
+    wanted = formats.split(",")
+    if is_opened and "html" not in wanted:
+        raise ValueError(f"--open: needs html among the formats; got {formats!r}")
+    written = _write_report(study, store, wanted)
+    for path in written:
+        click.echo(path)
+    if is_opened:
+        click.launch(str(written[0]))
+
+
+@main.group(no_args_is_help=False)
+def data() -> None:
+    """Datasets: where they come from.
+
+    \b
+    Example:
+      hvae data fetch mnist
+    """
+
+
+@data.command()
+@click.argument("name", type=click.Choice(tuple(DATASETS)), metavar="NAME")
+@data_dir_option
+@debug_option
+def fetch(name: str, data_dir: Path | None) -> None:
+    """Download a dataset through torchvision; print the folder it lies in.
+
+    NAME is digits (bundled, nothing to do), mnist, fashion-mnist, kmnist or emnist-digits.
+
+    \b
+    Example:
+      hvae data fetch digits
+    """
+    from hvae import data as datasets
+
+    click.echo(datasets.fetch(name, datasets.data_dir(data_dir)))
+
+
+def _train(
+    study: Study,
+    store: Store,
+    standings: Sequence[Standing],
+    todo: set[str],
+    data_dir: Path | None,
+    device: str,
+    workers: int | None,
+    executor: str,
+) -> int:
+    """Train what is to do; the number of runs that failed. Everything is validated first."""
+    from ablations import runner
+    from ablations.executors import choose, resolve_device
+    from ablations.progress import Tally, display
+    from hvae import data as datasets
+
+    directory = datasets.data_dir(data_dir)
+    datasets.require(study.base.data.name, directory)
+    device = resolve_device(device)
+    store.open_for_writing()
+    cut = packs(study.name, runs(study), todo, PACK_SIZES[device])
+    present = [store.read(s.digest) for s in standings if s.digest not in todo]
+    chosen = choose(executor, device, workers)
+    try:
+        with display(study.name, Tally(cut, len(standings), present)) as shown:
+            return runner.run_study(
+                cut, store, chosen, directory, device, shown.on_progress, shown.on_record
+            )
+    except KeyboardInterrupt:
+        click.echo(f"{study.name}: finished runs are kept; the same command resumes", err=True)
+        raise
+
+
+def _standings(study: Study, store: Store) -> list[Standing]:
+    from ablations.runner import sources_sha256
+
+    return survey(store, runs(study), sources_sha256())
+
+
+def _warn_of_stale(standings: Sequence[Standing], redo_stale: bool) -> None:
+    stale = count(standings)["stale"]
+    if stale and not redo_stale:
+        click.echo(f"{stale} records are stale and stay; --redo-stale redoes them", err=True)
+
+
+def _write_report(study: Study, store: Store, formats: Sequence[str]) -> list[Path]:
+    from report.writer import write_report
+
+    folder = store.folder / "report"
+    return write_report(study.name, study.question, runs(study), store, folder, formats)
+
+
+def _print_json(document: Json) -> None:
+    click.echo(json.dumps(document, indent=1))

@@ -1,0 +1,137 @@
+"""What happens to a pack: fit → evaluate → record, and to a grid of packs: measure, map, write."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ablations.executors import Executor
+from ablations.grid import Pack
+from ablations.outcomes import OnProgress, Progress
+from hvae.config import RunConfig, as_dict, digest, flops_per_image, parameter_count
+from hvae.environment import code, environment, sources_sha256  # noqa: F401
+from hvae.records import Record, Store
+
+Throughput = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A pack with all that a worker needs to make its records."""
+
+    pack: Pack
+    data_dir: Path
+    device: str
+    throughput: dict[RunConfig, Throughput]  # by cell
+
+    def __hash__(self) -> int:
+        return hash(self.pack)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The cells whose throughput is to be measured, by one worker while no other works."""
+
+    cells: tuple[RunConfig, ...]
+    device: str
+
+
+def run_study(
+    packs: Sequence[Pack],
+    store: Store,
+    executor: Executor,
+    data_dir: Path,
+    device: str,
+    on_progress: OnProgress[Task],
+    on_record: Callable[[Record], None],
+) -> int:
+    """Measure throughput, train the packs, write their records. The number of runs that failed."""
+    throughput = _measured(packs, executor, device)
+    tasks = [Task(pack, data_dir, device, throughput) for pack in packs]
+    failed = 0
+    for outcome in executor.map(run_pack, tasks, on_progress):
+        if outcome.error is not None:
+            failed += len(outcome.task.pack.runs)
+            for run in outcome.task.pack.runs:
+                store.write_failure(run, outcome.error)
+            continue
+        records = outcome.result or []
+        store.write_all(records)
+        for record in records:
+            on_record(record)
+    return failed
+
+
+def run_pack(task: Task, progress: Progress) -> list[Record]:
+    """Train and evaluate a pack: a record for each member, in their order."""
+    from hvae.data import load
+    from hvae.evaluation import evaluate
+    from hvae.training import fit
+
+    runs, device = task.pack.runs, task.device
+    images = load(runs[0].data, task.data_dir)
+    fitted = fit(runs, images, device, progress=progress)
+    alive = [i for i, history in enumerate(fitted.histories) if is_finite(history)]
+    evaluated = evaluate(
+        [fitted.models[i] for i in alive], images, runs[0].evaluation.importance_samples, device
+    )
+    metrics = dict(zip(alive, evaluated.metrics, strict=True))
+    shared = {
+        "study": task.pack.study,
+        "data_sha256": images.sha256,
+        "code": code(),
+        "environment": environment(device) | {"flags": {"pack_size": len(runs)}},
+        "seconds": {
+            "train": fitted.seconds / len(runs),
+            "evaluate": evaluated.seconds / max(1, len(alive)),
+        },
+    }
+    return [
+        Record(
+            digest=digest(run),
+            config=as_dict(run),
+            status="finished" if i in metrics else "diverged",
+            parameters=parameter_count(run.model),
+            flops_per_image=flops_per_image(run),
+            history=fitted.histories[i],
+            metrics=metrics.get(i, {}),
+            throughput=task.throughput[cell(run)],
+            **shared,
+        )
+        for i, run in enumerate(runs)
+    ]
+
+
+def is_finite(history: list[dict[str, Any]]) -> bool:
+    """Whether training ended at a number."""
+    last = history[-1]["loss"]
+    return bool(last == last and abs(last) != float("inf"))
+
+
+def cell(run: RunConfig) -> RunConfig:
+    """A run with the seed left out."""
+    return replace(run, train=replace(run.train, seed=0))
+
+
+def measure(task: Measure, progress: Progress) -> dict[RunConfig, Throughput]:
+    """The throughput block of each cell, on this process's device."""
+    from bench.throughput import measure as clock
+
+    measured = clock(task.cells, task.device)
+    block = environment(task.device)
+    return {
+        cell: {"environment": block, "measurements": found}
+        for cell, found in zip(task.cells, measured, strict=True)
+    }
+
+
+def _measured(
+    packs: Sequence[Pack], executor: Executor, device: str
+) -> dict[RunConfig, Throughput]:
+    """Throughput of every cell, measured before training starts, when the machine is idle."""
+    cells = tuple(sorted({cell(run) for pack in packs for run in pack.runs}, key=digest))
+    (outcome,) = executor.map(measure, [Measure(cells, device)])
+    if outcome.error is not None:
+        raise outcome.error
+    assert outcome.result is not None
+    return outcome.result

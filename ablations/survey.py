@@ -1,0 +1,79 @@
+"""What a store holds of a grid: every run's standing, by digest. Reads; writes nothing."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hvae.config import RunConfig, digest
+from hvae.records import SCHEMA, RecordError, Store
+
+STATES = ("done", "missing", "failed", "stale", "damaged")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One run of a grid and what became of it; `reason` is empty where it is done or missing."""
+
+    run: RunConfig
+    digest: str
+    state: str
+    reason: str = ""
+
+
+def survey(store: Store, runs: Iterable[RunConfig], sources_sha256: str) -> list[Standing]:
+    """The standing of every run, in the order of `runs`; nothing raised, damage is a standing.
+
+    A record is stale where other `hvae` sources or an older schema made it.
+    """
+    finished, failed = store.finished(), store.failed()
+    return [_standing(store, run, sources_sha256, finished, failed) for run in runs]
+
+
+def count(standings: Iterable[Standing]) -> dict[str, int]:
+    """How many runs stand how, every state present."""
+    found = Counter(standing.state for standing in standings)
+    return {state: found[state] for state in STATES}
+
+
+def to_run(standings: Iterable[Standing], redo_stale: bool = False) -> set[str]:
+    """Digests to train: what is missing, what failed, and what is stale where that is asked."""
+    states = {"missing", "failed"} | ({"stale"} if redo_stale else set())
+    return {standing.digest for standing in standings if standing.state in states}
+
+
+def refuse_damaged(standings: Iterable[Standing]) -> None:
+    """Raise `ValueError` with what is wrong with the first damaged record, if there is one."""
+    for standing in standings:
+        if standing.state == "damaged":
+            raise ValueError(standing.reason)
+
+
+def _standing(
+    store: Store, run: RunConfig, sources_sha256: str, finished: set[str], failed: set[str]
+) -> Standing:
+    name = digest(run)
+    if name in finished:
+        return _recorded(store, run, name, sources_sha256)
+    if name in failed:
+        return Standing(run, name, "failed", _failure(store, name))
+    return Standing(run, name, "missing")
+
+
+def _recorded(store: Store, run: RunConfig, name: str, sources_sha256: str) -> Standing:
+    try:
+        record = store.read(name)
+    except RecordError as error:
+        return Standing(run, name, "damaged", str(error))
+    if record.schema != SCHEMA:
+        return Standing(run, name, "stale", f"schema {record.schema}; this hvae writes {SCHEMA}")
+    if record.code.get("sources_sha256") != sources_sha256:
+        version = record.code.get("version", "unknown")
+        return Standing(run, name, "stale", f"made by other sources of hvae (version {version})")
+    return Standing(run, name, "done")
+
+
+def _failure(store: Store, name: str) -> str:
+    try:
+        return store.read_failure(name).exception
+    except (RecordError, TypeError) as error:  # an unreadable note is retried like any other
+        return f"unreadable note: {error}"

@@ -1,0 +1,1 @@
+"""The clock: how fast models train and infer on the machine at hand."""

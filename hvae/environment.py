@@ -1,0 +1,68 @@
+"""Where and by what code a number was made: the two blocks that every record carries."""
+
+import hashlib
+import platform
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hvae import __version__
+
+SOURCES = Path(__file__).parent
+
+
+@cache
+def sources_sha256() -> str:
+    """Digest of the sources of `hvae`: a record made by others is stale."""
+    sha = hashlib.sha256()
+    for path in sorted(SOURCES.glob("*.py")):
+        sha.update(path.name.encode() + b"\0" + path.read_bytes())
+    return sha.hexdigest()
+
+
+def code() -> dict[str, Any]:
+    """Version, digest of the sources, git commit and dirty flag (`None` outside a checkout)."""
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    return {
+        "version": __version__,
+        "sources_sha256": sources_sha256(),
+        "git_commit": commit,
+        "git_dirty": None if changes is None else bool(changes),
+    }
+
+
+def environment(device: str) -> dict[str, Any]:
+    """Python, torch, device and threads of this process."""
+    import torch
+
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": device,
+        "device_name": device_name(device),
+        "threads": torch.get_num_threads(),
+        "platform": platform.platform(),
+    }
+
+
+def device_name(device: str) -> str:
+    """The processor's or the GPU's own name."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.get_device_name()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # no Linux
+        lines = []
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
+
+
+def _git(*arguments: str) -> str | None:
+    command = ["git", "-C", str(SOURCES), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

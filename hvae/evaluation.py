@@ -1,0 +1,245 @@
+"""All test metrics of trained models, on the whole test set, in nats per image.
+
+Every model of a call sees the same fixed noise, drawn for blocks of images and samples of a fixed
+size: no result depends on what is computed at once. Reductions are in float64.
+Shapes: S samples, s of them at once, B images of a block, N test images, D pixels, T levels,
+L latent.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from hvae import streams
+from hvae.data import Images
+from hvae.levels import prior_likelihood, value_gaps
+from hvae.model import HierarchicalVAE
+from hvae.objectives import (
+    LOG_2_PI,
+    bernoulli_nll,
+    closed_form_kl,
+    effective_samples,
+    importance_bound,
+    joint_kl_per_unit,
+    log_prior_ratio,
+    reconstruction_nll,
+)
+from hvae.probes import posterior_means, probe_accuracies
+
+BLOCK_IMAGES = 100  # images and samples that share a draw of noise: part of its definition
+BLOCK_SAMPLES = 50
+VALUE_SAMPLES = 10  # of the value of a level: its error is far below that between seeds
+SAMPLES_AT_ONCE = 10  # 1,000 rows: 3 MB of logits at 784 pixels, which a cache can hold
+ACTIVE_VARIANCE = 0.01  # Burda et al. 2016, arXiv:1509.00519, section 5.2
+CURVE = (1, 10, 100, 1000)
+
+Values = dict[str, Tensor]  # a value per image: [B, ...] or [N, ...], float64
+
+
+class Evaluation(NamedTuple):
+    """Metrics of each model, in their order, and what they cost together."""
+
+    metrics: list[dict[str, Any]]
+    seconds: float
+
+
+@torch.no_grad()
+def evaluate(
+    models: Sequence[HierarchicalVAE],
+    images: Images,
+    importance_samples: int = 1000,
+    device: str = "cpu",
+    samples_at_once: int = SAMPLES_AT_ONCE,
+) -> Evaluation:
+    """The metrics of each model. `samples_at_once` bounds memory; results change by rounding."""
+    started = time.perf_counter()
+    models = [model.to(torch.device(device)) for model in models]
+    blocks: list[list[Values]] = [[] for _ in models]
+    for inputs in _inputs(models, images, importance_samples, torch.device(device)):
+        for model, done in zip(models, blocks, strict=True):
+            done.append(_block(model, inputs, importance_samples, samples_at_once))
+    metrics = [
+        _metrics(model, _joined(done), images, importance_samples)
+        for model, done in zip(models, blocks, strict=True)
+    ]
+    return Evaluation(metrics, time.perf_counter() - started)
+
+
+class Inputs(NamedTuple):
+    """A block of the test set and the noise that every model sees with it."""
+
+    x: Tensor  # [B, D]
+    binary: Tensor  # [B, D]
+    posterior: Tensor  # [S, B, T, L], S a multiple of BLOCK_SAMPLES
+    prior: Tensor  # [VALUE_SAMPLES, B, T, L]
+
+
+def _inputs(
+    models: Sequence[HierarchicalVAE], images: Images, samples: int, device: torch.device
+) -> Iterator[Inputs]:
+    layers = max(model.config.num_layers for model in models)
+    latent = max(model.config.latent_dim for model in models)
+    for start in range(0, len(images.test), BLOCK_IMAGES):
+        rows = slice(start, start + BLOCK_IMAGES)
+        x = torch.tensor(images.test[rows], device=device).float() / images.test_levels
+        binary = torch.tensor(images.test_binary[rows], device=device).float()
+        posterior = [
+            streams.noise("evaluation", start, done, BLOCK_SAMPLES * len(x), layers, latent)
+            for done in range(0, samples, BLOCK_SAMPLES)
+        ]
+        prior = streams.noise("prior", start, 0, VALUE_SAMPLES * len(x), layers, latent)
+        by_sample = [n.unflatten(0, (-1, len(x))).to(device) for n in (torch.cat(posterior), prior)]
+        yield Inputs(x, binary, *by_sample)
+
+
+def _block(
+    model: HierarchicalVAE, inputs: Inputs, samples: int, samples_at_once: int
+) -> Values:
+    """Everything that one model says of one block of images."""
+    x, loss, sizes = inputs.x, model.loss, model.config
+    noise = inputs.posterior[..., : sizes.num_layers, : sizes.latent_dim]
+    parts = noise[:samples].split(samples_at_once)
+    log_w, values = _joint_samples(model, x, parts)
+    binary_log_w = log_w
+    if loss == "mse" or not torch.equal(x, inputs.binary):
+        binary_log_w = torch.cat([_log_weights(model, inputs.binary, "bce", p) for p in parts])
+    prior = inputs.prior[..., : sizes.num_layers, : sizes.latent_dim]
+    gaps = value_gaps(model, model(x, noise[:VALUE_SAMPLES]), prior).double()  # [s, B, T - 1]
+    return (
+        values
+        | _bounds(log_w)
+        | _reconstruction(model, x)
+        | {
+            "scoreboard": importance_bound(binary_log_w),
+            "gap": gaps.mean(0),
+            "gap_variance": gaps.var(0) / len(gaps),
+        }
+    )
+
+
+def _joint_samples(
+    model: HierarchicalVAE, x: Tensor, parts: Sequence[Tensor]
+) -> tuple[Tensor, Values]:
+    """log w [S, B] of the model's own likelihood, and means over the samples of its parts."""
+    log_w, sums = [], {}
+    live = torch.ones((), device=x.device)
+    for noise in parts:
+        result = model(x, noise)
+        nll = reconstruction_nll(result.logits, x, model.loss)
+        log_w.append((log_prior_ratio(result, live) - nll).double())
+        documented = nll if model.loss == "bce" else 2.0 * nll - x.shape[-1] * LOG_2_PI
+        mean = torch.stack([level.mu for level in result.levels], dim=-2)
+        terms = {
+            "reconstruction": nll,
+            "documented": documented + 2.0 * closed_form_kl(result).sum(-1),
+            "kl": joint_kl_per_unit(result, live),  # [s, B, T, L]
+            "mean": mean,
+            "shift": mean - torch.stack(result.prior_means, dim=-2),
+        }
+        for name, value in terms.items():
+            sums[name] = sums.get(name, 0.0) + value.double().sum(0)
+    all_log_w = torch.cat(log_w)
+    return all_log_w, {name: value / len(all_log_w) for name, value in sums.items()}
+
+
+def _log_weights(model: HierarchicalVAE, x: Tensor, loss: str, noise: Tensor) -> Tensor:
+    """log p(x, z) - log q(z | x) of joint samples: [s, B]."""
+    result = model(x, noise)
+    nll = reconstruction_nll(result.logits, x, loss)
+    return (log_prior_ratio(result, torch.ones((), device=x.device)) - nll).double()
+
+
+def _bounds(log_w: Tensor) -> Values:
+    """The ELBO and the importance-weighted bounds per image, from log weights [S, B]."""
+    samples = len(log_w)
+    values = {
+        "elbo": log_w.mean(0),
+        "elbo_variance": log_w.var(0) / samples,
+        "effective_samples": effective_samples(log_w),
+        f"bound_{samples}": importance_bound(log_w),
+    }
+    for fewer in (size for size in CURVE if size < samples):  # disjoint groups, averaged
+        groups = log_w[: samples // fewer * fewer].unflatten(0, (-1, fewer))
+        values[f"bound_{fewer}"] = importance_bound(groups.transpose(0, 1)).mean(0)
+    return values
+
+
+def _reconstruction(model: HierarchicalVAE, x: Tensor) -> Values:
+    """Errors of the reconstruction at the posterior mean of z_1: no sample, no bound."""
+    logits = model.decoders[0].logits(posterior_means(model, x)[0])  # type: ignore[operator]
+    return {
+        "squared_error": (x - logits.sigmoid()).double().square().mean(-1),
+        "bce": bernoulli_nll(logits, x).double(),
+    }
+
+
+def _joined(blocks: Sequence[Values]) -> Values:
+    return {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def _metrics(
+    model: HierarchicalVAE, values: Values, images: Images, samples: int
+) -> dict[str, Any]:
+    """Means over the test set, with the errors that README tells apart."""
+    curve = {str(s): -_mean(values[f"bound_{s}"]) for s in (*CURVE, samples) if s <= samples}
+    squared_error = _mean(values["squared_error"])
+    return {
+        "loss_documented": _mean(values["documented"]),
+        "elbo_nats": _mean(values["elbo"]),
+        "elbo_standard_error_nats": _monte_carlo_error(values["elbo_variance"]).item(),
+        "elbo_test_set_error_nats": _test_set_error(values["elbo"]),
+        "nll_nats": curve[str(samples)],
+        "nll_curve_nats": curve,
+        "importance_samples": samples,
+        "effective_sample_size": _mean(values["effective_samples"]),
+        "reconstruction_nats": _mean(values["reconstruction"]),
+        "rate_nats": values["kl"].sum((-2, -1)).mean().item(),
+        "kl_per_level_nats": values["kl"].sum(-1).mean(0).tolist(),
+        "kl_per_unit_nats": values["kl"].mean(0).tolist(),
+        "active_units_per_level": _active(values["mean"]),
+        "active_units_scale_free_per_level": _active(values["shift"]),
+        "scoreboard_nll_nats": -_mean(values["scoreboard"]),
+        "scoreboard_test_set_error_nats": _test_set_error(values["scoreboard"]),
+        "reconstruction_mse": squared_error,
+        "psnr_db": -10.0 * math.log10(squared_error),
+        "reconstruction_bce_nats": _mean(values["bce"]),
+        "probe_accuracy_per_level": probe_accuracies(model, images),
+    } | _level_values(model, values, images)
+
+
+def _level_values(model: HierarchicalVAE, values: Values, images: Images) -> dict[str, Any]:
+    """What levels t…T buy, and its Monte-Carlo error: t = 1 apart, as it redraws the pixels."""
+    x = torch.tensor(images.test, device=values["elbo"].device).float() / images.test_levels
+    prior, prior_error = prior_likelihood(model, x, model.loss)
+    first = (values["elbo"] - prior).mean().item()
+    elbo_error = _monte_carlo_error(values["elbo_variance"]).item()
+    return {
+        "level_value_nats": [first, *values["gap"].mean(0).tolist()],
+        "level_value_standard_error_nats": [
+            math.hypot(elbo_error, prior_error),
+            *_monte_carlo_error(values["gap_variance"]).tolist(),
+        ],
+    }
+
+
+def _active(means: Tensor) -> list[int]:
+    """Units of each level whose mean varies over images by more than 0.01: [N, T, L] -> [T]."""
+    return (means.var(0) > ACTIVE_VARIANCE).sum(-1).tolist()
+
+
+def _mean(values: Tensor) -> float:
+    return values.mean().item()
+
+
+def _monte_carlo_error(variance: Tensor) -> Tensor:
+    """Standard error of a mean over images from the variance of each image's estimate."""
+    return (variance.sum(0) / len(variance) ** 2).sqrt()
+
+
+def _test_set_error(values: Tensor) -> float:
+    """Standard error of a mean over test images, as a sample of all images."""
+    return (values.std() / len(values) ** 0.5).item()

@@ -1,0 +1,151 @@
+"""The documented hierarchical VAE. Shapes: B batch, D pixels, H hidden, L latent, T levels.
+
+z_0 = x; q(z_t | z_{t-1}) = N(mu_t, diag sigma_t²) from the bottom up; p(z_T) = N(0, I);
+p(z_t | z_{t+1}) = N(decoder_{t+1}(z_{t+1}), I) from the top down; pixels = sigmoid(decoder_1(z_1)).
+Attribute names are part of the contract: a documented `state_dict` loads, and the other way round.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from hvae.config import ModelConfig
+from hvae.objectives import Level, Pass, documented_loss
+
+
+class Gaussian(NamedTuple):
+    """Mean and log-variance of a diagonal Gaussian: [B, L] each."""
+
+    mu: Tensor
+    logvar: Tensor
+
+
+class Encoder(nn.Module):
+    """[B, in_dim] -> mu and sigma of q, each [B, latent_dim]."""
+
+    def __init__(self, in_dim: int, hidden_dim: int, latent_dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_dim, hidden_dim)
+        self.linear_mu = nn.Linear(hidden_dim, latent_dim)
+        self.linear_logvar = nn.Linear(hidden_dim, latent_dim)
+
+    def posterior(self, x: Tensor) -> Gaussian:
+        """The same Gaussian with its log-variance, which the KL needs: no log(exp(·))."""
+        h = self.linear(x).relu()
+        return Gaussian(self.linear_mu(h), self.linear_logvar(h))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mu, logvar = self.posterior(x)
+        return mu, torch.exp(logvar / 2)
+
+
+class Decoder(nn.Module):
+    """[B, latent_dim] -> [B, out_dim], through a sigmoid if `use_sigmoid`."""
+
+    def __init__(
+        self, latent_dim: int, hidden_dim: int, out_dim: int, use_sigmoid: bool = False
+    ) -> None:
+        super().__init__()
+        self.linear_1 = nn.Linear(latent_dim, hidden_dim)
+        self.linear_2 = nn.Linear(hidden_dim, out_dim)
+        self.use_sigmoid = use_sigmoid
+
+    def logits(self, z: Tensor) -> Tensor:
+        """The output before any sigmoid."""
+        out: Tensor = self.linear_2(self.linear_1(z).relu())
+        return out
+
+    def forward(self, z: Tensor) -> Tensor:
+        out = self.logits(z)
+        return out.sigmoid() if self.use_sigmoid else out
+
+
+def reparameterize(mu: Tensor, sigma: Tensor) -> Tensor:
+    """A draw from N(mu, diag sigma²) with noise of the global generator, as documented."""
+    return mu + torch.randn_like(sigma) * sigma
+
+
+class HierarchicalVAE(nn.Module):
+    """T encoders bottom-up, T decoders top-down. Raises `ValueError` where a size is not ≥ 1."""
+
+    def __init__(
+        self,
+        input_dim: int,
+        hidden_dim: int,
+        latent_dim: int,
+        num_layers: int = 2,
+        use_bce: bool = True,
+    ) -> None:
+        super().__init__()
+        self.config = ModelConfig(input_dim, hidden_dim, latent_dim, num_layers)
+        self.use_bce = use_bce
+        widths = [input_dim] + [latent_dim] * (num_layers - 1)
+        self.encoders = nn.ModuleList(Encoder(width, hidden_dim, latent_dim) for width in widths)
+        self.decoders = nn.ModuleList(
+            Decoder(latent_dim, hidden_dim, width, use_sigmoid=level == 0)
+            for level, width in enumerate(widths)
+        )
+
+    @property
+    def loss(self) -> str:
+        """The likelihood: "bce" Bernoulli, "mse" Gaussian of unit variance."""
+        return "bce" if self.use_bce else "mse"
+
+    def forward(self, x: Tensor, noise: Tensor) -> Pass:
+        """A joint sample through the hierarchy: x [B, D] in [0, 1], noise [B, T, L], or S of them
+        with noise [S, B, T, L]; everything returned has the leading dimensions of the noise."""
+        levels, z = [], x
+        for encoder, eps in zip(self.encoders, noise.unbind(-2), strict=True):
+            mu, logvar = encoder.posterior(z)  # type: ignore[operator]
+            z = mu + eps * torch.exp(logvar / 2)  # [..., B, L]
+            levels.append(Level(mu.expand_as(z), logvar.expand_as(z), z))
+        return self.generate(levels)
+
+    def generate(self, levels: list[Level]) -> Pass:
+        """What the decoders say of given latents: conditional prior means and pixel logits."""
+        top = torch.zeros_like(levels[-1].mu)
+        prior_means = [
+            self.decoders[t].logits(level.z)  # type: ignore[operator]
+            for t, level in enumerate(levels)
+        ]
+        return Pass(levels, [*prior_means[1:], top], logits=prior_means[0])
+
+    def get_loss(self, x: Tensor) -> Tensor:
+        """The documented loss R + 2 Σ_t K_t, averaged over the batch: [B, D] -> scalar, in nats.
+
+        Noise comes from the global generator, one draw a level, first level first. The Bernoulli
+        term is computed from logits: equal to `F.binary_cross_entropy` of the sigmoid except at
+        wrong pixels saturated in float32 (|logit| > 16.6), where the latter clamps log(0) at -100
+        and gives 100 whatever the logit; here the value stays |logit| and keeps its gradient.
+
+        Raises `ValueError` where x has the wrong width or values outside [0, 1] or NaN.
+        """
+        self._require_images(x)
+        sizes = (len(x), self.config.latent_dim)
+        drawn = [
+            torch.randn(sizes, dtype=x.dtype, device=x.device)
+            for _ in range(self.config.num_layers)
+        ]
+        result = self(x, torch.stack(drawn, dim=1))
+        return documented_loss(result, x, self.loss).mean()
+
+    def _require_images(self, x: Tensor) -> None:
+        width = self.config.input_dim
+        if x.ndim != 2 or x.shape[1] != width:
+            raise ValueError(f"x: shape {tuple(x.shape)} is not allowed; allowed: [B, {width}]")
+        low, high = x.aminmax()
+        if not (low >= 0 and high <= 1):  # also catches NaN
+            raise ValueError(
+                f"x: values from {low.item()} to {high.item()} are not allowed; allowed: [0, 1]"
+            )
+
+
+def initialise(model: nn.Module, generator: torch.Generator) -> None:
+    """Draw every `nn.Linear` as PyTorch does, U(±1/√fan_in), from a generator of its own."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            bound = module.in_features**-0.5
+            for parameter in (module.weight, module.bias):
+                with torch.no_grad():
+                    parameter.uniform_(-bound, bound, generator=generator)

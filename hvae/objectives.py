@@ -1,0 +1,147 @@
+"""Per-image terms of the objectives. Shapes: B images, T levels, L latent, D pixels. Units: nats.
+
+Every function is plain arithmetic on one model's pass and can be mapped over a pack of models.
+`live` is 1 for the model's own latent units and 0 for the padding of a pack: [L].
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LOG_2_PI = math.log(2 * math.pi)
+
+
+class Level(NamedTuple):
+    """q(z_t | z_{t-1}) and one draw from it: [..., B, L] each."""
+
+    mu: Tensor
+    logvar: Tensor
+    z: Tensor
+
+
+class Pass(NamedTuple):
+    """One joint sample: T levels, the T means of p(z_t | z_{t+1}) (0 at the top), pixel logits."""
+
+    levels: list[Level]
+    prior_means: list[Tensor]
+    logits: Tensor
+
+
+def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
+    """-log Bernoulli(x | sigmoid(logits)), summed over pixels: [..., D] -> [...]."""
+    return (F.softplus(logits) - x * logits).sum(-1)
+
+
+def squared_error(logits: Tensor, x: Tensor) -> Tensor:
+    """Σ (x - sigmoid(logits))² over pixels: [..., D] -> [...]."""
+    return (x - logits.sigmoid()).square().sum(-1)
+
+
+def documented_reconstruction(logits: Tensor, x: Tensor, loss: str) -> Tensor:
+    """R of the documented loss: Bernoulli NLL, or the squared error without its ½ and constant."""
+    return bernoulli_nll(logits, x) if loss == "bce" else squared_error(logits, x)
+
+
+def reconstruction_nll(logits: Tensor, x: Tensor, loss: str) -> Tensor:
+    """-log p(x | z_1) with all constants: Bernoulli, or a Gaussian of unit variance."""
+    if loss == "bce":
+        return bernoulli_nll(logits, x)
+    return 0.5 * (squared_error(logits, x) + x.shape[-1] * LOG_2_PI)
+
+
+def kl_to_unit_variance(mu: Tensor, logvar: Tensor, mean: Tensor) -> Tensor:
+    """KL(N(mu, e^logvar) ‖ N(mean, 1)) per unit, closed form: [..., L] -> [..., L]."""
+    return 0.5 * (logvar.exp() + (mu - mean).square() - 1.0 - logvar)
+
+
+def closed_form_kl(result: Pass) -> Tensor:
+    """K_t of the documented loss, at the drawn z_{t+1}: [..., T]."""
+    terms = [
+        kl_to_unit_variance(level.mu, level.logvar, mean).sum(-1)
+        for level, mean in zip(result.levels, result.prior_means, strict=True)
+    ]
+    return torch.stack(terms, dim=-1)
+
+
+def joint_kl_per_unit(result: Pass, live: Tensor) -> Tensor:
+    """log q - log p of each unit with one joint sample, its sum the KL of the joint: [..., T, L].
+
+    -H(q) in closed form and -log p(z_t | z_{t+1}) at the drawn z_t; the top level, whose prior
+    does not depend on the draw, entirely in closed form. Padding has no entropy: masked.
+    """
+    *lower, top = zip(result.levels, result.prior_means, strict=True)
+    terms = [0.5 * live * ((q.z - mean).square() - 1.0 - q.logvar) for q, mean in lower]
+    q, mean = top
+    terms.append(kl_to_unit_variance(q.mu, q.logvar, mean))
+    return torch.stack(terms, dim=-2)
+
+
+def joint_kl(result: Pass, live: Tensor) -> Tensor:
+    """The KL of the joint posterior by level: [..., T]."""
+    return joint_kl_per_unit(result, live).sum(-1)
+
+
+def documented_loss(result: Pass, x: Tensor, loss: str) -> Tensor:
+    """R + 2 Σ_t K_t per image: the documented KL carries no ½. [B]."""
+    kl = closed_form_kl(result).sum(-1)
+    return documented_reconstruction(result.logits, x, loss) + 2.0 * kl
+
+
+class Settings(NamedTuple):
+    """What may differ between the members of a pack, as tensors: scalars, `live` [L]."""
+
+    kl_weight: Tensor
+    kl_floor: Tensor  # free bits: nats a level gets for nothing; -inf for none
+    live: Tensor
+
+
+class Terms(NamedTuple):
+    """Batch means of an objective and of its parts: scalar, scalar, [T]."""
+
+    loss: Tensor
+    reconstruction: Tensor
+    kl: Tensor
+
+
+def objective(name: str, loss: str, result: Pass, x: Tensor, settings: Settings) -> Terms:
+    """The training objective `name` with the likelihood `loss`; S leading samples for `iwae`."""
+    if name == "documented":
+        reconstruction = documented_reconstruction(result.logits, x, loss).mean()
+        kl = closed_form_kl(result).mean(0)
+        return Terms(reconstruction + 2.0 * weighted_kl(kl, settings), reconstruction, kl)
+    nll = reconstruction_nll(result.logits, x, loss)
+    kl = joint_kl(result, settings.live)
+    if name == "elbo":
+        reconstruction, kl = nll.mean(), kl.mean(0)
+        return Terms(reconstruction + weighted_kl(kl, settings), reconstruction, kl)
+    bound = importance_bound(-nll + log_prior_ratio(result, settings.live))
+    return Terms(-bound.mean(), nll.mean(), kl.mean((0, 1)))
+
+
+def weighted_kl(kl: Tensor, settings: Settings) -> Tensor:
+    """β Σ_t max(λ, K_t), K_t averaged over the batch first (Kingma et al. 2016,
+    arXiv:1606.04934, eq. 15): [T] -> scalar."""
+    return settings.kl_weight * torch.maximum(kl, settings.kl_floor).sum()
+
+
+def log_prior_ratio(result: Pass, live: Tensor) -> Tensor:
+    """Σ_t log p(z_t | z_{t+1}) - log q(z_t | z_{t-1}) at the drawn z: [..., L] -> [...]."""
+    total = torch.zeros((), dtype=result.logits.dtype, device=result.logits.device)
+    for (mu, logvar, z), mean in zip(result.levels, result.prior_means, strict=True):
+        standardised = (z - mu).square() * (-logvar).exp()
+        total = total + (0.5 * live * (standardised + logvar - (z - mean).square())).sum(-1)
+    return total
+
+
+def importance_bound(log_w: Tensor) -> Tensor:
+    """Importance-weighted bound per image (Burda et al. 2016, arXiv:1509.00519, eq. 8):
+    [S, B] -> [B]."""
+    return log_w.logsumexp(dim=0) - math.log(len(log_w))
+
+
+def effective_samples(log_w: Tensor) -> Tensor:
+    """(Σw)² / Σw² per image, in log space so that it cannot underflow: [S, B] -> [B]."""
+    return (2 * log_w.logsumexp(dim=0) - (2 * log_w).logsumexp(dim=0)).exp()

@@ -1,0 +1,249 @@
+"""Records: one immutable JSON file per finished run, and the folder that holds them.
+
+A record exists if and only if its run finished. Several processes may write at once: the first
+wins, a kill at any moment leaves whole records or none. The store is the only state there is.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import tempfile
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hvae.config import RunConfig, as_dict, digest, from_dict, require_known
+
+SCHEMA = 1
+STATUSES = ("finished", "diverged")
+TEMPORARY = ".partial-"
+BUNDLE = ".bundle-"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one finished run left behind. Units are in the names; `None` stands for non-finite."""
+
+    study: str
+    digest: str
+    config: dict[str, Any]
+    status: str
+    data_sha256: str
+    code: dict[str, Any]
+    environment: dict[str, Any]
+    parameters: int
+    flops_per_image: int
+    history: list[dict[str, Any]]
+    metrics: dict[str, Any]
+    throughput: dict[str, Any]
+    seconds: dict[str, float]
+    schema: int = SCHEMA
+
+    @property
+    def run(self) -> RunConfig:
+        """The settings that made this record."""
+        return from_dict(self.config)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run has no record: the exception and its traceback. Retried by the next `hvae run`."""
+
+    digest: str
+    config: dict[str, Any]
+    exception: str
+    traceback: str
+
+
+class RecordError(ValueError):
+    """A record on disk that cannot be trusted: the message names the file and what is wrong."""
+
+
+class Store:
+    """The records of one study, under `folder/runs`.
+
+    Raises `ValueError` naming the path where the folder cannot be made or written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.runs = folder / "runs"
+
+    def open_for_writing(self) -> None:
+        """Make the folder and prove it writable; sweep what killed writers left behind."""
+        try:
+            self.runs.mkdir(parents=True, exist_ok=True)
+            for stray in self.runs.glob(f"{TEMPORARY}*"):
+                stray.unlink(missing_ok=True)
+            for bundle in self.runs.glob(f"{BUNDLE}*"):
+                self._take_apart(bundle)
+            descriptor, probe = tempfile.mkstemp(prefix=TEMPORARY, dir=self.runs)
+            os.close(descriptor)
+            os.unlink(probe)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ValueError(
+                f"results: cannot write under {self.folder}: {reason}; "
+                "allowed: a folder you may write, or a path where one can be made"
+            ) from error
+
+    def path(self, name: str) -> Path:
+        return self.runs / f"{name}.json"
+
+    def failure_path(self, name: str) -> Path:
+        return self.runs / f"{name}.failed.json"
+
+    def finished(self) -> set[str]:
+        """Digests that hold a record."""
+        return {p.stem for p in self.runs.glob("*.json") if not p.name.endswith(".failed.json")}
+
+    def failed(self) -> set[str]:
+        """Digests whose last try failed and that hold no record."""
+        names = {p.name.removesuffix(".failed.json") for p in self.runs.glob("*.failed.json")}
+        return names - self.finished()
+
+    def write(self, record: Record) -> bool:
+        """Publish a record; False where the digest already has one, which then stays."""
+        published = _publish(self.path(record.digest), _dump(_body(record)))
+        self.failure_path(record.digest).unlink(missing_ok=True)
+        return published
+
+    def write_all(self, records: Sequence[Record]) -> None:
+        """Publish the records of a pack, all or none, over stale ones where there are any.
+
+        They are first published as one bundle; whoever opens the store next takes apart what a
+        kill left bundled. So no pack is ever half recorded, to be finished by a smaller pack.
+        """
+        if not records:
+            return
+        bundle = self.runs / f"{BUNDLE}{records[0].digest}"
+        _publish(bundle, _dump({record.digest: _body(record) for record in records}))
+        self._take_apart(bundle)
+
+    def _take_apart(self, bundle: Path) -> None:
+        for name, body in _load(bundle).items():
+            temporary = _write_temporary(self.runs, _dump(body))
+            os.replace(temporary, self.path(name))
+            self.failure_path(name).unlink(missing_ok=True)
+        _fsync_folder(self.runs)
+        bundle.unlink(missing_ok=True)
+
+    def write_failure(self, config: RunConfig, error: BaseException) -> None:
+        """Leave word of a failed run; a later failure of the same run replaces it."""
+        failure = Failure(
+            digest=digest(config),
+            config=as_dict(config),
+            exception=f"{type(error).__name__}: {error}",
+            traceback="".join(traceback.format_exception(error)),
+        )
+        path = self.failure_path(failure.digest)
+        path.unlink(missing_ok=True)
+        _publish(path, _dump(dataclasses.asdict(failure)))
+
+    def read(self, name: str) -> Record:
+        """The record of a digest. Raises `RecordError` on a damaged file or a newer schema."""
+        return read(self.path(name))
+
+    def read_failure(self, name: str) -> Failure:
+        """Why a digest failed. Raises `RecordError` on a damaged file."""
+        return Failure(**_load(self.failure_path(name)))
+
+    def __iter__(self) -> Iterator[Record]:
+        """All records, in the order of their digests."""
+        return (self.read(name) for name in sorted(self.finished()))
+
+
+def read(path: Path) -> Record:
+    """One record from its file. Raises `RecordError` naming the file and what is wrong with it."""
+    body = _load(path)
+    schema = body.get("schema")
+    if not isinstance(schema, int) or schema > SCHEMA:
+        raise RecordError(
+            f"{path}: schema {schema!r} was written by a newer hvae; this one reads up to {SCHEMA}"
+        )
+    if body.pop("checksum", None) != _checksum(body):
+        raise RecordError(f"{path}: the checksum does not fit the content; delete the file to redo")
+    try:
+        require_known("key of a record", body, {f.name for f in dataclasses.fields(Record)})
+        record = Record(**body)
+        named = digest(record.run)
+    except (TypeError, ValueError) as error:
+        raise RecordError(f"{path}: {error}") from error
+    if not record.digest == named == path.stem:
+        raise RecordError(f"{path}: holds the record of {named}; allowed: its own digest only")
+    return record
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        body = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path}: not a whole record ({error}); delete it to redo") from error
+    if not isinstance(body, dict):
+        raise RecordError(f"{path}: not a record; delete it to redo")
+    return body
+
+
+def _body(record: Record) -> dict[str, Any]:
+    body: dict[str, Any] = _finite(dataclasses.asdict(record))
+    return body | {"checksum": _checksum(body)}
+
+
+def _dump(body: dict[str, Any]) -> bytes:
+    return json.dumps(body, sort_keys=True, indent=1, allow_nan=False).encode() + b"\n"
+
+
+def _checksum(body: dict[str, Any]) -> str:
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: non-finite numbers become null, tuples lists."""
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _publish(path: Path, content: bytes) -> bool:
+    """Make `path` hold `content`, whole or not at all; False where it already exists.
+
+    Temporary file in the same folder → flush → fsync → link (first wins) → fsync of the folder.
+    """
+    while True:
+        temporary = _write_temporary(path.parent, content)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except FileNotFoundError:  # another process, starting, swept our temporary file
+            continue
+        finally:
+            temporary.unlink(missing_ok=True)
+        _fsync_folder(path.parent)
+        return True
+
+
+def _write_temporary(folder: Path, content: bytes) -> Path:
+    descriptor, name = tempfile.mkstemp(prefix=TEMPORARY, dir=folder)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return Path(name)
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""The story: records in, tables, figures and pages out. Never imports torch."""

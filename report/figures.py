@@ -1,0 +1,217 @@
+"""Figures: DataFrame → matplotlib Figure; writes nothing. A figure without data is left out.
+
+Numbers of one likelihood family (ELBO, NLL, reconstruction) are faceted by loss, each panel with
+its own scale, for they are not comparable; panels of a common yardstick share theirs.
+"""
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from report.drawing import Drawing, error_lines, facets
+from report.load import Study
+from report.metrics import METRICS, TASKS
+from report.panels import axis_title, interval_note, panel_axes, seed_count, series
+from report.statistics import summary
+
+LEVEL_MAPS = (
+    ("kl_nats", "KL per level", "nats per image"),
+    ("value_nats", "What levels t to T buy", "nats per image"),
+    ("active_units", "Active units per level", "units"),
+)
+
+
+def draw_all(study: Study) -> list[Drawing]:
+    """Every figure that the records have data for, in the page's order."""
+    made: list[Drawing | None] = [loss_curves(study)]
+    for metric in ("elbo_nats", "nll_nats", "scoreboard_nll_nats"):
+        made += [against(study, metric, "depth"), against(study, metric, "latent")]
+    made += [rate_distortion(study), bound_curve(study)]
+    made += [level_map(study, *given) for given in LEVEL_MAPS]
+    made += [throughput(study, "depth"), throughput(study, "latent")]
+    made += [cost(study, "parameters"), cost(study, "train_seconds")]
+    return [drawing for drawing in made if drawing is not None]
+
+
+def loss_curves(study: Study) -> Drawing | None:
+    """Training objective against epoch; band: lowest to highest seed."""
+    frame = study.epochs.dropna(subset="loss_nats")
+    if frame["epoch"].nunique() < 2:
+        return None
+
+    def draw(axes: Axes, part: pd.DataFrame) -> None:
+        for (label, style), group in series(study, part, "depth"):
+            curve = group.groupby("epoch")["loss_nats"].agg(["mean", "min", "max"]).astype(float)
+            axes.plot(curve.index, curve["mean"], label=label, **style | {"marker": ""})
+            axes.fill_between(
+                curve.index,
+                curve["min"],
+                curve["max"],
+                color=style["color"],
+                alpha=0.2,
+                lw=0,
+            )
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+    figure = facets(frame, panel_axes(study, "latent"), draw, "epoch", "training objective (nats)")
+    caption = (
+        f"Mean over seeds ({seed_count(frame, study.cell)}); band: lowest to highest seed. "
+        "Each panel has its own scale."
+    )
+    return Drawing("loss-curves", "Training objective", caption, figure)
+
+
+def against(study: Study, metric: str, axis: str) -> Drawing | None:
+    """A metric against depth or latent size, with intervals, a line per value of the other."""
+    hue = "latent" if axis == "depth" else "depth"
+    table = summary(study.runs, study.cell, [metric])
+    if table.empty or table[axis].nunique() < 2:
+        return None
+    known = METRICS[metric]
+
+    def draw(axes: Axes, part: pd.DataFrame) -> None:
+        error_lines(axes, study, part, axis, hue)
+
+    figure = facets(
+        table, panel_axes(study), draw, axis_title(axis), known.heading, known.is_common
+    )
+    scale = (
+        "All panels share one scale: this yardstick is common to all losses."
+        if known.is_common
+        else "Compare within a panel only: the losses are different likelihood families."
+    )
+    title = f"{known.title} against {axis_title(axis)}"
+    return Drawing(f"{metric}-{axis}", title, f"{interval_note(table)} {scale}", figure)
+
+
+def rate_distortion(study: Study) -> Drawing | None:
+    """Reconstruction against rate: the frontier a cell trades on."""
+    if not {"rate_nats", "reconstruction_nats"} <= set(study.runs):
+        return None
+    names = ["rate_nats", "reconstruction_nats"]
+    frame = study.runs.dropna(subset=names)
+    means = frame.groupby([*study.cell], as_index=False)[names].mean()
+    if len(means) < 2:
+        return None
+
+    def draw(axes: Axes, part: pd.DataFrame) -> None:
+        for (label, style), group in series(study, part, "depth"):
+            ordered = group.sort_values("latent")
+            axes.plot(
+                ordered["rate_nats"],
+                ordered["reconstruction_nats"],
+                label=label,
+                **style,
+            )
+            for _, row in ordered[ordered["depth"] == means["depth"].min()].iterrows():
+                place = (row["rate_nats"], row["reconstruction_nats"])
+                axes.annotate(
+                    str(row["latent"]),
+                    place,
+                    (4, 3),
+                    textcoords="offset points",
+                    fontsize=7,
+                )
+
+    figure = facets(means, panel_axes(study), draw, "rate (nats)", "reconstruction (nats)")
+    caption = (
+        f"Means over seeds ({seed_count(frame, study.cell)}), test set. "
+        "Small numbers: the latent size, along the least depth. "
+        "Lower left is better. Compare within a panel only."
+    )
+    return Drawing("rate-distortion", "Rate and distortion", caption, figure)
+
+
+def bound_curve(study: Study) -> Drawing | None:
+    """Importance-weighted NLL against the number of samples S."""
+    table = summary(study.curve, [*study.cell, "samples"], ["nll_nats"])
+    if table["samples"].nunique() < 2:
+        return None
+
+    def draw(axes: Axes, part: pd.DataFrame) -> None:
+        axes.set_xscale("log")
+        error_lines(axes, study, part, "samples", "depth")
+
+    panels = panel_axes(study, "latent")
+    figure = facets(table, panels, draw, "importance samples S", "NLL bound (nats)")
+    caption = f"{interval_note(table)} A curve still falling at its right end overstates the NLL."
+    return Drawing("bound-curve", "How tight the bound is", caption, figure)
+
+
+def level_map(study: Study, metric: str, title: str, unit: str) -> Drawing | None:
+    """Heat map depth × level of a per-level metric, mean over seeds."""
+    if metric not in study.levels or study.levels[metric].isna().all():
+        return None
+    frame = study.levels.astype({metric: float, "level": int})
+    ends = {"vmin": min(0.0, frame[metric].min()), "vmax": frame[metric].max()}
+
+    def draw(axes: Axes, part: pd.DataFrame) -> None:
+        grid = part.pivot_table(index="depth", columns="level", values=metric, aggfunc="mean")
+        shades = sns.color_palette("blend:#eef4fa,#0b4f85", as_cmap=True)
+        sns.heatmap(
+            grid,
+            ax=axes,
+            annot=True,
+            fmt=".3g",
+            cmap=shades,
+            cbar=False,
+            linewidths=1,
+            **ends,
+        )
+        axes.grid(visible=False)
+        axes.tick_params(length=0, rotation=0)
+
+    figure = facets(frame, panel_axes(study, "latent"), draw, "level t", "depth T")
+    caption = (
+        f"Mean over seeds ({seed_count(frame, study.cell)}), test set, {unit}. "
+        "Level 1 is next to the pixels."
+    )
+    return Drawing(metric.replace("_", "-") + "-per-level", title, caption, figure)
+
+
+def throughput(study: Study, axis: str) -> Drawing | None:
+    """Images per second against depth or latent size, one panel per task and machine."""
+    hue = "latent" if axis == "depth" else "depth"
+    frame = study.throughput
+    if frame.empty or frame[axis].nunique() < 2:
+        return None
+    by = [axis, hue, "task", "device", "machine"]
+    table = summary(frame, by, ["images_per_second"])
+    table["task"] = table["task"].map(lambda task: TASKS.get(task, task))
+
+    def draw(axes: Axes, part: pd.DataFrame) -> None:
+        error_lines(axes, study, part, axis, hue)
+        axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_formatter("{x:,.0f}")
+
+    figure = facets(table, ("task", "device"), draw, axis_title(axis), "images per second")
+    machines = "; ".join(sorted(table["machine"].unique()))
+    caption = f"{interval_note(table, 'runs')} {machines}."
+    return Drawing(f"throughput-{axis}", f"Throughput against {axis_title(axis)}", caption, figure)
+
+
+def cost(study: Study, price: str) -> Drawing | None:
+    """Quality (scoreboard, else ELBO) against parameters or training seconds."""
+    table = pd.DataFrame()
+    for metric in ("scoreboard_nll_nats", "elbo_nats"):
+        table = summary(study.runs, study.cell, [metric])
+        if len(table):
+            break
+    prices = summary(study.runs, study.cell, [price])
+    if table.empty or prices["mean"].nunique() < 2:
+        return None
+    table = table.merge(prices[[*study.cell, "mean"]].rename(columns={"mean": price}))
+
+    def draw(axes: Axes, part: pd.DataFrame) -> None:
+        error_lines(axes, study, part, price, "depth", line="")
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_formatter("{x:,.0f}" if price == "parameters" else "{x:,g}")
+
+    known = METRICS[metric]
+    label = "parameters" if price == "parameters" else "training (s)"
+    figure = facets(table, panel_axes(study), draw, label, known.heading, known.is_common)
+    caption = f"{interval_note(table)} One point per cell."
+    name = f"cost-{price.replace('_', '-')}"
+    words = {"parameters": "parameters"}.get(price, "training time")
+    return Drawing(name, f"{known.title} against {words}", caption, figure)

@@ -1,0 +1,92 @@
+"""Everything a report consists of, written into a folder; each file is whole or not there."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from hvae.config import RunConfig
+from hvae.records import Store
+from report.drawing import image
+from report.figures import draw_all
+from report.formats import to_latex, to_markdown
+from report.load import Study, load
+from report.page import headline_table, render
+from report.tables import cells
+
+FORMATS = ("html", "latex", "csv", "md", "png", "pdf")
+
+
+def write_report(
+    title: str,
+    question: str,
+    expected: Sequence[RunConfig],
+    store: Store,
+    folder: Path,
+    formats: Sequence[str] = ("html", "latex", "csv", "md"),
+) -> list[Path]:
+    """Write the report of a study from its records; the paths written, the page first.
+
+    `html` → index.html; `csv` → cells.csv, runs.csv; `latex`, `md` → cells.tex, cells.md;
+    `png`, `pdf` → figures/. Raises `ValueError` on an unknown format or a folder that cannot be
+    written.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise ValueError(f"format: {name!r} is not known; allowed: {', '.join(FORMATS)}")
+    study = load(store, expected)
+    files = _contents(title, question, study, formats)
+    try:
+        return [_write(folder / name, content) for name, content in files.items()]
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ValueError(
+            f"report: cannot write under {folder}: {reason}; allowed: a folder you may write"
+        ) from error
+
+
+def _contents(title: str, question: str, study: Study, formats: Sequence[str]) -> dict[str, bytes]:
+    """File name -> content, the page first."""
+    files: dict[str, bytes] = {}
+    pictures = [kind for kind in ("png", "pdf") if kind in formats]
+    drawings = draw_all(study) if pictures or "html" in formats else []
+    if "html" in formats:
+        files["index.html"] = render(title, question, study, drawings).encode()
+    if "latex" in formats:
+        files["cells.tex"] = to_latex(headline_table(study)).encode()
+    if "md" in formats:
+        files["cells.md"] = to_markdown(headline_table(study)).encode()
+    if "csv" in formats:
+        files["cells.csv"] = _csv(cells(study).drop(columns="heading", errors="ignore"))
+        files["runs.csv"] = _csv(long_runs(study))
+    for kind in pictures:
+        files |= {f"figures/{d.name}.{kind}": image(d, kind) for d in drawings}
+    return files
+
+
+def long_runs(study: Study) -> pd.DataFrame:
+    """One row per scalar of a finished run; a run without numbers has one empty row."""
+    settings = ["key", *study.cell, "seed"]
+    states = study.status[[*settings, "status"]]
+    values = study.runs.melt(settings, var_name="metric")[["key", "metric", "value"]]
+    return states.merge(values, on="key", how="left")
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _write(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=".partial-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        os.chmod(name, 0o644)  # mkstemp's 0600 would hide the page from a web server
+        os.replace(name, path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return path

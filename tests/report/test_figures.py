@@ -1,0 +1,91 @@
+"""Figures: drawn from the data that are there, never an empty axis."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from hvae.config import RunConfig
+from hvae.records import Record, Store
+from report.drawing import Drawing, image, svg
+from report.figures import against, draw_all, level_map
+from report.load import load
+
+Grid = Callable[..., list[RunConfig]]
+Make = Callable[..., Record]
+
+
+@pytest.fixture
+def drawings(full_store: Store, make_grid: Grid) -> list[Drawing]:
+    return draw_all(load(full_store, make_grid()))
+
+
+def test_every_figure_has_data_axis_labels_and_a_caption_with_n(drawings: list[Drawing]) -> None:
+    assert len({drawing.name for drawing in drawings}) == len(drawings) == 16
+    for drawing in drawings:
+        assert "n = " in drawing.caption, drawing.name
+        for axes in drawing.figure.axes:
+            assert axes.has_data(), drawing.name
+            assert axes.get_xlabel(), drawing.name
+            assert axes.get_ylabel(), drawing.name
+
+
+def test_own_family_numbers_are_drawn_in_a_panel_per_loss(
+    full_store: Store, make_grid: Grid
+) -> None:
+    study = load(full_store, make_grid())
+    elbo, common = (against(study, m, "depth") for m in ("elbo_nats", "scoreboard_nll_nats"))
+    assert elbo is not None
+    assert common is not None
+    assert [axes.get_title() for axes in elbo.figure.axes] == ["BCE", "MSE"]
+    bce, mse = (axes.get_ylim() for axes in elbo.figure.axes)
+    assert bce != mse
+    left, right = (axes.get_ylim() for axes in common.figure.axes)
+    assert left == right  # one yardstick, one scale
+
+
+def test_error_bars_end_where_the_interval_ends(
+    store: Store, make_grid: Grid, make_record: Make
+) -> None:
+    configs = make_grid((1, 2), ("bce",), (20,), 3)
+    for config in configs:
+        value = float(config.train.seed + 10 * config.model.num_layers)
+        store.write(make_record(config, metrics={"elbo_nats": value}))
+    drawing = against(load(store, configs), "elbo_nats", "depth")
+    assert drawing is not None
+    (bars,) = drawing.figure.axes[0].collections
+    ends = np.asarray(bars.get_paths()[0].vertices)[:, 1]
+    assert tuple(ends) == pytest.approx((11.0 - 2.4841377, 11.0 + 2.4841377))  # t(0.975, 2) / √3
+
+
+@pytest.mark.parametrize("metrics", [{}, {"elbo_nats": None}, {"kl_per_level_nats": []}])
+def test_figures_without_data_are_left_out(
+    store: Store, make_grid: Grid, make_record: Make, metrics: dict[str, object]
+) -> None:
+    configs = make_grid((1, 2), ("bce",), (2, 20), 2)
+    for config in configs:
+        store.write(make_record(config, metrics=metrics, history=[], throughput={}, seconds={}))
+    assert draw_all(load(store, configs)) == []
+
+
+def test_a_study_without_records_has_no_figure(store: Store, make_grid: Grid) -> None:
+    assert draw_all(load(store, make_grid())) == []
+    assert draw_all(load(store, [])) == []
+
+
+def test_the_same_records_give_the_same_bytes(full_store: Store, make_grid: Grid) -> None:
+    study = load(full_store, make_grid())
+    first, second = (level_map(study, "kl_nats", "KL", "nats") for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert svg(first) == svg(second) == svg(second)
+    assert image(first, "pdf") == image(second, "pdf")
+    assert image(first, "png").startswith(b"\x89PNG")
+
+
+def test_svg_takes_the_pages_ink_and_needs_nothing_outside(drawings: list[Drawing]) -> None:
+    text = svg(drawings[0])
+    assert "var(--ink)" in text
+    assert "dc:date" not in text
+    assert "<image" not in text
+    assert f'id="{drawings[0].name}-figure_1"' in text  # ids of its own among many figures

@@ -1,0 +1,161 @@
+"""The whole report, from any state of the records."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from hvae.config import RunConfig, digest
+from hvae.records import Record, Store
+from report.writer import write_report
+
+Grid = Callable[..., list[RunConfig]]
+Make = Callable[..., Record]
+VOID = {"meta", "link", "input", "use", "path"}
+
+
+class Balance(HTMLParser):
+    """Collects ids and outside addresses, and checks that every element is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        given = dict(attrs)
+        self.ids += [str(given["id"])] if "id" in given else []
+        self.addresses += [str(v) for k, v in attrs if k in ("src", "href", "xlink:href")]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+
+def write(configs: list[RunConfig], store: Store, folder: Path, *formats: str) -> str:
+    write_report("A & B", "Does <depth> help?", configs, store, folder, formats or ("html",))
+    return (folder / "index.html").read_text()
+
+
+def test_every_file_is_written_and_listed(store: Store, make_grid: Grid, make_record: Make) -> None:
+    configs = make_grid((1, 2), ("bce",), (20,), 3)
+    for config in configs:
+        store.write(make_record(config))
+    formats = ("html", "latex", "csv", "md", "png")
+    paths = write_report("T", "Q", configs, store, store.folder / "report", formats)
+    assert [p.name for p in paths[:5]] == [
+        "index.html",
+        "cells.tex",
+        "cells.md",
+        "cells.csv",
+        "runs.csv",
+    ]
+    assert all(path.stat().st_size for path in paths)
+    assert not list(store.folder.rglob(".partial-*"))
+    runs = pd.read_csv(paths[4])
+    assert runs.groupby("key").size().index.tolist() == sorted(map(digest, configs))
+    elbo = runs[(runs["metric"] == "elbo_nats")].set_index("key")["value"]
+    assert elbo[digest(configs[0])] == make_record(configs[0]).metrics["elbo_nats"]
+
+
+def test_the_page_is_whole_and_asks_for_nothing_outside(full_store: Store, make_grid: Grid) -> None:
+    page = write(make_grid((1, 2)), full_store, full_store.folder / "report")
+    parser = Balance()
+    parser.feed(page)
+    assert parser.open == []
+    assert len(parser.ids) == len(set(parser.ids))
+    assert all(address.startswith(("#", "data:")) for address in parser.addresses)
+    assert {address[1:] for address in parser.addresses if address[0] == "#"} <= set(parser.ids)
+    assert not re.search(r"@import|url\((?!#)", page)
+    assert "<h1>A &amp; B</h1>" in page
+    assert "Does &lt;depth&gt; help?" in page
+    order = [page.index(f'id="{name}"') for name in ("findings", "headline", "figures", "how")]
+    assert order == sorted(order)
+
+
+def test_the_same_records_give_the_same_bytes_wherever_they_lie(
+    tmp_path: Path, make_grid: Grid, make_record: Make
+) -> None:
+    configs = make_grid((2,), ("bce",), (20,), 2)
+    pages = []
+    for place, order in (("one", configs), ("elsewhere", configs[::-1])):
+        store = Store(tmp_path / place)
+        store.open_for_writing()
+        for config in order:
+            store.write(make_record(config))
+        store.path(digest(configs[0])).write_text("{")
+        formats = ("html", "latex", "csv", "md")
+        paths = write_report("T", "Q", configs, store, tmp_path / place / "report", formats)
+        pages.append([path.read_bytes() for path in paths])
+    assert pages[0] == pages[1]
+    assert str(tmp_path).encode() not in b"".join(pages[0])
+
+
+@pytest.mark.parametrize("state", ["nothing", "missing", "failed", "diverged", "one", "bare"])
+def test_a_thin_study_gets_a_page_that_says_so(
+    store: Store, make_grid: Grid, make_record: Make, state: str
+) -> None:
+    configs = [] if state == "nothing" else make_grid((2,), ("bce",), (20,), 1)
+    for config in configs:
+        if state == "failed":
+            store.write_failure(config, RuntimeError("out of <memory>"))
+        elif state == "diverged":
+            none = {"elbo_nats": None}
+            store.write(make_record(config, status="diverged", metrics=none))
+        elif state == "one":
+            store.write(make_record(config))
+        elif state == "bare":
+            bare: dict[str, Any] = {"history": [], "metrics": {}, "throughput": {}, "seconds": {}}
+            store.write(make_record(config, **bare, environment={}, code={}))
+    formats = ("html", "latex", "csv", "md", "png")
+    page = write(configs, store, store.folder / "report", *formats)
+    expected = {
+        "nothing": "This study expects no run.",
+        "missing": "0 of 1 (1 missing)",
+        "failed": "RuntimeError: out of &lt;memory&gt;",
+        "diverged": "1 diverged: shown in the loss curves, left out of every mean.",
+        "one": "No finding: n = 1",
+        "bare": "No finding: n = 1",
+    }
+    assert expected[state] in page
+
+
+def test_records_of_different_sources_are_pointed_out(
+    store: Store, make_grid: Grid, make_record: Make
+) -> None:
+    first, second = configs = make_grid((1,), ("bce",), (20,), 2)
+    store.write(make_record(first))
+    store.write(make_record(second, code={"sources_sha256": "0" * 64}, data_sha256="1" * 64))
+    page = write(configs, store, store.folder / "report")
+    assert "different hvae sources" in page
+    assert "different data files" in page
+
+
+def test_bad_formats_and_folders_are_named(store: Store) -> None:
+    with pytest.raises(ValueError, match=r"format: 'docx' is not known; allowed: html, latex"):
+        write_report("T", "Q", [], store, store.folder, ("docx",))
+    (store.folder / "file").write_text("")
+    with pytest.raises(ValueError, match="cannot write under"):
+        write_report("T", "Q", [], store, store.folder / "file", ("md",))
+
+
+def test_the_report_starts_without_torch_and_scikit_learn() -> None:
+    code = (
+        "import sys, report.writer, report.page; "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'sklearn', 'ablations')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
