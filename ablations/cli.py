@@ -33,6 +33,7 @@ from ablations.studies import PRESETS, Study
 from ablations.survey import Standing, count, refuse_damaged, survey, to_run
 from hvae import __version__
 from hvae.config import DATASETS
+from hvae.environment import sources_sha256
 from hvae.records import Store
 
 FORMATS = "html,latex,csv,md"
@@ -53,7 +54,7 @@ def main() -> None:
 @main.command()
 @debug_option
 def studies() -> None:
-    """List the studies: question, axes, number of runs, expected cost of training.
+    """List the studies: question, axes, number of runs, expected cost.
 
     \b
     Example:
@@ -74,7 +75,9 @@ def studies() -> None:
 )
 @json_option
 def plan(study: Study, folder: Path, device: str, as_json: bool) -> None:
-    """Show what would run, what is already there, how it packs, what it costs.
+    """Show what would run, how it packs, and what it costs.
+
+    What is already there is counted, and left out of the packs.
 
     \b
     Example:
@@ -141,7 +144,7 @@ def run(
     _warn_of_stale(standings, redo_stale)
     failed = 0
     if todo:
-        failed = _train(study, store, standings, todo, data_dir, device, workers, executor)
+        failed = _train(study, store, redo_stale, data_dir, device, workers, executor)
     else:
         click.echo(f"{study.name}: nothing to do, all {len(standings)} runs are there", err=True)
     if not no_report:
@@ -159,7 +162,10 @@ def run(
 @takes_study
 @json_option
 def status(study: Study, folder: Path, as_json: bool) -> None:
-    """List every run by key: done, missing, failed, stale or damaged. Exit 1 if any failed.
+    """List every run by key, and how it stands.
+
+    A run is done, missing, failed, stale (made by other sources of hvae) or damaged. Exit code 1
+    if any failed or is damaged.
 
     \b
     Example:
@@ -187,7 +193,9 @@ def status(study: Study, folder: Path, as_json: bool) -> None:
 )
 @click.option("--open", "is_opened", is_flag=True, help="Open the page in the browser.")
 def report(study: Study, folder: Path, formats: str, is_opened: bool) -> None:
-    """Write tables, figures and the page from the records; print the paths, the page first.
+    """Write tables, figures and the page from the records.
+
+    Prints the paths of what it wrote, the page first.
 
     \b
     Example:
@@ -237,8 +245,7 @@ def fetch(name: str, data_dir: Path | None) -> None:
 def _train(
     study: Study,
     store: Store,
-    standings: Sequence[Standing],
-    todo: set[str],
+    redo_stale: bool,
     data_dir: Path | None,
     device: str,
     workers: int | None,
@@ -254,7 +261,11 @@ def _train(
     datasets.require(study.base.data.name, directory)
     device = resolve_device(device)
     store.open_for_writing()
+    standings = _standings(study, store)  # anew: opening recovers what a kill left half published
+    todo = to_run(standings, redo_stale)
     cut = packs(study.name, runs(study), todo, PACK_SIZES[device])
+    if not cut:
+        return 0
     present = [store.read(s.digest) for s in standings if s.digest not in todo]
     chosen = choose(executor, device, workers)
     try:
@@ -268,8 +279,6 @@ def _train(
 
 
 def _standings(study: Study, store: Store) -> list[Standing]:
-    from ablations.runner import sources_sha256
-
     return survey(store, runs(study), sources_sha256())
 
 

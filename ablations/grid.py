@@ -1,13 +1,10 @@
-"""From axes to runs, from runs to packs: what is trained, and what is trained together.
-
-Symbols: D pixels, h hidden width, L latent width, T levels, S importance samples.
-"""
+"""From axes to runs, from runs to packs: what is trained, and what is trained together."""
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 
 from ablations.studies import Study
-from hvae.config import ModelConfig, RunConfig, TrainConfig, digest
+from hvae.config import RunConfig, TrainConfig, digest, flops_per_image
 
 # Runs of a pack. CPU: a pack's state stays in the cache, and packs enough for all cores are left.
 # CUDA: enough models to fill the device. A new size means other packs, so other last digits.
@@ -81,24 +78,8 @@ def packs(study: str, all_runs: Iterable[RunConfig], missing: set[str], size: in
 
 
 def cost(run: RunConfig) -> int:
-    """FLOPs of the matrix products of one training: forward, weight and input gradients.
-
-    A matrix of n weights costs 2n per image in each of the three, but the first layer of the
-    first encoder needs no input gradient. With S importance samples all but that encoder runs
-    S times. At 784-100-20, two levels: 56 MFLOP for a batch of 64 (22.1 + 22.1 + 12.1).
-    """
-    model, train = run.model, run.train
-    first = model.input_dim * model.hidden_dim
-    encoder = first + 2 * model.hidden_dim * model.latent_dim
-    repeated = train.importance_samples * (weights(model) - encoder)
-    per_image = 2 * (3 * (encoder + repeated) - first)
-    return train.epochs * TRAINING_IMAGES[run.data.name] * per_image
-
-
-def weights(model: ModelConfig) -> int:
-    """Entries of all weight matrices, biases left out: per level d·h + 2·h·L + L·h + h·d."""
-    widths = [model.input_dim] + [model.latent_dim] * (model.num_layers - 1)
-    return sum(2 * d * model.hidden_dim + 3 * model.hidden_dim * model.latent_dim for d in widths)
+    """FLOPs of the matrix products of one training, evaluation left out."""
+    return run.train.epochs * TRAINING_IMAGES[run.data.name] * flops_per_image(run)
 
 
 def _run(

@@ -29,6 +29,14 @@ class InputError(click.ClickException):
 class OneLineErrors(click.Group):
     """A group whose commands end in one line, not in a traceback, where the input was wrong."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args:  # the help, by raising it as an error
+            return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            raise InputError(error.format_message()) from error
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)

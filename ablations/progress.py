@@ -45,7 +45,7 @@ class Tally:
     def fraction(self) -> float:
         """The share of the predicted cost that is behind us."""
         done = sum(pack.cost * share for pack, share in self.shares.items())
-        return done / sum(pack.cost for pack in self.shares)
+        return done / max(1, sum(pack.cost for pack in self.shares))
 
     @property
     def best_text(self) -> str:

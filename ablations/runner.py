@@ -76,7 +76,7 @@ def run_pack(task: Task, progress: Progress) -> list[Record]:
         [fitted.models[i] for i in alive], images, runs[0].evaluation.importance_samples, device
     )
     metrics = dict(zip(alive, evaluated.metrics, strict=True))
-    shared = {
+    shared: dict[str, Any] = {
         "study": task.pack.study,
         "data_sha256": images.sha256,
         "code": code(),

@@ -26,7 +26,7 @@ class CapturedStep:
     def _capture(self, x: Tensor, noise: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
         x, noise = x.clone(), noise.clone()
         saved = [tensor.clone() for tensor in self.state]
-        side = torch.cuda.Stream()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(3):

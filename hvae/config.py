@@ -38,7 +38,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How one model is trained. Raises `ValueError` naming the field, the value, what is allowed."""
+    """How a model is trained. Raises `ValueError` naming the field, the value, what is allowed."""
 
     loss: str = "bce"
     objective: str = "documented"

@@ -92,17 +92,17 @@ def _inputs(
             for done in range(0, samples, BLOCK_SAMPLES)
         ]
         prior = streams.noise("prior", start, 0, VALUE_SAMPLES * len(x), layers, latent)
-        by_sample = [n.unflatten(0, (-1, len(x))).to(device) for n in (torch.cat(posterior), prior)]
+        by_sample = [
+            n.reshape(-1, len(x), layers, latent).to(device) for n in (torch.cat(posterior), prior)
+        ]
         yield Inputs(x, binary, *by_sample)
 
 
-def _block(
-    model: HierarchicalVAE, inputs: Inputs, samples: int, samples_at_once: int
-) -> Values:
+def _block(model: HierarchicalVAE, inputs: Inputs, samples: int, samples_at_once: int) -> Values:
     """Everything that one model says of one block of images."""
     x, loss, sizes = inputs.x, model.loss, model.config
     noise = inputs.posterior[..., : sizes.num_layers, : sizes.latent_dim]
-    parts = noise[:samples].split(samples_at_once)
+    parts = torch.split(noise[:samples], samples_at_once)
     log_w, values = _joint_samples(model, x, parts)
     binary_log_w = log_w
     if loss == "mse" or not torch.equal(x, inputs.binary):
@@ -116,7 +116,7 @@ def _block(
         | {
             "scoreboard": importance_bound(binary_log_w),
             "gap": gaps.mean(0),
-            "gap_variance": gaps.var(0) / len(gaps),
+            "gap_variance": _variance_of_mean(gaps),
         }
     )
 
@@ -125,7 +125,8 @@ def _joint_samples(
     model: HierarchicalVAE, x: Tensor, parts: Sequence[Tensor]
 ) -> tuple[Tensor, Values]:
     """log w [S, B] of the model's own likelihood, and means over the samples of its parts."""
-    log_w, sums = [], {}
+    log_w: list[Tensor] = []
+    sums: dict[str, Tensor] = {}
     live = torch.ones((), device=x.device)
     for noise in parts:
         result = model(x, noise)
@@ -141,7 +142,7 @@ def _joint_samples(
             "shift": mean - torch.stack(result.prior_means, dim=-2),
         }
         for name, value in terms.items():
-            sums[name] = sums.get(name, 0.0) + value.double().sum(0)
+            sums[name] = value.double().sum(0) + sums.get(name, 0.0)
     all_log_w = torch.cat(log_w)
     return all_log_w, {name: value / len(all_log_w) for name, value in sums.items()}
 
@@ -158,19 +159,19 @@ def _bounds(log_w: Tensor) -> Values:
     samples = len(log_w)
     values = {
         "elbo": log_w.mean(0),
-        "elbo_variance": log_w.var(0) / samples,
+        "elbo_variance": _variance_of_mean(log_w),
         "effective_samples": effective_samples(log_w),
         f"bound_{samples}": importance_bound(log_w),
     }
     for fewer in (size for size in CURVE if size < samples):  # disjoint groups, averaged
-        groups = log_w[: samples // fewer * fewer].unflatten(0, (-1, fewer))
+        groups = log_w[: samples // fewer * fewer].reshape(-1, fewer, log_w.shape[-1])
         values[f"bound_{fewer}"] = importance_bound(groups.transpose(0, 1)).mean(0)
     return values
 
 
 def _reconstruction(model: HierarchicalVAE, x: Tensor) -> Values:
     """Errors of the reconstruction at the posterior mean of z_1: no sample, no bound."""
-    logits = model.decoders[0].logits(posterior_means(model, x)[0])  # type: ignore[operator]
+    logits = model.decode(0, posterior_means(model, x)[0])
     return {
         "squared_error": (x - logits.sigmoid()).double().square().mean(-1),
         "bce": bernoulli_nll(logits, x).double(),
@@ -232,7 +233,13 @@ def _active(means: Tensor) -> list[int]:
 
 
 def _mean(values: Tensor) -> float:
-    return values.mean().item()
+    return float(values.mean())
+
+
+def _variance_of_mean(draws: Tensor) -> Tensor:
+    """Estimated variance of the mean over S draws: [S, ...] -> [...]; NaN for one draw."""
+    squares = (draws - draws.mean(0)).square().sum(0)
+    return squares / (len(draws) * (len(draws) - 1)) if len(draws) > 1 else squares * torch.nan
 
 
 def _monte_carlo_error(variance: Tensor) -> Tensor:
@@ -242,4 +249,4 @@ def _monte_carlo_error(variance: Tensor) -> Tensor:
 
 def _test_set_error(values: Tensor) -> float:
     """Standard error of a mean over test images, as a sample of all images."""
-    return (values.std() / len(values) ** 0.5).item()
+    return float(values.std() / len(values) ** 0.5)

@@ -42,7 +42,7 @@ def value_gaps(model: HierarchicalVAE, result: Pass, noise: Tensor) -> Tensor:
         log_p = -0.5 * (q.z - mean).square().sum(-1)
         upper = upper + log_p - log_q  # levels t…T of the ELBO
         with_q = -0.5 * (below - below_mean).square().sum(-1)
-        drawn_mean = model.decoders[t].logits(prior[t])  # type: ignore[operator]
+        drawn_mean = model.decode(t, prior[t])
         with_p = -0.5 * (below - drawn_mean).square().sum(-1)
         gaps.insert(0, upper + with_q - with_p)
     none = result.logits.new_zeros(*result.logits.shape[:-1], 0)
@@ -54,7 +54,7 @@ def prior_likelihood(model: HierarchicalVAE, x: Tensor, loss: str) -> tuple[Tens
     mean over images: all images share the draws, so that error does not fall with N."""
     sizes = model.config
     noise = streams.noise("prior", 0, 0, PRIOR_SAMPLES, sizes.num_layers, sizes.latent_dim)
-    logits = model.decoders[0].logits(ancestral(model, noise.to(x.device))[0]).double()  # [s, D]
+    logits = model.decode(0, ancestral(model, noise.to(x.device))[0]).double()  # [s, D]
     x = x.double()
     if loss == "bce":
         slope, offset = logits, -F.softplus(logits).sum(-1)

@@ -96,19 +96,28 @@ class HierarchicalVAE(nn.Module):
         """A joint sample through the hierarchy: x [B, D] in [0, 1], noise [B, T, L], or S of them
         with noise [S, B, T, L]; everything returned has the leading dimensions of the noise."""
         levels, z = [], x
-        for encoder, eps in zip(self.encoders, noise.unbind(-2), strict=True):
-            mu, logvar = encoder.posterior(z)  # type: ignore[operator]
+        for t, eps in enumerate(noise.unbind(-2)):
+            mu, logvar = self.posterior(t, z)
             z = mu + eps * torch.exp(logvar / 2)  # [..., B, L]
             levels.append(Level(mu.expand_as(z), logvar.expand_as(z), z))
         return self.generate(levels)
 
+    def posterior(self, level: int, z: Tensor) -> Gaussian:
+        """q of a level, counted from 0, given what lies below it: z_0 = x."""
+        encoder = self.encoders[level]
+        assert isinstance(encoder, Encoder)
+        return encoder.posterior(z)
+
+    def decode(self, level: int, z: Tensor) -> Tensor:
+        """Down from a level, counted from 0: pixel logits, or the mean of the level below."""
+        decoder = self.decoders[level]
+        assert isinstance(decoder, Decoder)
+        return decoder.logits(z)
+
     def generate(self, levels: list[Level]) -> Pass:
         """What the decoders say of given latents: conditional prior means and pixel logits."""
         top = torch.zeros_like(levels[-1].mu)
-        prior_means = [
-            self.decoders[t].logits(level.z)  # type: ignore[operator]
-            for t, level in enumerate(levels)
-        ]
+        prior_means = [self.decode(t, level.z) for t, level in enumerate(levels)]
         return Pass(levels, [*prior_means[1:], top], logits=prior_means[0])
 
     def get_loss(self, x: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ TRAIN_IMAGES = 10_000  # the first of the training set; more move the accuracy b
 def posterior_means(model: HierarchicalVAE, x: Tensor) -> list[Tensor]:
     """Mean of each level given the mean of the one below: T times [B, L]."""
     means, z = [], x
-    for encoder in model.encoders:
-        z = encoder.posterior(z).mu  # type: ignore[operator]
+    for t in range(model.config.num_layers):
+        z = model.posterior(t, z).mu
         means.append(z)
     return means
 
@@ -41,6 +41,6 @@ def probe_accuracies(model: HierarchicalVAE, images: Images) -> list[float]:
 
 @torch.no_grad()
 def _means(model: HierarchicalVAE, pixels: np.ndarray, levels: int) -> list[np.ndarray]:
-    device = model.encoders[0].linear.weight.device
+    device = next(model.parameters()).device
     x = torch.tensor(pixels, device=device).float() / levels
     return [mean.double().cpu().numpy() for mean in posterior_means(model, x)]

@@ -6,21 +6,24 @@ elementwise. Members of a seed share batches and noise, whoever trains beside th
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import functional_call, grad, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from hvae import streams
 from hvae.capture import CapturedStep
 from hvae.config import ModelConfig, RunConfig
 from hvae.data import Images, binarize
 from hvae.model import HierarchicalVAE
-from hvae.objectives import Settings, Terms, objective
+from hvae.objectives import Pass, Settings, objective
 from hvae.stacking import Parameters, build, initial, live_units, stack, unstack, widest
 
 Gradients = Callable[..., tuple[Parameters, Tensor]]
@@ -47,7 +50,7 @@ def fit(
     settings; raises `ValueError` naming the first other setting that differs."""
     require_packable(runs)
     started = time.perf_counter()
-    pack = Pack(runs, images, torch.device(device), dtype, is_compiled)
+    pack = Training(runs, images, torch.device(device), dtype, is_compiled)
     histories: list[list[dict[str, Any]]] = [[] for _ in runs]
     for epoch in range(1, pack.train.epochs + 1):
         epoch_started = time.perf_counter()
@@ -78,7 +81,7 @@ def kl_ramp(epoch: int, warmup_epochs: int) -> float:
     return min(1.0, (epoch - 1) / warmup_epochs) if warmup_epochs else 1.0
 
 
-class Pack:
+class Training:
     """K models in training: the data and random numbers they share, in groups of one optimiser."""
 
     def __init__(
@@ -96,7 +99,7 @@ class Pack:
         self.pixels = None if self.is_dynamic else torch.from_numpy(images.train).to(device)
         self.groups = [
             Group(runs, members, self.sizes, self.seeds, device, dtype, is_compiled)
-            for members in _equal_members(runs)
+            for members in _members(runs)
         ]
         self.step = CapturedStep(self._step, self._state()) if device.type == "cuda" else self._step
 
@@ -122,14 +125,12 @@ class Pack:
         order = streams.order(seed, epoch, images).to(self.device)
         noise = streams.noise(
             "noise", seed, epoch, images * samples, self.sizes.num_layers, self.sizes.latent_dim
-        ).unflatten(0, (images, samples))
+        ).reshape(images, samples, self.sizes.num_layers, -1)
         if self.pixels is not None:
             return Draw(self.pixels, self.images.train_levels, order, noise.to(self.device))
         generator = streams.stream("dynamic", seed, epoch)
         pixels = binarize(self.images.train, self.images.train_levels, generator)
-        return Draw(
-            torch.from_numpy(pixels).to(self.device), 1, order, noise.to(self.device)
-        )
+        return Draw(torch.from_numpy(pixels).to(self.device), 1, order, noise.to(self.device))
 
     def model(self, member: int) -> HierarchicalVAE:
         """A trained member at its own size, on the CPU."""
@@ -176,7 +177,10 @@ class Draw:
 
 
 class Group:
-    """Members of one loss and one learning rate: one set of stacked parameters, one Adam."""
+    """Members of one learning rate: one set of stacked parameters, one Adam.
+
+    Members are kept sorted by loss, so that each loss is computed on one contiguous part.
+    """
 
     def __init__(
         self,
@@ -190,23 +194,23 @@ class Group:
     ) -> None:
         own = [runs[member] for member in members]
         self.members, self.train, self.is_compiled = members, own[0].train, is_compiled
+        self.losses = Counter(run.train.loss for run in own)  # in the order of the members
         self.template = build(sizes, self.train.loss).to(device)
         parameters = stack([initial(run) for run in own], sizes)
-        self.parameters = {name: p.to(device, dtype) for name, p in parameters.items()}
-        rows = [seeds.index(run.train.seed) for run in own]
-        self.seed_rows = torch.tensor(rows, device=device)
+        self.parameters = {
+            name: _input_major(p.to(device, dtype)) for name, p in parameters.items()
+        }
+        self.seed_rows = torch.tensor([seeds.index(run.train.seed) for run in own], device=device)
         self.is_shared = len(seeds) == 1
-        weight = torch.tensor([run.train.kl_weight for run in own], dtype=dtype, device=device)
         floor = [run.train.free_bits or -torch.inf for run in own]
-        self.full_weight = weight
         self.settings = Settings(
-            weight.clone(),
+            torch.tensor([run.train.kl_weight for run in own], dtype=dtype, device=device),
             torch.tensor(floor, dtype=dtype, device=device),
             live_units(own, sizes.latent_dim).to(device, dtype),
         )
-        self.sums = torch.zeros(
-            len(own), 2 + sizes.num_layers, dtype=torch.float64, device=device
-        )
+        self.full_weight = self.settings.kl_weight.clone()
+        shape = (len(own), 2 + sizes.num_layers)
+        self.sums = torch.zeros(shape, dtype=torch.float64, device=device)
         self.gradients: dict[int, Gradients] = {}  # by batch size: the last batch may be short
         self.optimizer = torch.optim.Adam(
             list(self.parameters.values()),
@@ -216,6 +220,7 @@ class Group:
         )
 
     def start_epoch(self, ramp: float) -> None:
+        """Forget the sums of the last epoch; set the KL weight of this one."""
         self.sums.zero_()
         self.settings.kl_weight.copy_(self.full_weight * ramp)
 
@@ -237,40 +242,70 @@ class Group:
         return values[0] if self.is_shared else values.index_select(0, self.seed_rows)
 
     def _gradients(self, x: Tensor, noise: Tensor) -> Gradients:
-        """The pure gradient step of the group, fixed to the shapes of x and noise.
+        """The pure gradient function of the group, fixed to the shapes of x and noise.
 
         Tracing once to plain operators spares the interpreter of `vmap` and `grad` in every step
         and changes no bit of the result; compiling fuses the elementwise operators as well.
         """
-        data = None if self.is_shared else 0
-        mapped = vmap(grad_and_value(self._loss, has_aux=True), in_dims=(0, 0, data, data))
 
         def gradients(*arguments: Any) -> tuple[Parameters, Tensor]:
-            derivative, (_, terms) = mapped(*arguments)
-            return derivative, terms
+            found, terms = grad(self._total_loss, has_aux=True)(*arguments)
+            own = arguments[0]
+            return {name: _laid_out_as(own[name], g) for name, g in found.items()}, terms
 
         if self.is_compiled:
             return torch.compile(gradients, dynamic=False)
         traced: Gradients = make_fx(gradients)(self.parameters, self.settings, x, noise)
         return traced
 
-    def _loss(
+    def _total_loss(
         self, parameters: Parameters, settings: Settings, x: Tensor, noise: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """One member: the batch mean of its objective, and its terms [2 + T]."""
+        """Sum over the members of their batch means, and the terms of each: scalar, [K, 2 + T]."""
+        data = None if self.is_shared else 0
+        result = vmap(self._pass, in_dims=(0, 0, data, data))(parameters, settings.live, x, noise)
+        own_x = x.expand(len(settings.live), *x.shape[-2:])
+        parts = zip(self.losses, self._split(result), self._split((own_x, settings)), strict=True)
+        terms = [
+            vmap(partial(objective, self.train.objective, loss))(part, *own)
+            for loss, part, own in parts
+        ]
+        rows = [torch.cat([t.loss[:, None], t.reconstruction[:, None], t.kl], 1) for t in terms]
+        return torch.cat([t.loss for t in terms]).sum(), torch.cat(rows).detach()
+
+    def _pass(self, parameters: Parameters, live: Tensor, x: Tensor, noise: Tensor) -> Pass:
+        """One member: noise [B, S, T, L], its padding silenced."""
         noise = noise.squeeze(1) if self.train.objective != "iwae" else noise.transpose(0, 1)
-        result = functional_call(self.template, parameters, (x, noise * settings.live))
-        terms: Terms = objective(self.train.objective, self.train.loss, result, x, settings)
-        flat = torch.cat([terms.loss[None], terms.reconstruction[None], terms.kl]).detach()
-        return terms.loss, flat
+        result: Pass = functional_call(self.template, parameters, (x, noise * live))
+        return result
+
+    def _split(self, values: Any) -> list[Any]:
+        """Stacked tensors in contiguous parts, one a loss."""
+        leaves, structure = tree_flatten(values)
+        sizes = list(self.losses.values())
+        parts = zip(*(leaf.split(sizes) for leaf in leaves), strict=True)
+        return [tree_unflatten(part, structure) for part in parts]
 
 
-def _equal_members(runs: Sequence[RunConfig]) -> list[list[int]]:
-    """Members that can share one optimiser and one loss function, in a fixed order."""
-    groups: dict[tuple[str, float], list[int]] = {}
-    for member, run in enumerate(runs):
-        groups.setdefault((run.train.loss, run.train.learning_rate), []).append(member)
-    return [groups[key] for key in sorted(groups)]
+def _input_major(parameter: Tensor) -> Tensor:
+    """Weights [K, out, in] stored as [K, in, out], as their gradients come out of a product."""
+    return parameter.mT.contiguous().mT if parameter.ndim == 3 else parameter.contiguous()
+
+
+def _laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient in its parameter's memory layout. Fused Adam walks both by memory and, without
+    a word, takes wrong entries where they differ (seen with torch 2.13 on the CPU)."""
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
+
+
+def _members(runs: Sequence[RunConfig]) -> list[list[int]]:
+    """Members that can share an optimiser, those of a loss side by side, in a fixed order."""
+    groups: dict[float, list[int]] = {}
+    for member in sorted(range(len(runs)), key=lambda member: runs[member].train.loss):
+        groups.setdefault(runs[member].train.learning_rate, []).append(member)
+    return [groups[rate] for rate in sorted(groups)]
 
 
 def _entry(epoch: int, sums: list[float], seconds: float) -> dict[str, Any]:

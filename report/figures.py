@@ -73,16 +73,13 @@ def against(study: Study, metric: str, axis: str) -> Drawing | None:
     def draw(axes: Axes, part: pd.DataFrame) -> None:
         error_lines(axes, study, part, axis, hue)
 
-    figure = facets(
-        table, panel_axes(study), draw, axis_title(axis), known.heading, known.is_common
-    )
-    scale = (
-        "All panels share one scale: this yardstick is common to all losses."
-        if known.is_common
-        else "Compare within a panel only: the losses are different likelihood families."
-    )
+    is_shared = known.is_common or table["loss"].nunique() == 1
+    figure = facets(table, panel_axes(study), draw, axis_title(axis), known.heading, is_shared)
+    scale = "" if is_shared else "Compare within a panel only: the losses are different families."
+    if known.is_common:
+        scale = "All panels share one scale: this yardstick is common to all losses."
     title = f"{known.title} against {axis_title(axis)}"
-    return Drawing(f"{metric}-{axis}", title, f"{interval_note(table)} {scale}", figure)
+    return Drawing(f"{metric}-{axis}", title, f"{interval_note(table)} {scale}".strip(), figure)
 
 
 def rate_distortion(study: Study) -> Drawing | None:
@@ -156,7 +153,6 @@ def level_map(study: Study, metric: str, title: str, unit: str) -> Drawing | Non
             fmt=".3g",
             cmap=shades,
             cbar=False,
-            linewidths=1,
             **ends,
         )
         axes.grid(visible=False)

@@ -157,10 +157,12 @@ def sentence(row: dict[str, Any], study: Study) -> str:
     metric = METRICS.get(row["metric"], Metric("value_nats", "ELBO", "nats"))
     size = shown(_effect(row), row["half_width"])
     proof = f"n = {row['n']}, Holm p {p_text(row['holm_p'])}"
+    if row["difference"] == row["detectable"] == 0:
+        return f"{head}: the {metric.label} is the same on every seed (n = {row['n']})."
     if not _is_clear(row):
         return (
             f"{head}: no effect on the {metric.label} established, {size} {metric.unit} ({proof}); "
-            f"effects under {detectable(row['detectable'])} {metric.unit} are not detectable here."
+            f"effects under {detectable(row['detectable'])} {metric.unit} are not reliably detectable here."
         )
     if row["metric"] == "value_nats":
         verb = "buys" if row["difference"] > 0 else "costs"

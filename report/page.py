@@ -60,6 +60,7 @@ def render(title: str, question: str, study: Study, drawings: Sequence[Drawing])
         lstrip_blocks=True,
     )
     environment.filters["table"] = lambda table: Markup(to_html(table))
+    environment.filters["tie"] = _tie
     return environment.get_template("page.html.j2").render(
         title=title,
         question=question,
@@ -71,6 +72,11 @@ def render(title: str, question: str, study: Study, drawings: Sequence[Drawing])
         made=[made_table(study), status_table(study)],
         notices=notices(study),
     )
+
+
+def _tie(text: str) -> str:
+    """No line break inside `n = 5` or `1.5 ± 0.1`."""
+    return text.replace("n = ", "n\xa0=\xa0").replace(" ± ", "\xa0±\xa0")
 
 
 def _picture(drawing: Drawing) -> Picture:

@@ -44,7 +44,7 @@ def test_no_effect_is_stated_with_what_could_have_been_seen(
     (said,) = sentences(findings(load(store, configs)), "Does another level help?")
     # sd 0.0158, n 5: detectable 1.682 · 0.0158 = 0.027.
     assert said.startswith("Depth 1 → 2 (BCE, latent 20): no effect on the NLL established, ")
-    assert said.endswith("effects under 0.027 nats are not detectable here.")
+    assert said.endswith("effects under 0.027 nats are not reliably detectable here.")
 
 
 def test_nothing_is_found_from_two_seeds(full_store: Store, make_grid: Grid) -> None:

@@ -28,6 +28,17 @@ def test_every_expected_key_has_exactly_one_state(
     assert str(store.folder) not in str(status["message"][digest(damaged)])
 
 
+def test_a_diverged_run_enters_no_mean_but_keeps_its_loss_curve(
+    store: Store, make_grid: Grid, make_record: Make
+) -> None:
+    (config,) = make_grid((2,), ("bce",), (20,), 1)
+    store.write(make_record(config, status="diverged"))  # with finite metrics
+    study = load(store, [config])
+    assert study.runs.empty
+    assert study.levels.empty
+    assert len(study.epochs) == config.train.epochs
+
+
 def test_a_damaged_failure_file_is_listed_too(store: Store, make_grid: Grid) -> None:
     (config,) = make_grid((1,), ("bce",), (2,), 1)
     store.failure_path(digest(config)).write_text('{"foreign": 1}')

@@ -128,8 +128,8 @@ def test_a_thin_study_gets_a_page_that_says_so(
         "missing": "0 of 1 (1 missing)",
         "failed": "RuntimeError: out of &lt;memory&gt;",
         "diverged": "1 diverged: shown in the loss curves, left out of every mean.",
-        "one": "No finding: n = 1",
-        "bare": "No finding: n = 1",
+        "one": "No finding: n\xa0=\xa01",
+        "bare": "No finding: n\xa0=\xa01",
     }
     assert expected[state] in page
 
