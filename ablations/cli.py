@@ -154,7 +154,8 @@ def run(
             _write_report(study, store, FORMATS.split(","))
         click.echo(page)
     if failed:
-        click.echo(f"{failed} runs failed; `hvae status {study.name}` lists them", err=True)
+        counted = f"{failed} of {len(standings)} runs failed"
+        click.echo(f"{counted}; `hvae status {study.name}` lists them", err=True)
         sys.exit(1)
 
 

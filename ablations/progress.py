@@ -2,18 +2,17 @@
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Protocol
 
-import click
 from tqdm import tqdm
 
 from ablations.grid import Pack, label
 from hvae.records import Record
 
 YARDSTICK = "scoreboard_nll_nats"  # the one number that BCE and MSE models may be ranked by
-GRID_BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+GRID_BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
 PACK_BAR = "{desc} {n_fmt}/{total_fmt} epochs|{bar}|"
 
 
@@ -27,11 +26,19 @@ class HasPack(Protocol):
 class Tally:
     """How far a grid has come, in runs and in predicted cost, and its best run so far."""
 
-    def __init__(self, packs: Iterable[Pack], total: int, present: Iterable[Record]) -> None:
+    def __init__(
+        self,
+        packs: Iterable[Pack],
+        total: int,
+        present: Iterable[Record],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.shares = dict.fromkeys(packs, 0.0)
         self.total = total
         self.recorded = 0
         self.best: Record | None = None
+        self.clock = clock
+        self.first: tuple[float, float] | None = None  # time and fraction of the first progress
         for record in present:
             self.add(record)
 
@@ -41,6 +48,10 @@ class Tally:
         if value is not None and (self.best is None or value < self.best.metrics[YARDSTICK]):
             self.best = record
 
+    def advance(self, pack: Pack, share: float) -> None:
+        self.shares[pack] = share
+        self.first = self.first or (self.clock(), self.fraction)
+
     @property
     def fraction(self) -> float:
         """The share of the predicted cost that is behind us."""
@@ -48,10 +59,16 @@ class Tally:
         return done / max(1, sum(pack.cost for pack in self.shares))
 
     @property
+    def left_text(self) -> str:
+        """Time left at the speed since the first progress: starting up trains nothing."""
+        if self.first is None or self.fraction <= self.first[1]:
+            return "time left unknown"
+        speed = (self.fraction - self.first[1]) / max(1e-9, self.clock() - self.first[0])
+        return f"{(1 - self.fraction) / speed:.0f} s left"
+
+    @property
     def best_text(self) -> str:
-        if self.best is None:
-            return "no result yet"
-        return f"best {self.best.metrics[YARDSTICK]:.2f} nats ({label(self.best.run)})"
+        return f"best {self.best.metrics[YARDSTICK]:.2f} nats" if self.best else "no result yet"
 
 
 class Bars:
@@ -61,7 +78,9 @@ class Bars:
         self.study, self.tally = study, tally
         self.in_hand: Pack | None = None
         self.grid = tqdm(total=1.0, bar_format=GRID_BAR, file=sys.stderr)
-        self.pack = tqdm(total=1, bar_format=PACK_BAR, file=sys.stderr, position=1, leave=False)
+        self.pack = tqdm(
+            total=1, bar_format=PACK_BAR, file=sys.stderr, position=1, leave=False, desc="starting"
+        )
         self._show()
 
     def __enter__(self) -> "Bars":
@@ -77,7 +96,7 @@ class Bars:
         self.grid.close()
 
     def on_progress(self, task: HasPack, done: int, total: int) -> None:
-        self.tally.shares[task.pack] = done / total
+        self.tally.advance(task.pack, done / total)
         self.in_hand = self.in_hand or task.pack
         if task.pack == self.in_hand:
             self.pack.total, self.pack.n = total, done
@@ -94,7 +113,8 @@ class Bars:
         self.grid.set_description_str(
             f"{self.study} {self.tally.recorded}/{self.tally.total} runs", refresh=False
         )
-        self.grid.set_postfix_str(self.tally.best_text)
+        # Short, so that 80 columns leave room for the bar.
+        self.grid.set_postfix_str(f"{self.tally.left_text}, {self.tally.best_text}")
 
 
 class Lines:
@@ -102,8 +122,7 @@ class Lines:
 
     def __init__(self, study: str, tally: Tally) -> None:
         self.study, self.tally = study, tally
-        self.started = time.monotonic()
-        click.echo(f"{study}: {len(tally.shares)} packs to train", err=True)
+        _say(f"{study}: {len(tally.shares)} packs to train")
 
     def __enter__(self) -> "Lines":
         return self
@@ -117,27 +136,27 @@ class Lines:
         pass
 
     def on_progress(self, task: HasPack, done: int, total: int) -> None:
-        self.tally.shares[task.pack] = done / total
+        self.tally.advance(task.pack, done / total)
         if done == total:
-            click.echo(f"{self.study}: trained {task.pack.label}; {self._left()}", err=True)
+            trained = f"{self.study}: trained {task.pack.label}"
+            _say(f"{trained}; {self.tally.left_text}")
 
     def on_record(self, record: Record) -> None:
         self.tally.add(record)
         counted = f"{self.study} {self.tally.recorded}/{self.tally.total}"
-        click.echo(f"{counted}: {label(record.run)}: {_value(record)}; {self._rest()}", err=True)
-
-    def _rest(self) -> str:
-        return f"{self.tally.best_text}; {self._left()}"
-
-    def _left(self) -> str:
-        done = self.tally.fraction
-        elapsed = time.monotonic() - self.started
-        return f"{elapsed * (1 - done) / done:.0f} s left" if done else "time left unknown"
+        run = f"{label(record.run)}: {_value(record)}"
+        best = f"{self.tally.best_text} ({label(self.tally.best.run)})" if self.tally.best else ""
+        _say(f"{counted}: {run}; {best or self.tally.best_text}; {self.tally.left_text}")
 
 
 def display(study: str, tally: Tally) -> Bars | Lines:
     """Bars where stderr is a terminal, lines where it is not."""
     return Bars(study, tally) if sys.stderr.isatty() else Lines(study, tally)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def _value(record: Record) -> str:

@@ -115,8 +115,10 @@ _QUICK = Study(
     question="What do depth, loss and latent size do, at first sight?",
     base=RunConfig(
         model=ModelConfig(input_dim=DATASETS["digits"]),
-        train=TrainConfig(epochs=10),
+        # 1,380 steps on 1,437 images: three times the documented rate learns as much as 100 epochs.
+        train=TrainConfig(epochs=60, learning_rate=3e-3),
         data=DataConfig(name="digits"),
+        evaluation=EvaluationConfig(importance_samples=200),
     ),
     depths=(1, 2, 3, 4),
     losses=("bce", "mse"),

@@ -171,7 +171,7 @@ def fetch(name: str, folder: Path) -> Path:
     """
     if not any(_faults(part) for part in _parts(name, folder)):
         return folder
-    torchvision = _torchvision()
+    torchvision = import_torchvision()
     try:
         _download(torchvision, name, folder)
     except (RuntimeError, OSError, EOFError, http.client.HTTPException, zipfile.BadZipFile) as e:
@@ -276,7 +276,7 @@ def _download(torchvision: ModuleType, name: str, folder: Path) -> None:
 _declared: dict[str, "Library"] = {}  # a declaration lives as long as its Library
 
 
-def _torchvision() -> ModuleType:
+def import_torchvision() -> ModuleType:
     """torchvision, importable also where its compiled operators do not load.
 
     PyPI's torchvision is built for CUDA: beside a CPU-only torch its operators do not load, and

@@ -20,11 +20,13 @@ from hvae.levels import prior_likelihood, value_gaps
 from hvae.model import HierarchicalVAE
 from hvae.objectives import (
     LOG_2_PI,
+    Pass,
     bernoulli_nll,
     closed_form_kl,
     effective_samples,
     importance_bound,
     joint_kl_per_unit,
+    log_partition,
     log_prior_ratio,
     reconstruction_nll,
 )
@@ -100,58 +102,60 @@ def _inputs(
 
 def _block(model: HierarchicalVAE, inputs: Inputs, samples: int, samples_at_once: int) -> Values:
     """Everything that one model says of one block of images."""
-    x, loss, sizes = inputs.x, model.loss, model.config
+    x, sizes = inputs.x, model.config
     noise = inputs.posterior[..., : sizes.num_layers, : sizes.latent_dim]
-    parts = torch.split(noise[:samples], samples_at_once)
-    log_w, values = _joint_samples(model, x, parts)
-    binary_log_w = log_w
-    if loss == "mse" or not torch.equal(x, inputs.binary):
-        binary_log_w = torch.cat([_log_weights(model, inputs.binary, "bce", p) for p in parts])
+    log_w, binary_log_w, values = [], [], []
+    for part in torch.split(noise[:samples], samples_at_once):
+        result = model(x, part)
+        ratio = log_prior_ratio(result, torch.ones((), device=x.device))
+        nll, binary_nll = _pixel_nlls(model, result.logits, x, inputs.binary)
+        log_w.append((ratio - nll).double())
+        binary_log_w.append((ratio - binary_nll).double())
+        values.append(_sums(model, result, nll, x.shape[-1]))
     prior = inputs.prior[..., : sizes.num_layers, : sizes.latent_dim]
     gaps = value_gaps(model, model(x, noise[:VALUE_SAMPLES]), prior).double()  # [s, B, T - 1]
+    scoreboard = torch.cat(binary_log_w)
     return (
-        values
-        | _bounds(log_w)
+        {name: torch.stack([v[name] for v in values]).sum(0) / samples for name in values[0]}
+        | _bounds(torch.cat(log_w))
         | _reconstruction(model, x)
         | {
-            "scoreboard": importance_bound(binary_log_w),
+            "scoreboard": importance_bound(scoreboard),
+            "scoreboard_variance": _variance_of_bound(scoreboard),
             "gap": gaps.mean(0),
             "gap_variance": _variance_of_mean(gaps),
         }
     )
 
 
-def _joint_samples(
-    model: HierarchicalVAE, x: Tensor, parts: Sequence[Tensor]
-) -> tuple[Tensor, Values]:
-    """log w [S, B] of the model's own likelihood, and means over the samples of its parts."""
-    log_w: list[Tensor] = []
-    sums: dict[str, Tensor] = {}
-    live = torch.ones((), device=x.device)
-    for noise in parts:
-        result = model(x, noise)
-        nll = reconstruction_nll(result.logits, x, model.loss)
-        log_w.append((log_prior_ratio(result, live) - nll).double())
-        documented = nll if model.loss == "bce" else 2.0 * nll - x.shape[-1] * LOG_2_PI
-        mean = torch.stack([level.mu for level in result.levels], dim=-2)
-        terms = {
-            "reconstruction": nll,
-            "documented": documented + 2.0 * closed_form_kl(result).sum(-1),
-            "kl": joint_kl_per_unit(result, live),  # [s, B, T, L]
-            "mean": mean,
-            "shift": mean - torch.stack(result.prior_means, dim=-2),
-        }
-        for name, value in terms.items():
-            sums[name] = value.double().sum(0) + sums.get(name, 0.0)
-    all_log_w = torch.cat(log_w)
-    return all_log_w, {name: value / len(all_log_w) for name, value in sums.items()}
+def _pixel_nlls(
+    model: HierarchicalVAE, logits: Tensor, x: Tensor, binary: Tensor
+) -> tuple[Tensor, Tensor]:
+    """-log p of the image under the model's own likelihood and of the binarised image under
+    Bernoulli: [s, B] each.
+
+    Both take the same draw of z from q(z | x). For the binarised image that is a proposal like any
+    other, hence a valid bound, and the decoder, nearly all of the cost, runs once.
+    """
+    partition = log_partition(logits)
+    binary_nll = partition - (binary * logits).sum(-1)
+    if model.loss == "mse":
+        return reconstruction_nll(logits, x, "mse"), binary_nll
+    return partition - (x * logits).sum(-1), binary_nll
 
 
-def _log_weights(model: HierarchicalVAE, x: Tensor, loss: str, noise: Tensor) -> Tensor:
-    """log p(x, z) - log q(z | x) of joint samples: [s, B]."""
-    result = model(x, noise)
-    nll = reconstruction_nll(result.logits, x, loss)
-    return (log_prior_ratio(result, torch.ones((), device=x.device)) - nll).double()
+def _sums(model: HierarchicalVAE, result: Pass, nll: Tensor, pixels: int) -> Values:
+    """What is averaged over joint samples, summed over these: [B, ...]."""
+    documented = nll if model.loss == "bce" else 2.0 * nll - pixels * LOG_2_PI
+    mean = torch.stack([level.mu for level in result.levels], dim=-2)
+    terms = {
+        "reconstruction": nll,
+        "documented": documented + 2.0 * closed_form_kl(result).sum(-1),
+        "kl": joint_kl_per_unit(result, torch.ones((), device=nll.device)),  # [s, B, T, L]
+        "mean": mean,
+        "shift": mean - torch.stack(result.prior_means, dim=-2),
+    }
+    return {name: value.sum(0, dtype=torch.float64) for name, value in terms.items()}
 
 
 def _bounds(log_w: Tensor) -> Values:
@@ -161,6 +165,7 @@ def _bounds(log_w: Tensor) -> Values:
         "elbo": log_w.mean(0),
         "elbo_variance": _variance_of_mean(log_w),
         "effective_samples": effective_samples(log_w),
+        "nll_variance": _variance_of_bound(log_w),
         f"bound_{samples}": importance_bound(log_w),
     }
     for fewer in (size for size in CURVE if size < samples):  # disjoint groups, averaged
@@ -194,6 +199,8 @@ def _metrics(
         "elbo_standard_error_nats": _monte_carlo_error(values["elbo_variance"]).item(),
         "elbo_test_set_error_nats": _test_set_error(values["elbo"]),
         "nll_nats": curve[str(samples)],
+        "nll_standard_error_nats": _monte_carlo_error(values["nll_variance"]).item(),
+        "nll_test_set_error_nats": _test_set_error(values[f"bound_{samples}"]),
         "nll_curve_nats": curve,
         "importance_samples": samples,
         "effective_sample_size": _mean(values["effective_samples"]),
@@ -204,6 +211,7 @@ def _metrics(
         "active_units_per_level": _active(values["mean"]),
         "active_units_scale_free_per_level": _active(values["shift"]),
         "scoreboard_nll_nats": -_mean(values["scoreboard"]),
+        "scoreboard_standard_error_nats": _monte_carlo_error(values["scoreboard_variance"]).item(),
         "scoreboard_test_set_error_nats": _test_set_error(values["scoreboard"]),
         "reconstruction_mse": squared_error,
         "psnr_db": -10.0 * math.log10(squared_error),
@@ -240,6 +248,13 @@ def _variance_of_mean(draws: Tensor) -> Tensor:
     """Estimated variance of the mean over S draws: [S, ...] -> [...]; NaN for one draw."""
     squares = (draws - draws.mean(0)).square().sum(0)
     return squares / (len(draws) * (len(draws) - 1)) if len(draws) > 1 else squares * torch.nan
+
+
+def _variance_of_bound(log_w: Tensor) -> Tensor:
+    """Estimated variance of log of the mean weight, by the delta method: [S, B] -> [B]; NaN for
+    one draw."""
+    variance = 1.0 / effective_samples(log_w) - 1.0 / len(log_w)
+    return variance if len(log_w) > 1 else variance * torch.nan
 
 
 def _monte_carlo_error(variance: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from hvae import streams
+from hvae.adam import Adam
 from hvae.capture import CapturedStep
 from hvae.config import ModelConfig, RunConfig
 from hvae.data import Images, binarize
@@ -135,31 +136,16 @@ class Training:
     def model(self, member: int) -> HierarchicalVAE:
         """A trained member at its own size, on the CPU."""
         group = next(group for group in self.groups if member in group.members)
-        return unstack(group.parameters, group.members.index(member), self.runs[member])
+        parameters = transposed(group.parameters)
+        return unstack(parameters, group.members.index(member), self.runs[member])
 
     def _step(self, x: Tensor, noise: Tensor) -> None:
         for group in self.groups:
             group.step(x, noise)
 
     def _state(self) -> list[Tensor]:
-        """Every tensor a step writes; Adam's moments, which it makes in its first step, included.
-
-        A step with zero gradients moves no parameter, so that the state exists before training.
-        """
-        for group in self.groups:
-            for parameter in group.parameters.values():
-                parameter.grad = torch.zeros_like(parameter)
-            group.optimizer.step()
-        adam = [
-            tensor
-            for group in self.groups
-            for state in group.optimizer.state.values()
-            for tensor in state.values()
-        ]
-        for tensor in adam:
-            tensor.zero_()
-        parameters = [p for group in self.groups for p in group.parameters.values()]
-        return [*adam, *parameters, *(group.sums for group in self.groups)]
+        """Every tensor a step writes."""
+        return [t for group in self.groups for t in (*group.optimizer.state, group.sums)]
 
 
 @dataclass(frozen=True)
@@ -198,7 +184,7 @@ class Group:
         self.template = build(sizes, self.train.loss).to(device)
         parameters = stack([initial(run) for run in own], sizes)
         self.parameters = {
-            name: _input_major(p.to(device, dtype)) for name, p in parameters.items()
+            name: p.to(device, dtype).contiguous() for name, p in transposed(parameters).items()
         }
         self.seed_rows = torch.tensor([seeds.index(run.train.seed) for run in own], device=device)
         self.is_shared = len(seeds) == 1
@@ -212,12 +198,7 @@ class Group:
         shape = (len(own), 2 + sizes.num_layers)
         self.sums = torch.zeros(shape, dtype=torch.float64, device=device)
         self.gradients: dict[int, Gradients] = {}  # by batch size: the last batch may be short
-        self.optimizer = torch.optim.Adam(
-            list(self.parameters.values()),
-            lr=self.train.learning_rate,
-            fused=True,
-            capturable=device.type == "cuda",
-        )
+        self.optimizer = Adam(list(self.parameters.values()), self.train.learning_rate)
 
     def start_epoch(self, ramp: float) -> None:
         """Forget the sums of the last epoch; set the KL weight of this one."""
@@ -232,9 +213,7 @@ class Group:
         if images not in self.gradients:
             self.gradients[images] = self._gradients(x, noise)
         gradients, terms = self.gradients[images](self.parameters, self.settings, x, noise)
-        for name, parameter in self.parameters.items():
-            parameter.grad = gradients[name]
-        self.optimizer.step()
+        self.optimizer.step(list(gradients.values()))
         self.sums.add_(terms, alpha=images)
 
     def _rows(self, values: Tensor) -> Tensor:
@@ -250,8 +229,7 @@ class Group:
 
         def gradients(*arguments: Any) -> tuple[Parameters, Tensor]:
             found, terms = grad(self._total_loss, has_aux=True)(*arguments)
-            own = arguments[0]
-            return {name: _laid_out_as(own[name], g) for name, g in found.items()}, terms
+            return {name: gradient.contiguous() for name, gradient in found.items()}, terms
 
         if self.is_compiled:
             return torch.compile(gradients, dynamic=False)
@@ -276,7 +254,8 @@ class Group:
     def _pass(self, parameters: Parameters, live: Tensor, x: Tensor, noise: Tensor) -> Pass:
         """One member: noise [B, S, T, L], its padding silenced."""
         noise = noise.squeeze(1) if self.train.objective != "iwae" else noise.transpose(0, 1)
-        result: Pass = functional_call(self.template, parameters, (x, noise * live))
+        own = transposed(parameters)
+        result: Pass = functional_call(self.template, own, (x, noise * live))
         return result
 
     def _split(self, values: Any) -> list[Any]:
@@ -287,17 +266,12 @@ class Group:
         return [tree_unflatten(part, structure) for part in parts]
 
 
-def _input_major(parameter: Tensor) -> Tensor:
-    """Weights [K, out, in] stored as [K, in, out], as their gradients come out of a product."""
-    return parameter.mT.contiguous().mT if parameter.ndim == 3 else parameter.contiguous()
+def transposed(parameters: Parameters) -> Parameters:
+    """Weights [..., out, in] as [..., in, out] and back; biases as they are.
 
-
-def _laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient in its parameter's memory layout. Fused Adam walks both by memory and, without
-    a word, takes wrong entries where they differ (seen with torch 2.13 on the CPU)."""
-    if gradient.stride() == parameter.stride():
-        return gradient
-    return torch.empty_like(parameter).copy_(gradient)
+    The engine keeps weights as [K, in, out]: so their gradients x'g come out contiguous.
+    """
+    return {name: p.mT if name.endswith("weight") else p for name, p in parameters.items()}
 
 
 def _members(runs: Sequence[RunConfig]) -> list[list[int]]:

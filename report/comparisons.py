@@ -97,7 +97,7 @@ def error_table(study: Study) -> Table:
     frame = pd.DataFrame(rows, columns=[*names, "metric", "n", *headings])
     note = (
         "Standard errors in nats. Seed to seed contains the Monte-Carlo error. All runs share the "
-        "test images, so more seeds do not shrink the last one, and it largely cancels in contrasts."
+        "test images: more seeds do not shrink the last one, and it largely cancels in contrasts."
     )
     return frame_table(frame, "errors", "Three errors of a mean, apart", [note])
 

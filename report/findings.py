@@ -160,9 +160,10 @@ def sentence(row: dict[str, Any], study: Study) -> str:
     if row["difference"] == row["detectable"] == 0:
         return f"{head}: the {metric.label} is the same on every seed (n = {row['n']})."
     if not _is_clear(row):
+        limit = f"{detectable(row['detectable'])} {metric.unit}"
         return (
             f"{head}: no effect on the {metric.label} established, {size} {metric.unit} ({proof}); "
-            f"effects under {detectable(row['detectable'])} {metric.unit} are not reliably detectable here."
+            f"effects under {limit} are not reliably detectable here."
         )
     if row["metric"] == "value_nats":
         verb = "buys" if row["difference"] > 0 else "costs"

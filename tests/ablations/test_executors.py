@@ -15,7 +15,7 @@ import worker_functions as work
 
 from ablations.executors import Executor, Local, Serial, choose
 from ablations.outcomes import WorkerDied
-from ablations.workers import usable_cores
+from ablations.workers import GRACE_SECONDS, usable_cores
 
 TIMEOUT_SECONDS = 30.0
 EXECUTORS = [Serial(work.nothing), Local(1, work.nothing), Local(2, work.nothing)]
@@ -119,6 +119,20 @@ def test_leaving_early_ends_the_workers(tmp_path: Path) -> None:
     assert not is_held(held)
 
 
+def test_leaving_stops_the_busy_at_once(tmp_path: Path) -> None:
+    tasks = [("make", tmp_path / "made"), ("await", tmp_path / "never")]
+    outcomes = Local(2, work.nothing).map(work.make_or_await, tasks)
+    next(outcomes)
+    left = time.monotonic()
+    outcomes.close()  # type: ignore[attr-defined]  # a generator
+    assert time.monotonic() - left < GRACE_SECONDS
+
+
+def test_ctrl_c_is_not_for_the_workers() -> None:
+    (outcome,) = Local(1, work.nothing).map(work.interrupt_itself, [0])
+    assert outcome.result == "survived"
+
+
 def test_the_default_worker_has_one_thread_no_denormals_and_its_own_core() -> None:
     cores = usable_cores()
     local = choose("local", "cpu", workers=None)
@@ -170,7 +184,7 @@ def test_no_worker_outlives_its_parent(tmp_path: Path, number: int, ends: str) -
     said, complaints = parent.communicate(timeout=TIMEOUT_SECONDS)
     assert said == ("interrupted\n" if number == signal.SIGINT else "")
     assert complaints == ""
-    assert all(eventually(lambda path=path: not is_held(path)) for path in held)
+    assert eventually(lambda: not any(map(is_held, held)))
 
 
 def test_an_outcome_names_its_own_task_not_a_copy() -> None:

@@ -38,11 +38,13 @@ def test_the_best_is_the_lowest_on_the_scoreboard_and_counts_what_was_there(
 ) -> None:
     first, second, third, fourth = runs(STUDY)[:4]
     found = Tally(PACKS, 32, [make_record(first, nll=80.0)])
-    assert found.best_text == "best 80.00 nats (depth 1, bce, documented, latent 2, seed 0)"
+    assert found.best_text == "best 80.00 nats"
     found.add(make_record(second, nll=70.0))
     found.add(make_record(third, nll=75.0))
     found.add(make_record(fourth, nll=None))
-    assert "best 70.00 nats (depth 1, bce, documented, latent 20, seed 0)" in found.best_text
+    assert found.best_text == "best 70.00 nats"
+    assert found.best is not None
+    assert found.best.run == second
     assert found.recorded == 4
 
 
@@ -55,8 +57,7 @@ def test_lines_tell_packs_runs_best_and_time_left(
     make_record: MakeRecord, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Lines("quick", tally()) as lines:
-        lines.on_progress(Task(PACKS[0]), 1, 2)
-        lines.on_progress(Task(PACKS[0]), 2, 2)
+        lines.on_progress(Task(PACKS[0]), 1, 1)
         lines.on_record(make_record(PACKS[0].runs[0], nll=70.0))
         lines.on_record(make_record(PACKS[0].runs[1], nll=None))
     out, err = capsys.readouterr()
@@ -64,11 +65,21 @@ def test_lines_tell_packs_runs_best_and_time_left(
     assert out == ""
     assert said[:2] == [
         "quick: 4 packs to train",
-        "quick: trained depth 4, documented, 8 runs; 0 s left",
+        "quick: trained depth 4, documented, 8 runs; time left unknown",
     ]
     assert said[2].startswith("quick 1/32: depth 4, bce, documented, latent 2, seed 0: 70.00 nats;")
-    assert "best 70.00 nats" in said[2]
-    assert "latent 20, seed 0: diverged; best 70.00 nats" in said[3]
+    assert "best 70.00 nats (depth 4, bce, documented, latent 2, seed 0)" in said[2]
+    assert "latent 20, seed 0: diverged; best 70.00 nats (" in said[3]
+
+
+def test_time_left_is_by_cost_since_the_first_progress() -> None:
+    times = iter([100.0, 110.0])  # whatever it took to start does not count
+    found = Tally(PACKS, 32, [], clock=lambda: next(times))
+    assert found.left_text == "time left unknown"
+    found.advance(PACKS[0], 0.0)
+    found.advance(PACKS[0], 1.0)
+    cost, total = PACKS[0].cost, sum(pack.cost for pack in PACKS)
+    assert found.left_text == f"{10 * (total - cost) / cost:.0f} s left"
 
 
 def test_lines_know_no_time_left_before_any_progress(

@@ -61,6 +61,11 @@ def die(is_killed: bool, progress: Progress) -> str:
     return "survived"
 
 
+def interrupt_itself(task: int, progress: Progress) -> str:
+    os.kill(os.getpid(), signal.SIGINT)
+    return "survived"
+
+
 def raise_two_part(task: int, progress: Progress) -> None:
     raise TwoPartError("lost", "on the way")
 

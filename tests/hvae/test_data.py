@@ -117,7 +117,7 @@ def test_a_family_member_is_read_as_torchvision_reads_it(name: str, tmp_path: Pa
     family = data.FAMILIES[name]
     options = {"split": "digits"} if name == "emnist-digits" else {}
     for is_train, images, labels in ((True, *grey[1:3]), (False, *grey[3:5])):
-        theirs = getattr(data._torchvision().datasets, family.folder)(
+        theirs = getattr(data.import_torchvision().datasets, family.folder)(
             tmp_path, train=is_train, **options
         )
         upright = theirs.data.mT if name == "emnist-digits" else theirs.data
@@ -265,7 +265,7 @@ def serve_archives(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             packed = gzip.compress(path.read_bytes())
             path.with_name(f"{path.name}.gz").write_bytes(packed)
             resources.append((f"{path.name}.gz", hashlib.md5(packed).hexdigest()))
-    mnist = data._torchvision().datasets.MNIST
+    mnist = data.import_torchvision().datasets.MNIST
     monkeypatch.setattr(mnist, "resources", resources)
     monkeypatch.setattr(mnist, "mirrors", ["http://127.0.0.1:9/"])  # refuses at once
 
@@ -273,7 +273,7 @@ def serve_archives(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_complete_dataset_is_not_fetched_again(
     mnist: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data, "_torchvision", lambda: pytest.fail("torchvision was imported"))
+    monkeypatch.setattr(data, "import_torchvision", lambda: pytest.fail("torchvision was imported"))
     assert data.fetch("mnist", mnist) == mnist
 
 
@@ -312,7 +312,7 @@ def test_what_torchvision_lets_through_becomes_a_value_error(
         raise error
 
     fake = SimpleNamespace(datasets=SimpleNamespace(EMNIST=broken))
-    monkeypatch.setattr(data, "_torchvision", lambda: fake)
+    monkeypatch.setattr(data, "import_torchvision", lambda: fake)
     with pytest.raises(ValueError, match=r"emnist-digits: cannot be fetched .*: disk full; "):
         data.fetch("emnist-digits", tmp_path)
 
@@ -327,7 +327,7 @@ def test_emnist_is_fetched_for_training_and_test_with_a_time_limit(
         write_family("emnist-digits", folder)
 
     fake = SimpleNamespace(datasets=SimpleNamespace(EMNIST=dataset))
-    monkeypatch.setattr(data, "_torchvision", lambda: fake)
+    monkeypatch.setattr(data, "import_torchvision", lambda: fake)
     data.fetch("emnist-digits", tmp_path)
     assert calls == [
         ({"train": is_train, "download": True, "split": "digits"}, data.TIMEOUT_SECONDS)
@@ -339,7 +339,7 @@ def test_a_download_that_leaves_files_missing_is_no_success(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = SimpleNamespace(datasets=SimpleNamespace(KMNIST=lambda *_, **__: None))
-    monkeypatch.setattr(data, "_torchvision", lambda: fake)
+    monkeypatch.setattr(data, "import_torchvision", lambda: fake)
     with pytest.raises(ValueError, match="train-images-idx3-ubyte is missing"):
         data.fetch("kmnist", tmp_path)
 
@@ -360,8 +360,8 @@ print(sorted({{"torch", "torchvision", "sklearn"}} & set(sys.modules)))
 def test_torchvision_imports_in_a_fresh_process_beside_any_torch() -> None:
     code = """
 from hvae import data
-torchvision = data._torchvision()
-assert data._torchvision() is torchvision
+torchvision = data.import_torchvision()
+assert data.import_torchvision() is torchvision
 print(torchvision.datasets.MNIST.__name__)
 """
     assert run_python(code) == "MNIST"
@@ -399,14 +399,14 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[str
 def test_any_missing_operators_are_declared_one_after_the_other(install: Callable) -> None:
     fake = FakeImport("absent_one", "absent_two", "absent_three")
     install(fake)
-    assert data._torchvision().__name__ == "torchvision"
+    assert data.import_torchvision().__name__ == "torchvision"
     assert fake.tries == 4
     assert list(data._declared) == ["absent_one", "absent_two", "absent_three"]
 
 
 def test_nothing_is_declared_where_the_import_works(install: Callable) -> None:
     install(FakeImport())
-    data._torchvision()
+    data.import_torchvision()
     assert data._declared == {}
 
 
@@ -414,7 +414,7 @@ def test_the_tries_are_bounded(install: Callable) -> None:
     fake = FakeImport(*(f"endless_{i}" for i in range(100)))
     install(fake)
     with pytest.raises(RuntimeError, match="endless_16 does not exist"):
-        data._torchvision()
+        data.import_torchvision()
     assert fake.tries == data.OPERATORS_AT_MOST + 1
 
 
@@ -427,7 +427,7 @@ def test_an_operator_that_stays_missing_is_not_declared_again(install: Callable)
 
     install(stubborn)
     with pytest.raises(RuntimeError, match="stubborn does not exist"):
-        data._torchvision()
+        data.import_torchvision()
     assert len(tries) == 2
 
 
@@ -440,7 +440,7 @@ def test_other_import_errors_pass_through(error: Exception, install: Callable) -
 
     install(broken)
     with pytest.raises(type(error)) as caught:
-        data._torchvision()
+        data.import_torchvision()
     assert caught.value is error
     assert data._declared == {}
 

@@ -1,0 +1,98 @@
+"""Spawned one-thread processes that do the same thing at the same time. Imports no torch, so that
+a process has set its threads before torch is there."""
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import signal
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+from hvae.threads import keep_freed_memory, one_thread
+
+GRACE_SECONDS = 5.0  # an idle process leaves by itself within milliseconds
+
+
+class ProcessDied(RuntimeError):
+    """A process of a crew ended; its own traceback is on stderr."""
+
+
+class Crew:
+    """A process per entry of `cores` (a core to stay on, or None), each with what `build` made.
+
+    `build(*arguments)` runs in every process and returns what `seconds` then calls.
+    """
+
+    def __init__(
+        self,
+        cores: Sequence[int | None],
+        keeps_memory: bool,
+        build: Callable[..., Callable[[int], Any]],
+        *arguments: Any,
+    ) -> None:
+        context = multiprocessing.get_context("spawn")  # fork and threads do not mix
+        self.pipes: list[Connection] = []
+        self.processes = []
+        for core in cores:
+            ours, theirs = context.Pipe()
+            process = context.Process(
+                target=_serve, args=(theirs, core, keeps_memory), daemon=True
+            )
+            process.start()
+            theirs.close()  # the process's is the only copy, so its death is the end of the pipe
+            self.pipes.append(ours)
+            self.processes.append(process)
+        self._send((build, arguments))
+
+    def wait(self) -> None:
+        """Until all have built. Raises `ProcessDied`."""
+        for pipe in self.pipes:
+            try:
+                pipe.recv()
+            except (EOFError, OSError) as error:
+                raise ProcessDied("a process of the ladder died; see above for why") from error
+
+    def seconds(self, count: int) -> float:
+        """Wall time from the start of all to the end of the last, each calling its own with
+        `count`. Raises `ProcessDied`."""
+        started = time.perf_counter()
+        self._send(count)
+        self.wait()
+        return time.perf_counter() - started
+
+    def dismiss(self) -> None:
+        """No process is left when this returns."""
+        for pipe, process in zip(self.pipes, self.processes, strict=True):
+            pipe.close()
+            process.terminate()
+            process.join(GRACE_SECONDS)
+            process.kill()
+            process.join()
+
+    def _send(self, message: Any) -> None:
+        packed = pickle.dumps(message)
+        for pipe in self.pipes:
+            with contextlib.suppress(OSError):  # a dead process is found out by `wait`
+                pipe.send_bytes(packed)
+
+
+def _serve(pipe: Connection, core: int | None, keeps_memory: bool) -> None:
+    """A process's life: build, then call what was built whenever told, until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    # The compiler's own pool of processes would take seconds of every core to start.
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+    one_thread()
+    if keeps_memory:
+        keep_freed_memory()
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        build, arguments = pickle.loads(pipe.recv_bytes())  # imports torch: hence only here
+        call = build(*arguments)
+        pipe.send(None)
+        while True:
+            call(pickle.loads(pipe.recv_bytes()))
+            pipe.send(None)

@@ -1,0 +1,43 @@
+"""How a worker process of this machine computes: one thread, no denormals, memory kept."""
+
+import ctypes
+import os
+import platform
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+LARGEST_INT = 2**31 - 1
+
+
+def one_thread() -> None:
+    """Make torch compute with one thread and flush denormals to zero, in this process.
+
+    Two OpenMP threads collapse when a neighbour takes a core, and Adam's moments of pixels that
+    are never lit decay into denormals, which a CPU handles about a hundred times slower.
+    """
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # read when torch is imported
+        os.environ[name] = "1"
+    import torch
+
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+
+
+def keep_freed_memory() -> bool:
+    """Make malloc reuse large blocks instead of mapping them anew; False where it cannot be told.
+
+    A packed step frees and asks for temporaries of 2 to 30 MB. glibc gives blocks above its
+    threshold (at most 32 MiB, by itself) back to the system, and the kernel zeroes every page of
+    the next one: a quarter of the time of an eager pack. Only glibc has these two settings.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    settings = ((M_MMAP_THRESHOLD, 2**30), (M_TRIM_THRESHOLD, LARGEST_INT))
+    return all([mallopt(name, value) == 1 for name, value in settings])
+
+
+def usable_cores() -> list[int]:
+    """The cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))

@@ -1,0 +1,63 @@
+"""What all tests share: one thread, the `--run-slow` option, a few digits, a fresh interpreter."""
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hvae.config import DataConfig
+from hvae.data import Images, load
+
+FEW = 70  # training images: four batches of 16 and a short one of 6
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--run-slow", action="store_true", help="run the tests marked slow, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--run-slow"):
+        return
+    skip = pytest.mark.skip(reason="minutes long; enable with `pytest --run-slow`")
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """As the workers do: a second thread costs more than it gives, and may change the last bit."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+
+
+@pytest.fixture(scope="session")
+def few_digits() -> Images:
+    """The bundled digits, cut to `FEW` for training and 40 for the test."""
+    images = load(DataConfig("digits"), Path())
+    return dataclasses.replace(
+        images,
+        train=images.train[:FEW],
+        train_labels=images.train_labels[:FEW],
+        test=images.test[:40],
+        test_labels=images.test_labels[:40],
+        test_binary=images.test_binary[:40],
+    )
+
+
+@pytest.fixture(scope="session")
+def run_python() -> Callable[..., str]:
+    """Standard output of a piece of code in an interpreter of its own."""
+
+    def run(code: str, *arguments: str) -> str:
+        command = [sys.executable, "-c", code, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    return run
