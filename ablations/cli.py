@@ -3,16 +3,16 @@
 Exit codes: 0 fine, 1 the work found a failure, 2 the input was wrong, 130 interrupted.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from ablations.grid import PACK_SIZES, packs, runs
+from ablations.benching import bench
+from ablations.executors import choose, resolve_device, worker_count
+from ablations.grid import PACK_SIZES, pack_size, packs, runs
 from ablations.listing import (
-    Json,
     plan_dict,
     plan_lines,
     standing_line,
@@ -22,12 +22,13 @@ from ablations.listing import (
     summary_dict,
 )
 from ablations.options import (
-    COUNT,
     OneLineErrors,
     data_dir_option,
     debug_option,
     json_option,
+    print_json,
     takes_study,
+    workers_option,
 )
 from ablations.studies import PRESETS, Study
 from ablations.survey import Standing, count, refuse_damaged, survey, to_run
@@ -49,6 +50,9 @@ def main() -> None:
     Example:
       hvae run quick
     """
+
+
+main.add_command(bench)
 
 
 @main.command()
@@ -73,8 +77,9 @@ def studies() -> None:
     show_default=True,
     help="Device to pack for.",
 )
+@workers_option
 @json_option
-def plan(study: Study, folder: Path, device: str, as_json: bool) -> None:
+def plan(study: Study, folder: Path, device: str, workers: int | None, as_json: bool) -> None:
     """Show what would run, how it packs, and what it costs.
 
     What is already there is counted, and left out of the packs.
@@ -85,10 +90,10 @@ def plan(study: Study, folder: Path, device: str, as_json: bool) -> None:
     """
     standings = _standings(study, Store(folder))
     refuse_damaged(standings)
-    cut = packs(study.name, runs(study), to_run(standings), PACK_SIZES[device])
+    size = pack_size(device, len(standings), worker_count("local", device, workers))
+    cut = packs(study.name, runs(study), to_run(standings), size)
     if as_json:
-        facts = summary_dict(study, folder, standings)
-        _print_json({**facts, **plan_dict(cut, PACK_SIZES[device])})
+        print_json({**summary_dict(study, folder, standings), **plan_dict(cut, size)})
     else:
         click.echo("\n".join([summary(study, folder, standings), *plan_lines(cut)]))
 
@@ -103,12 +108,7 @@ def plan(study: Study, folder: Path, device: str, as_json: bool) -> None:
     show_default=True,
     help="Where to train; auto is cuda where there is one.",
 )
-@click.option(
-    "--workers",
-    type=COUNT,
-    metavar="PROCESSES",
-    help="Worker processes of one thread each.  [default: CPU cores; 1 on cuda]",
-)
+@workers_option
 @click.option(
     "--executor",
     type=click.Choice(("local", "serial")),
@@ -174,7 +174,7 @@ def status(study: Study, folder: Path, as_json: bool) -> None:
     """
     standings = _standings(study, Store(folder))
     if as_json:
-        _print_json({**summary_dict(study, folder, standings), "runs": standings_dict(standings)})
+        print_json({**summary_dict(study, folder, standings), "runs": standings_dict(standings)})
     else:
         lines = [summary(study, folder, standings), *map(standing_line, standings)]
         click.echo("\n".join(lines))
@@ -254,7 +254,6 @@ def _train(
 ) -> int:
     """Train what is to do; the number of runs that failed. Everything is validated first."""
     from ablations import runner
-    from ablations.executors import choose, resolve_device
     from ablations.progress import Tally, display
     from hvae import data as datasets
 
@@ -264,11 +263,13 @@ def _train(
     store.open_for_writing()
     standings = _standings(study, store)  # anew: opening recovers what a kill left half published
     todo = to_run(standings, redo_stale)
-    cut = packs(study.name, runs(study), todo, PACK_SIZES[device])
+    at_once = worker_count(executor, device, workers)
+    size = pack_size(device, len(standings), at_once)
+    cut = packs(study.name, runs(study), todo, size)
     if not cut:
         return 0
     present = [store.read(s.digest) for s in standings if s.digest not in todo]
-    chosen = choose(executor, device, workers)
+    chosen = choose(executor, at_once)
     try:
         with display(study.name, Tally(cut, len(standings), present)) as shown:
             return runner.run_study(
@@ -294,7 +295,3 @@ def _write_report(study: Study, store: Store, formats: Sequence[str]) -> list[Pa
 
     folder = store.folder / "report"
     return write_report(study.name, study.question, runs(study), store, folder, formats)
-
-
-def _print_json(document: Json) -> None:
-    click.echo(json.dumps(document, indent=1))

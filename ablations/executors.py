@@ -11,9 +11,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ablations.outcomes import Function, OnProgress, Outcome, R, T, WorkerDied, attempt, reporter
-from ablations.workers import Crew, one_thread, usable_cores
+from ablations.workers import Crew
+from hvae.threads import keep_freed_memory, one_thread, usable_cores
 
 EXECUTORS = ("local", "serial")
+
+
+def settle() -> None:
+    """Make this process compute as every worker does, so that all compute alike."""
+    one_thread()
+    keep_freed_memory()
 
 
 class Executor(Protocol):
@@ -31,7 +38,7 @@ class Executor(Protocol):
 class Serial:
     """One task after the other in this process, which `prepare` alters for good."""
 
-    prepare: Callable[[], None] = one_thread
+    prepare: Callable[[], None] = settle
 
     def map(
         self,
@@ -55,7 +62,7 @@ class Local:
     """
 
     workers: int
-    prepare: Callable[[], None] = one_thread
+    prepare: Callable[[], None] = settle
 
     def map(
         self,
@@ -91,12 +98,17 @@ class Local:
             crew.dismiss()
 
 
-def choose(name: str, device: str, workers: int | None) -> Executor:
-    """The executor of that name; by default a worker per core, on cuda one for the one device."""
+def worker_count(name: str, device: str, asked: int | None) -> int:
+    """How many packs are trained at once: by default one a core, on cuda one for the device."""
     if name == "serial":
-        return Serial()
-    assert name == "local"
-    return Local(workers or (len(usable_cores()) if device == "cpu" else 1))
+        return 1
+    return asked or (len(usable_cores()) if device == "cpu" else 1)
+
+
+def choose(name: str, workers: int) -> Executor:
+    """The executor of that name."""
+    assert name in EXECUTORS
+    return Serial() if name == "serial" else Local(workers)
 
 
 def resolve_device(name: str) -> str:

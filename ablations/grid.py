@@ -1,13 +1,14 @@
 """From axes to runs, from runs to packs: what is trained, and what is trained together."""
 
+import math
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 
 from ablations.studies import Study
 from hvae.config import RunConfig, TrainConfig, digest, flops_per_image
 
-# Runs of a pack. CPU: a pack's state stays in the cache, and packs enough for all cores are left.
-# CUDA: enough models to fill the device. A new size means other packs, so other last digits.
+# Runs of a pack at most. CPU: more gain nothing once the operators outweigh their dispatch, and the
+# state of ten (28 MB at 784-100-20) still fits a last-level cache. CUDA: enough to fill the device.
 PACK_SIZES = {"cpu": 10, "cuda": 200}
 TRAINING_IMAGES = {
     "digits": 1437,
@@ -75,6 +76,15 @@ def packs(study: str, all_runs: Iterable[RunConfig], missing: set[str], size: in
         for chunk in _chunks(sorted(group, key=_position), size)
     ]
     return sorted((pack for pack in cut if pack.runs), key=lambda pack: pack.cost, reverse=True)
+
+
+def pack_size(device: str, all_runs: int, workers: int) -> int:
+    """Runs of a pack: no more than the device takes, and few enough that every worker has one.
+
+    It depends on the study and the machine, never on what is left to do: other packs would mean
+    other last digits.
+    """
+    return max(1, min(PACK_SIZES[device], math.ceil(all_runs / workers)))
 
 
 def cost(run: RunConfig) -> int:

@@ -1,6 +1,7 @@
 """What the commands share: errors in one line, and the options that name and narrow a study."""
 
 import functools
+import json
 import sys
 import traceback
 from collections.abc import Callable
@@ -169,4 +170,15 @@ data_dir_option = click.option(
     metavar="DIR",
     help="Folder of the datasets.  [default: $HVAE_DATA, else the user's cache folder]",
 )
+workers_option = click.option(
+    "--workers",
+    type=COUNT,
+    metavar="PROCESSES",
+    help="Worker processes of one thread each.  [default: CPU cores; 1 on cuda]",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """What `--json` prints."""
+    click.echo(json.dumps(document, indent=1))

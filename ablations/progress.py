@@ -13,7 +13,7 @@ from hvae.records import Record
 
 YARDSTICK = "scoreboard_nll_nats"  # the one number that BCE and MSE models may be ranked by
 GRID_BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
-PACK_BAR = "{desc} {n_fmt}/{total_fmt} epochs|{bar}|"
+PACK_BAR = "{desc} {percentage:3.0f}%|{bar}|"
 
 
 class HasPack(Protocol):
@@ -79,7 +79,12 @@ class Bars:
         self.in_hand: Pack | None = None
         self.grid = tqdm(total=1.0, bar_format=GRID_BAR, file=sys.stderr)
         self.pack = tqdm(
-            total=1, bar_format=PACK_BAR, file=sys.stderr, position=1, leave=False, desc="starting"
+            total=1,
+            bar_format=PACK_BAR,
+            file=sys.stderr,
+            position=1,
+            leave=False,
+            desc="measuring throughput",
         )
         self._show()
 
@@ -122,7 +127,7 @@ class Lines:
 
     def __init__(self, study: str, tally: Tally) -> None:
         self.study, self.tally = study, tally
-        _say(f"{study}: {len(tally.shares)} packs to train")
+        _say(f"{study}: {len(tally.shares)} packs to train, after the throughput of each cell")
 
     def __enter__(self) -> "Lines":
         return self
@@ -138,7 +143,7 @@ class Lines:
     def on_progress(self, task: HasPack, done: int, total: int) -> None:
         self.tally.advance(task.pack, done / total)
         if done == total:
-            trained = f"{self.study}: trained {task.pack.label}"
+            trained = f"{self.study}: trained and evaluated {task.pack.label}"
             _say(f"{trained}; {self.tally.left_text}")
 
     def on_record(self, record: Record) -> None:

@@ -9,7 +9,7 @@ from ablations.executors import Executor
 from ablations.grid import Pack
 from ablations.outcomes import OnProgress, Progress
 from hvae.config import RunConfig, as_dict, digest, flops_per_image, parameter_count
-from hvae.environment import code, environment, sources_sha256  # noqa: F401
+from hvae.environment import code, environment
 from hvae.records import Record, Store
 
 Throughput = dict[str, Any]
@@ -70,10 +70,15 @@ def run_pack(task: Task, progress: Progress) -> list[Record]:
 
     runs, device = task.pack.runs, task.device
     images = load(runs[0].data, task.data_dir)
-    fitted = fit(runs, images, device, progress=progress)
+    epochs = runs[0].train.epochs  # the evaluation counts as much as the training
+    fitted = fit(runs, images, device, progress=lambda done, _: progress(done, 2 * epochs))
     alive = [i for i, history in enumerate(fitted.histories) if is_finite(history)]
     evaluated = evaluate(
-        [fitted.models[i] for i in alive], images, runs[0].evaluation.importance_samples, device
+        [fitted.models[i] for i in alive],
+        images,
+        runs[0].evaluation.importance_samples,
+        device,
+        progress=lambda done, total: progress(epochs + epochs * done // total, 2 * epochs),
     )
     metrics = dict(zip(alive, evaluated.metrics, strict=True))
     shared: dict[str, Any] = {

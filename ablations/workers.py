@@ -27,6 +27,7 @@ from ablations.outcomes import (
     ignore,
     reporter,
 )
+from hvae.threads import usable_cores
 
 GRACE_SECONDS = 5.0  # an idle worker leaves by itself within milliseconds
 
@@ -159,27 +160,6 @@ def _portable(outcome: Outcome[Any, Any]) -> Outcome[Any, Any]:
 
 def _round_trip(value: Any, progress: Progress) -> Any:
     return pickle.loads(pickle.dumps(value))
-
-
-def one_thread() -> None:
-    """Make torch compute with one thread and flush denormals to zero, in this process.
-
-    Two OpenMP threads collapse when a neighbour takes a core, and Adam's moments of pixels that
-    are never lit decay into denormals, which a CPU handles about a hundred times slower.
-    """
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # read when torch is imported
-        os.environ[name] = "1"
-    import torch
-
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-
-
-def usable_cores() -> list[int]:
-    """The cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 def _pinned(workers: int) -> list[int]:

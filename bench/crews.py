@@ -2,6 +2,7 @@
 a process has set its threads before torch is there."""
 
 import contextlib
+import math
 import multiprocessing
 import os
 import pickle
@@ -9,7 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NamedTuple
 
 from hvae.threads import keep_freed_memory, one_thread
 
@@ -20,10 +21,18 @@ class ProcessDied(RuntimeError):
     """A process of a crew ended; its own traceback is on stderr."""
 
 
+class Window(NamedTuple):
+    """Wall seconds of a call, from the start of all processes to the end of the last, and the
+    seconds of processor that all of them got."""
+
+    seconds: float
+    cpu_seconds: float
+
+
 class Crew:
     """A process per entry of `cores` (a core to stay on, or None), each with what `build` made.
 
-    `build(*arguments)` runs in every process and returns what `seconds` then calls.
+    `build(*arguments)` runs in every process and returns what `call` then calls.
     """
 
     def __init__(
@@ -38,41 +47,42 @@ class Crew:
         self.processes = []
         for core in cores:
             ours, theirs = context.Pipe()
-            process = context.Process(
-                target=_serve, args=(theirs, core, keeps_memory), daemon=True
-            )
+            process = context.Process(target=_serve, args=(theirs, core, keeps_memory), daemon=True)
             process.start()
             theirs.close()  # the process's is the only copy, so its death is the end of the pipe
             self.pipes.append(ours)
             self.processes.append(process)
         self._send((build, arguments))
 
-    def wait(self) -> None:
-        """Until all have built. Raises `ProcessDied`."""
-        for pipe in self.pipes:
-            try:
-                pipe.recv()
-            except (EOFError, OSError) as error:
-                raise ProcessDied("a process of the ladder died; see above for why") from error
+    def wait(self) -> float:
+        """Until all have built or called: the processor seconds of it. Raises `ProcessDied`."""
+        try:
+            cpu_seconds = math.fsum(pipe.recv() for pipe in self.pipes)
+        except (EOFError, OSError) as error:
+            raise ProcessDied("a process of the ladder died; see above for why") from error
+        self.is_busy = False
+        return cpu_seconds
 
-    def seconds(self, count: int) -> float:
-        """Wall time from the start of all to the end of the last, each calling its own with
-        `count`. Raises `ProcessDied`."""
+    def call(self, count: int) -> Window:
+        """Let all call what they built with `count` at once. Raises `ProcessDied`."""
         started = time.perf_counter()
         self._send(count)
-        self.wait()
-        return time.perf_counter() - started
+        cpu_seconds = self.wait()
+        return Window(time.perf_counter() - started, cpu_seconds)
 
     def dismiss(self) -> None:
-        """No process is left when this returns."""
+        """No process is left when this returns: the idle leave by themselves, the busy are
+        stopped."""
         for pipe, process in zip(self.pipes, self.processes, strict=True):
             pipe.close()
-            process.terminate()
+            if self.is_busy:
+                process.terminate()
             process.join(GRACE_SECONDS)
             process.kill()
             process.join()
 
     def _send(self, message: Any) -> None:
+        self.is_busy = True
         packed = pickle.dumps(message)
         for pipe in self.pipes:
             with contextlib.suppress(OSError):  # a dead process is found out by `wait`
@@ -92,7 +102,9 @@ def _serve(pipe: Connection, core: int | None, keeps_memory: bool) -> None:
     with contextlib.suppress(EOFError, BrokenPipeError):
         build, arguments = pickle.loads(pipe.recv_bytes())  # imports torch: hence only here
         call = build(*arguments)
-        pipe.send(None)
+        pipe.send(time.process_time())
         while True:
-            call(pickle.loads(pipe.recv_bytes()))
-            pipe.send(None)
+            count = pickle.loads(pipe.recv_bytes())
+            started = time.process_time()
+            call(count)
+            pipe.send(time.process_time() - started)

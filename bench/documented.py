@@ -15,13 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
+from bench.rungs import BATCH
 from hvae.config import RunConfig
 from hvae.data import FAMILIES, import_torchvision, load_grey
 from hvae.model import HierarchicalVAE, reparameterize
 from hvae.stacking import initial
 
 REFERENCE = RunConfig()  # 784-100-20, two levels, BCE, batch 64
-BATCH = REFERENCE.train.batch_size
 DOCUMENTED = ("mnist", "fashion-mnist", "kmnist")  # datasets whose classes take the same arguments
 
 Loop = Callable[[int], float]  # trains on the first n images once: mean loss per image, in nats
@@ -95,14 +95,12 @@ def _stepper(loss: Loss, device: str, is_fused: bool) -> Callable[[Tensor], floa
     return step
 
 
-def _from_memory(
-    name: str, folder: Path, device: str, step: Callable[[Tensor], float]
-) -> Loop:
+def _from_memory(name: str, folder: Path, device: str, step: Callable[[Tensor], float]) -> Loop:
     grey = load_grey(name, folder)
     pixels = torch.from_numpy(grey.train).to(device)  # [N, D] uint8
 
     def batches(images: int) -> Iterator[Tensor]:
-        for rows in torch.randperm(images, device=device).split(BATCH):
+        for rows in torch.split(torch.randperm(images, device=device), BATCH):
             yield pixels[rows].float() / grey.levels
 
     return lambda images: _epoch(step, batches(images), images)

@@ -6,29 +6,25 @@ drawn anew each round; ratios are taken within a round, so that a slow moment hi
 
 import os
 import random
-import shutil
 import statistics
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any
 
-from bench.crews import Crew, ProcessDied
-from bench.documented import BATCH, REFERENCE
-from bench.loops import Gauge, Rung, Source, build_gauge, build_rung
+from bench.crews import Crew, ProcessDied, Window
+from bench.documented import REFERENCE
+from bench.loops import build_gauge, build_rung
+from bench.rungs import BATCH, GAUGES, Gauge, Rung, Source, cpp_compiler
 from hvae.config import flops_per_image
-from hvae.environment import environment
+from hvae.environment import code, environment
 from hvae.threads import usable_cores
 
 BYTES_PER_MODEL_STEP = 10e6  # unfused traffic of a training step, half of it Adam's
 WARM_UP = 0.1  # of a window, before each window
-EPOCH_STEPS = 938
-GAUGES = {"cpu": {"sgemm": 10, "copy": 5}, "cuda": {"sgemm": 50, "copy": 50}}  # repeats
-# Steps of a window, about a second on one core or one GPU; of a pack in model-steps on the CPU.
-CPU_STEPS = {"documented": 50, "in_memory": 150, "fused": 250, "pack": 300}
-CUDA_STEPS = {"documented": 50, "in_memory": EPOCH_STEPS, "fused": EPOCH_STEPS}
 
+Task = Rung | Gauge
 Progress = Callable[[str], None]
 
 
@@ -42,7 +38,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredRung:
     """A rung with its rates, its ratios to the first two rungs, and its share of the machine."""
 
     rung: Rung
@@ -52,6 +48,7 @@ class Measured:
     ratio_to_in_memory: Spread
     fraction_of_sgemm: float
     fraction_of_copy_bandwidth: float
+    fraction_of_cores: float  # processor time it got; less than 1 where others worked beside it
     model_steps_per_second_by_round: list[float]
 
 
@@ -66,82 +63,219 @@ class MachineRates:
 
 @dataclass(frozen=True)
 class Ladder:
-    """All rungs of one device, in climbing order, and what was left out and why."""
+    """All rungs of one device, in climbing order."""
 
     source: Source
     rounds: int
-    cores: int
     rates: list[MachineRates]
-    rungs: list[Measured]
-    left_out: list[str]
-
-
-def cpp_compiler() -> str | None:
-    """The C++ compiler that `torch.compile` would use on a CPU, if there is one."""
-    candidates = (os.environ.get("CXX"), "g++", "clang++", "c++")
-    return next((found for name in candidates if name and (found := shutil.which(name))), None)
-
-
-def cpu_rungs(packs: Sequence[int], all_cores_pack: int, is_compiled: bool) -> list[Rung]:
-    """The rungs of a CPU; with more than one core the last ones train a pack on each."""
-    packed = [_packed(models, 1, False) for models in packs]
-    cores = len(usable_cores())
-    shared = [_packed(all_cores_pack, cores, False)] if cores > 1 else []
-    if is_compiled:
-        packed += [_packed(models, 1, True) for models in packs]
-        shared += [_packed(all_cores_pack, cores, True)] if cores > 1 else []
-    return [*_single("cpu", CPU_STEPS), *packed, *shared]
-
-
-def cuda_rungs(packs: Sequence[int]) -> list[Rung]:
-    """The rungs of a GPU; a window of a captured pack is a whole epoch."""
-    captured = [
-        Rung(f"captured_{k}", f"captured, packed {k}", "pack", EPOCH_STEPS, "cuda", models=k)
-        for k in packs
-    ]
-    return [*_single("cuda", CUDA_STEPS), *captured]
-
-
-def _single(device: str, steps: dict[str, int]) -> list[Rung]:
-    titles = {
-        "documented": "documented loop",
-        "in_memory": "in memory, eager",
-        "fused": "logits loss, fused Adam",
-    }
-    return [Rung(kind, title, kind, steps[kind], device) for kind, title in titles.items()]
-
-
-def _packed(models: int, processes: int, is_compiled: bool) -> Rung:
-    name, title = f"packed_{models}", f"packed {models}"
-    if processes > 1:
-        name, title = f"{name}_all_cores", f"{title} on each of {processes} cores"
-    if is_compiled:
-        name, title = f"{name}_compiled", f"{title}, compiled"
-    steps = max(1, CPU_STEPS["pack"] // models)
-    return Rung(name, title, "pack", steps, "cpu", models, processes, is_compiled)
+    rungs: list[MeasuredRung]
+    left_out: list[str]  # titles of the rungs that could not be built
 
 
 def ladder(
     rungs: Sequence[Rung], source: Source, rounds: int, progress: Progress = lambda what: None
 ) -> Ladder:
-    """Measure the rungs, the documented and the in-memory among them, over `rounds` rounds.
+    """Measure the rungs of one device, documented and in-memory first, over `rounds` rounds.
 
     A compiled rung that cannot be built is left out; raises `ProcessDied` where another cannot.
     """
-    counts = sorted({rung.processes for rung in rungs})
-    repeats = GAUGES[rungs[0].device]
-    gauges = [Gauge(k, repeats[k], rungs[0].device, n) for n in counts for k in ("sgemm", "copy")]
+    device, counts = rungs[0].device, sorted({rung.processes for rung in rungs})
+    gauges = {
+        count: [Gauge(kind, repeats, device, count) for kind, repeats in GAUGES[device].items()]
+        for count in counts
+    }
+    tasks: list[Task] = [*rungs, *(gauge for pair in gauges.values() for gauge in pair)]
     with ExitStack() as stack:
-        crews = _crews([*rungs, *gauges], source, stack, progress)
-        built = [task for task in (*rungs, *gauges) if task in crews]
-        seconds = _windows({task: crews[task] for task in built}, source, rounds, progress)
-    kept = [rung for rung in rungs if rung in seconds]
-    rates = [_machine_rates(count, gauges, seconds) for count in counts]
-    return Ladder(
-        source,
-        rounds,
-        len(usable_cores()),
-        rates,
-        _measured(kept, source, seconds, rates),
-        [f"{rung.title}: it could not be built" for rung in rungs if rung not in seconds],
-    )
+        crews: dict[Task, Crew] = {}
+        # Those of several processes last: they find compiled what the others have compiled.
+        for is_shared in (False, True):
+            phase = [task for task in tasks if (task.processes > 1) == is_shared]
+            crews |= _crews(phase, source, stack, progress)
+        windows = _windows(crews, source, rounds, progress)
+    rates = {count: _machine_rates(count, pair, windows) for count, pair in gauges.items()}
+    timed = {rung: windows[rung] for rung in rungs if rung in windows}
+    missing = [rung.title for rung in rungs if rung not in timed]
+    measured = measure(timed, source, rates)
+    return Ladder(source, rounds, list(rates.values()), measured, missing)
+
+
+def _crews(
+    tasks: Sequence[Task], source: Source, stack: ExitStack, progress: Progress
+) -> dict[Task, Crew]:
+    """The processes of each task, built side by side and warmed up, dismissed with the stack."""
+    started = {task: _start(task, source) for task in tasks}
+    for crew in started.values():
+        stack.callback(crew.dismiss)
+    crews = {}
+    for task, crew in started.items():
+        try:
+            crew.wait()
+        except ProcessDied:
+            if not (isinstance(task, Rung) and task.is_compiled):
+                raise
+            continue
+        crews[task] = crew
+        progress("built")
+    return crews
+
+
+def _start(task: Task, source: Source) -> Crew:
+    """A process a core where the task takes all cores, else one wherever the system puts it."""
+    is_pinned = task.processes > 1 and hasattr(os, "sched_setaffinity")
+    cores = usable_cores() if is_pinned else [None] * task.processes
+    if isinstance(task, Gauge):
+        return Crew(cores, False, build_gauge, task)
+    return Crew(cores, task.kind == "pack", build_rung, task, source)
+
+
+def _windows(
+    crews: dict[Task, Crew], source: Source, rounds: int, progress: Progress
+) -> dict[Task, list[Window]]:
+    """A window of each task in each round, every one warmed up."""
+    windows: dict[Task, list[Window]] = {task: [] for task in crews}
+    order, shuffle = list(crews), random.Random(0)
+    for _ in range(rounds):
+        shuffle.shuffle(order)
+        for task in order:
+            warm_up, window = _counts(task, source)
+            crews[task].call(warm_up)
+            windows[task].append(crews[task].call(window))
+            progress("measured")
+    return windows
+
+
+def _counts(task: Task, source: Source) -> tuple[int, int]:
+    """What a process is called with to warm up and to be timed: images, or repeats of a gauge."""
+    if isinstance(task, Gauge):
+        return 1, task.repeats
+    window = task.images(source)
+    # Whole batches: a short one would be of a shape not yet traced, compiled or captured.
+    return min(window, BATCH * ceil(WARM_UP * task.steps)), window
+
+
+def measure(
+    timed: dict[Rung, list[Window]], source: Source, machine: dict[int, MachineRates]
+) -> list[MeasuredRung]:
+    """From windows to rates, ratios and fractions; the first two rungs are the references."""
+    rates = {rung: _rates(rung, source, windows) for rung, windows in timed.items()}
+    documented, in_memory = list(rates.values())[:2]
+    return [
+        MeasuredRung(
+            rung=rung,
+            model_steps_per_second=spread(rates[rung]),
+            images_per_second=_images_per_second(rung, source, rates[rung]),
+            ratio_to_documented=_ratio(rates[rung], documented),
+            ratio_to_in_memory=_ratio(rates[rung], in_memory),
+            **_fractions(rung, source, rates[rung], machine[rung.processes]),
+            fraction_of_cores=statistics.median(
+                window.cpu_seconds / window.seconds / rung.processes for window in windows
+            ),
+            model_steps_per_second_by_round=rates[rung],
+        )
+        for rung, windows in timed.items()
+    ]
+
+
+def _rates(rung: Rung, source: Source, windows: Sequence[Window]) -> list[float]:
+    """Model-steps per second of each round."""
+    steps = rung.models * rung.processes * ceil(rung.images(source) / BATCH)
+    return [steps / window.seconds for window in windows]
+
+
+def _images_per_second(rung: Rung, source: Source, rates: Sequence[float]) -> Spread:
+    images = rung.images(source)
+    return spread([rate * images / ceil(images / BATCH) for rate in rates])
+
+
+def _fractions(
+    rung: Rung, source: Source, rates: Sequence[float], machine: MachineRates
+) -> dict[str, float]:
+    """Of the machine's own rates with as many processes, medians of both."""
+    images = _images_per_second(rung, source, rates).median
+    sgemm, copy = machine.sgemm_gflop_per_second.median, machine.copy_gigabytes_per_second.median
+    return {
+        "fraction_of_sgemm": images * flops_per_image(REFERENCE) / (1e9 * sgemm),
+        "fraction_of_copy_bandwidth": spread(rates).median * BYTES_PER_MODEL_STEP / (1e9 * copy),
+    }
+
+
+def _machine_rates(
+    processes: int, gauges: Sequence[Gauge], windows: dict[Task, list[Window]]
+) -> MachineRates:
+    sgemm, copy = (spread([g.work / 1e9 / w.seconds for w in windows[g]]) for g in gauges)
+    return MachineRates(processes, sgemm, copy)
+
+
+def _ratio(rates: Sequence[float], reference: Sequence[float]) -> Spread:
+    """Of the rates of the same round."""
+    return spread([rate / other for rate, other in zip(rates, reference, strict=True)])
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Median and quartiles of two or more values."""
+    lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
+    return Spread(median, lower, upper)
+
+
+def document(found: Ladder) -> dict[str, Any]:
+    """The ladder as one JSON document: machine, settings, rungs."""
+    rungs = [asdict(measured) for measured in found.rungs]
+    device = found.rungs[0].rung.device
+    return {
+        "machine": {
+            **environment(device),
+            "threads": 1,  # of each process
+            "cores": len(usable_cores()),
+            "cpp_compiler": cpp_compiler(),
+            "rates": [asdict(rates) for rates in found.rates],
+        },
+        "code": code(),
+        "data": found.source.name,
+        "batch_size": BATCH,
+        "flop_per_model_step": BATCH * flops_per_image(REFERENCE),
+        "bytes_per_model_step": BYTES_PER_MODEL_STEP,
+        "rounds": found.rounds,
+        "rungs": [{**rung.pop("rung"), **rung} for rung in rungs],
+        "left_out": found.left_out,
+    }
+
+
+def table(document: dict[str, Any]) -> list[str]:
+    """The document as lines of text, a rung each; medians."""
+    rungs = document["rungs"]
+    width = max(len(rung["title"]) for rung in rungs)
+    heading = f"{'rung':{width}}  model-steps/s (quartiles)    images/s"
+    lines = [f"{heading}  x documented  x in memory  of sgemm  of copy  of cores"]
+    for rung in rungs:
+        steps, images = rung["model_steps_per_second"], rung["images_per_second"]
+        quartiles = f"({steps['lower_quartile']:,.0f}-{steps['upper_quartile']:,.0f})"
+        cells = [
+            f"{rung['title']:{width}}",
+            f"{steps['median']:10,.0f} {quartiles:15}",
+            f"{images['median']:10,.0f}",
+            f"{rung['ratio_to_documented']['median']:12.2f}",
+            f"{rung['ratio_to_in_memory']['median']:11.2f}",
+            f"{rung['fraction_of_sgemm']:8.1%}",
+            f"{rung['fraction_of_copy_bandwidth']:7.1%}",
+            f"{rung['fraction_of_cores']:8.0%}",
+        ]
+        lines.append("  ".join(cells))
+    return [*lines, "", *_notes(document)]
+
+
+def _notes(document: dict[str, Any]) -> list[str]:
+    machine = document["machine"]
+    steps = [rung["steps"] for rung in document["rungs"]]
+    rates = [
+        f"{rates['processes']} at once: sgemm {rates['sgemm_gflop_per_second']['median']:,.0f} "
+        f"GFLOP/s, copy {rates['copy_gigabytes_per_second']['median']:,.1f} GB/s"
+        for rates in machine["rates"]
+    ]
+    return [
+        f"{machine['device_name']}, {machine['cores']} cores, one thread a process, "
+        f"torch {machine['torch']}; {'; '.join(rates)}",
+        f"{document['data']}, batch {document['batch_size']}, {document['rounds']} rounds "
+        f"in random order; windows of {min(steps)} to {max(steps)} steps, "
+        "drawing their order and noise included",
+        *(f"left out, could not be built: {title}" for title in document["left_out"]),
+    ]

@@ -5,86 +5,42 @@ a process of their own and then called with a count: images of an epoch, or repe
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
-from pathlib import Path
 
 import torch
 
 from bench.documented import REFERENCE, Loop, documented_loop, fused_loop, in_memory_loop
+from bench.rungs import COPY_FLOATS, SGEMM_SIDE, Gauge, Rung, Source
 from hvae.config import DataConfig, RunConfig
 from hvae.data import load
 from hvae.training import Training
 
 SEEDS = 5  # of a pack, as the standard study has them: members of a seed share batches and noise
-# A product large enough to reach the machine's rate, and more bytes than its caches hold.
-SGEMM_SIDE = {"cpu": 1024, "cuda": 8192}
-COPY_FLOATS = {"cpu": 2**24, "cuda": 2**28}
 LOOPS = {"documented": documented_loop, "in_memory": in_memory_loop, "fused": fused_loop}
 
 
-@dataclass(frozen=True)
-class Source:
-    """The training images: dataset, its folder, and how many there are."""
-
-    name: str
-    folder: Path
-    images: int
-
-
-@dataclass(frozen=True)
-class Rung:
-    """A way to train: `models` at once in each of `processes`, `steps` batches a window."""
-
-    name: str
-    title: str
-    kind: str  # documented, in_memory, fused, pack
-    steps: int
-    device: str
-    models: int = 1
-    processes: int = 1
-    is_compiled: bool = False
-
-
-@dataclass(frozen=True)
-class Gauge:
-    """A rate of the machine: `kind` sgemm or copy, `repeats` a window, all processes at once."""
-
-    kind: str
-    repeats: int
-    device: str
-    processes: int = 1
-
-    @property
-    def work(self) -> float:
-        """FLOP of the products of a window, or bytes read and written, of all processes."""
-        once = 2 * SGEMM_SIDE[self.device] ** 3
-        if self.kind == "copy":
-            once = 2 * 4 * COPY_FLOATS[self.device]
-        return float(once * self.repeats * self.processes)
-
-
-def build_rung(rung: Rung, source: Source, warm_up: int) -> Loop:
-    """The loop of a rung, warmed up with an epoch of `warm_up` images."""
+def build_rung(rung: Rung, source: Source) -> Loop:
+    """The loop of a rung, warmed up with a window, so that all its batch sizes are compiled."""
     if rung.kind == "pack":
         loop = pack_loop(rung.models, source, rung.device, rung.is_compiled)
     else:
         loop = LOOPS[rung.kind](source.name, source.folder, rung.device)
-    loop(warm_up)
+    loop(rung.images(source))
     return loop
 
 
 def pack_loop(models: int, source: Source, device: str, is_compiled: bool) -> Loop:
     """The engine itself; on cuda it captures its step."""
     runs = pack(models, source.name)
-    images = load(runs[0].data, source.folder)
-    training = Training(runs, images, torch.device(device), torch.float32, is_compiled)
+    whole = load(runs[0].data, source.folder)
+    training = Training(runs, whole, torch.device(device), torch.float32, is_compiled)
     epochs = count(1)
 
-    def run(count: int) -> float:
+    def run(images: int) -> float:
         # An epoch of the first images: its noise and order cost their share of a whole epoch's.
-        training.images = replace(images, train=images.train[:count])
-        return float(training.epoch(next(epochs))[0, 0]) / count
+        training.images = replace(whole, train=whole.train[:images])
+        return float(training.epoch(next(epochs))[0, 0]) / images
 
     return run
 

@@ -6,7 +6,7 @@ The defaults are the documented setting: 784-100-20, two levels, BCE, 30 epochs 
 import dataclasses
 import hashlib
 import json
-import math
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,8 +61,12 @@ class TrainConfig:
         for name in ("kl_weight", "free_bits"):
             require_number(name, getattr(self, name), positive=False)
         require_number("learning_rate", self.learning_rate, positive=True)
-        for name in ("kl_weight", "free_bits", "learning_rate"):  # 1 and 1.0: one digest
-            object.__setattr__(self, name, float(getattr(self, name)))
+        for name in (
+            "kl_weight",
+            "free_bits",
+            "learning_rate",
+        ):  # 1 and 1.0, 0.0 and -0.0: one digest
+            object.__setattr__(self, name, float(getattr(self, name)) + 0.0)
         self._require_combination()
 
     def _require_combination(self) -> None:
@@ -205,7 +209,8 @@ def require_integer(name: str, value: Any, minimum: int) -> None:
 def require_number(name: str, value: Any, positive: bool) -> None:
     """Raise `ValueError` unless `value` is finite and > 0 (`positive`) or ≥ 0."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or value < 0 or (positive and value == 0):
+    is_finite = is_number and abs(value) <= sys.float_info.max  # also of integers beyond floats
+    if not is_finite or value < 0 or (positive and value == 0):
         bound = "> 0" if positive else "≥ 0"
         raise ValueError(f"{name}: {value!r} is not allowed; allowed: finite numbers {bound}")
 

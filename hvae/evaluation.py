@@ -8,7 +8,7 @@ L latent.
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -56,6 +56,7 @@ def evaluate(
     importance_samples: int = 1000,
     device: str = "cpu",
     samples_at_once: int = SAMPLES_AT_ONCE,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """The metrics of each model. `samples_at_once` bounds memory; results change by rounding."""
     started = time.perf_counter()
@@ -64,6 +65,7 @@ def evaluate(
     for inputs in _inputs(models, images, importance_samples, torch.device(device)):
         for model, done in zip(models, blocks, strict=True):
             done.append(_block(model, inputs, importance_samples, samples_at_once))
+        progress(inputs.stop, len(images.test))
     metrics = [
         _metrics(model, _joined(done), images, importance_samples)
         for model, done in zip(models, blocks, strict=True)
@@ -74,6 +76,7 @@ def evaluate(
 class Inputs(NamedTuple):
     """A block of the test set and the noise that every model sees with it."""
 
+    stop: int  # index of the image after the block
     x: Tensor  # [B, D]
     binary: Tensor  # [B, D]
     posterior: Tensor  # [S, B, T, L], S a multiple of BLOCK_SAMPLES
@@ -94,10 +97,9 @@ def _inputs(
             for done in range(0, samples, BLOCK_SAMPLES)
         ]
         prior = streams.noise("prior", start, 0, VALUE_SAMPLES * len(x), layers, latent)
-        by_sample = [
-            n.reshape(-1, len(x), layers, latent).to(device) for n in (torch.cat(posterior), prior)
-        ]
-        yield Inputs(x, binary, *by_sample)
+        shape = (-1, len(x), layers, latent)
+        noise = torch.cat(posterior).reshape(shape).to(device)
+        yield Inputs(start + len(x), x, binary, noise, prior.reshape(shape).to(device))
 
 
 def _block(model: HierarchicalVAE, inputs: Inputs, samples: int, samples_at_once: int) -> Values:
@@ -148,12 +150,15 @@ def _sums(model: HierarchicalVAE, result: Pass, nll: Tensor, pixels: int) -> Val
     """What is averaged over joint samples, summed over these: [B, ...]."""
     documented = nll if model.loss == "bce" else 2.0 * nll - pixels * LOG_2_PI
     mean = torch.stack([level.mu for level in result.levels], dim=-2)
+    shift = mean - torch.stack(result.prior_means, dim=-2)
     terms = {
         "reconstruction": nll,
         "documented": documented + 2.0 * closed_form_kl(result).sum(-1),
         "kl": joint_kl_per_unit(result, torch.ones((), device=nll.device)),  # [s, B, T, L]
         "mean": mean,
-        "shift": mean - torch.stack(result.prior_means, dim=-2),
+        "mean_square": mean.square(),
+        "shift": shift,
+        "shift_square": shift.square(),
     }
     return {name: value.sum(0, dtype=torch.float64) for name, value in terms.items()}
 
@@ -208,8 +213,8 @@ def _metrics(
         "rate_nats": values["kl"].sum((-2, -1)).mean().item(),
         "kl_per_level_nats": values["kl"].sum(-1).mean(0).tolist(),
         "kl_per_unit_nats": values["kl"].mean(0).tolist(),
-        "active_units_per_level": _active(values["mean"]),
-        "active_units_scale_free_per_level": _active(values["shift"]),
+        "active_units_per_level": _active(values, "mean", samples),
+        "active_units_scale_free_per_level": _active(values, "shift", samples),
         "scoreboard_nll_nats": -_mean(values["scoreboard"]),
         "scoreboard_standard_error_nats": _monte_carlo_error(values["scoreboard_variance"]).item(),
         "scoreboard_test_set_error_nats": _test_set_error(values["scoreboard"]),
@@ -235,9 +240,14 @@ def _level_values(model: HierarchicalVAE, values: Values, images: Images) -> dic
     }
 
 
-def _active(means: Tensor) -> list[int]:
-    """Units of each level whose mean varies over images by more than 0.01: [N, T, L] -> [T]."""
-    return (means.var(0) > ACTIVE_VARIANCE).sum(-1).tolist()
+def _active(values: Values, name: str, samples: int) -> list[int]:
+    """Units of each level whose expectation under q varies over images by more than 0.01: [T].
+
+    The variance of a mean of S draws holds 1/S of the variance between draws, taken off here.
+    """
+    mean, square = values[name], values[f"{name}_square"]  # [N, T, L]
+    between_draws = (square - mean.square()).mean(0) / max(1, samples - 1)
+    return (mean.var(0) - between_draws > ACTIVE_VARIANCE).sum(-1).tolist()
 
 
 def _mean(values: Tensor) -> float:

@@ -150,7 +150,11 @@ class Store:
 
     def read_failure(self, name: str) -> Failure:
         """Why a digest failed. Raises `RecordError` on a damaged file."""
-        return Failure(**_load(self.failure_path(name)))
+        path = self.failure_path(name)
+        try:
+            return Failure(**_load(path))
+        except TypeError as error:
+            raise RecordError(f"{path}: not a whole failure ({error})") from error
 
     def __iter__(self) -> Iterator[Record]:
         """All records, in the order of their digests."""

@@ -32,8 +32,9 @@ def keep_freed_memory() -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    settings = ((M_MMAP_THRESHOLD, 2**30), (M_TRIM_THRESHOLD, LARGEST_INT))
-    return all([mallopt(name, value) == 1 for name, value in settings])
+    is_reused: bool = mallopt(M_MMAP_THRESHOLD, 2**30) == 1
+    is_untrimmed: bool = mallopt(M_TRIM_THRESHOLD, LARGEST_INT) == 1
+    return is_reused and is_untrimmed
 
 
 def usable_cores() -> list[int]:

@@ -30,10 +30,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     """As the workers do: a second thread costs more than it gives, and may change the last bit."""
-    import torch
+    from hvae.threads import one_thread
 
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+    one_thread()
 
 
 @pytest.fixture(scope="session")

@@ -89,7 +89,9 @@ def test_ancestral_samples_go_down_through_the_decoders(depth: int) -> None:
     levels = ancestral(model, noise)
     assert torch.equal(levels[-1], noise[..., -1, :])
     for t in range(depth - 1):
-        torch.testing.assert_close(levels[t], model.decoders[t + 1](levels[t + 1]) + noise[..., t, :])
+        torch.testing.assert_close(
+            levels[t], model.decoders[t + 1](levels[t + 1]) + noise[..., t, :]
+        )
 
 
 @torch.no_grad()
@@ -220,9 +222,9 @@ def test_an_informative_level_is_worth_something() -> None:
     with torch.no_grad():
         result = model(torch.rand(N, D), torch.randn(400, N, 2, L))
         gaps = value_gaps(model, result, torch.randn(400, N, 2, L)).squeeze(-1)
-    # log p(z_1) less its mean over guesses: per unit ½ (10 - log 10 - 1 + …) at z_1 = 0, more away.
+    # log N(z_1; 0, 10 I) less the mean of log N(z_1; 3 z_2, I) over guesses of z_2.
     z = result.levels[0].z
-    expected = 0.5 * (z.square() * 0.9 + 9 - torch.tensor(10.0).log()).sum(-1)
+    expected = 0.5 * (z.square() + 9 - z.square() / 10 - torch.tensor(10.0).log()).sum(-1)
     value, error = mean_and_error(gaps - expected)
     assert abs(value) < 4 * error
     assert gaps.mean() > 6

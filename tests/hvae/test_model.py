@@ -126,7 +126,8 @@ def with_logits(model: nn.Module, logits: Tensor) -> None:
 def test_the_documented_model_has_174_084_parameters() -> None:
     model = HierarchicalVAE(784, 100, 20)
     assert sum(p.numel() for p in model.parameters()) == 174_084
-    assert model.config == ModelConfig() and model.loss == "bce"
+    assert model.config == ModelConfig()
+    assert model.loss == "bce"
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
@@ -230,9 +231,7 @@ def test_a_wrong_saturated_pixel_keeps_its_exact_value_and_its_gradient(
         ("num_layers", (D, H, L, True)),
     ],
 )
-def test_a_size_below_one_is_refused_by_name(
-    field: str, sizes: tuple[int, int, int, int]
-) -> None:
+def test_a_size_below_one_is_refused_by_name(field: str, sizes: tuple[int, int, int, int]) -> None:
     with pytest.raises(ValueError, match=f"{field}: .* is not allowed; allowed: integers ≥ 1"):
         HierarchicalVAE(*sizes)
 
@@ -270,7 +269,8 @@ def test_a_level_sees_only_the_draw_of_the_level_below() -> None:
     result = model(grey(), torch.randn(B, 4, L))
     for t, (below, level) in enumerate(pairwise(result.levels), start=1):
         q = model.posterior(t, below.z)
-        assert torch.equal(q.mu, level.mu) and torch.equal(q.logvar, level.logvar)
+        assert torch.equal(q.mu, level.mu)
+        assert torch.equal(q.logvar, level.logvar)
         assert torch.equal(result.prior_means[t - 1], model.decode(t, level.z))
     assert torch.equal(result.prior_means[-1], torch.zeros(B, L))
     assert torch.equal(result.logits, model.decode(0, result.levels[0].z))

@@ -1,0 +1,163 @@
+"""`hvae bench`: measure the throughput ladder of this machine, keep it, print it."""
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ablations.grid import PACK_SIZES
+from ablations.options import COUNT, data_dir_option, debug_option, json_option, print_json
+from hvae.environment import device_name
+
+if TYPE_CHECKING:  # importing this module must not import torch
+    from bench.ladder import Ladder
+    from bench.rungs import Rung, Source
+
+DATASETS = ("mnist", "fashion-mnist", "kmnist")  # those the documented loop can read
+PACKS = {"cpu": (5, 10, 20), "cuda": (50, 100, 200)}
+
+
+@click.command()
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=2),
+    default=7,
+    show_default=True,
+    metavar="COUNT",
+    help="Times each rung is measured, in an order drawn anew each time.",
+)
+@click.option(
+    "--pack",
+    "packs",
+    type=COUNT,
+    multiple=True,
+    metavar="MODELS",
+    help="Models trained as one; repeat for several.  [default: 5, 10, 20; cuda: 50, 100, 200]",
+)
+@click.option(
+    "--device",
+    type=click.Choice(("auto", "cpu", "cuda")),
+    default="auto",
+    show_default=True,
+    help="Whose ladder; auto is cuda where there is one.",
+)
+@click.option("--no-compile", is_flag=True, help="Leave out the compiled packs, slow to build.")
+@click.option(
+    "--data", type=click.Choice(DATASETS), default="mnist", show_default=True, help="Dataset."
+)
+@data_dir_option
+@click.option(
+    "--results",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    metavar="DIR",
+    help="Where to keep it: DIR/bench/ladder-DEVICE.json, over an earlier one.",
+)
+@json_option
+@debug_option
+def bench(
+    rounds: int,
+    packs: tuple[int, ...],
+    device: str,
+    no_compile: bool,
+    data: str,
+    data_dir: Path | None,
+    results: Path,
+    as_json: bool,
+) -> None:
+    """Measure the throughput ladder of this machine.
+
+    From the documented training loop to packs of models on all cores (or captured on a GPU), one
+    after the other, on an otherwise idle machine: two to three minutes with the default options.
+
+    \b
+    Examples:
+      hvae bench
+      hvae bench --pack 10 --rounds 3 --no-compile
+    """
+    from ablations.executors import resolve_device
+    from bench.ladder import document, table
+    from hvae import data as datasets
+
+    source = _source(data, datasets.data_dir(data_dir))
+    device = resolve_device(device)
+    path = results / "bench" / f"ladder-{_slug(device_name(device))}.json"
+    _prove_writable(path)
+    rungs = _rungs(device, packs, no_compile)
+    found = document(_measure(rungs, source, rounds))
+    _write(path, found)
+    if as_json:
+        print_json(found)
+    else:
+        click.echo("\n".join([*table(found), str(path)]))
+
+
+def _source(name: str, folder: Path) -> "Source":
+    from bench.rungs import Source
+    from hvae.data import load_grey
+
+    return Source(name, folder, len(load_grey(name, folder).train))
+
+
+def _rungs(device: str, packs: tuple[int, ...], no_compile: bool) -> "list[Rung]":
+    from bench.rungs import cpp_compiler, cpu_rungs, cuda_rungs
+
+    sizes = sorted(set(packs or PACKS[device]))
+    if device == "cuda":
+        return cuda_rungs(sizes)
+    is_compiled = not no_compile and cpp_compiler() is not None
+    if not is_compiled and not no_compile:
+        click.echo("no C++ compiler found (CXX, g++, clang++): no compiled packs", err=True)
+    common = PACK_SIZES["cpu"]  # as `hvae run` packs
+    return cpu_rungs(sizes, common if common in sizes else sizes[-1], is_compiled)
+
+
+def _measure(rungs: "list[Rung]", source: "Source", rounds: int) -> "Ladder":
+    """The ladder, with progress on stderr."""
+    from tqdm import tqdm
+
+    from bench.crews import ProcessDied
+    from bench.ladder import ladder
+
+    with tqdm(file=sys.stderr, bar_format="{desc}: {n} {elapsed}") as bar:
+
+        def progress(what: str) -> None:
+            bar.set_description(what, refresh=False)
+            bar.update()
+
+        try:
+            return ladder(rungs, source, rounds, progress)
+        except ProcessDied as error:
+            raise click.ClickException(str(error)) from error
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def _prove_writable(path: Path) -> None:
+    """Before minutes are spent. Raises `ValueError` naming the folder."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _partial(path).touch()
+        _partial(path).unlink()
+    except OSError as error:
+        raise ValueError(
+            f"results: cannot write under {path.parent}: {error.strerror}; "
+            "allowed: a folder you may write, or a path where one can be made"
+        ) from error
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    """Whole or not at all."""
+    _partial(path).write_text(json.dumps(document, indent=1) + "\n")
+    os.replace(_partial(path), path)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".partial-{os.getpid()}-{path.name}")
