@@ -1,5 +1,6 @@
 """What happens to a pack: fit → evaluate → record, and to a grid of packs: measure, map, write."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,15 +73,13 @@ def run_pack(task: Task, progress: Progress) -> list[Record]:
     images = load(runs[0].data, task.data_dir)
     epochs = runs[0].train.epochs  # the evaluation counts as much as the training
     fitted = fit(runs, images, device, progress=lambda done, _: progress(done, 2 * epochs))
-    alive = [i for i, history in enumerate(fitted.histories) if is_finite(history)]
     evaluated = evaluate(
-        [fitted.models[i] for i in alive],
+        fitted.models,
         images,
         runs[0].evaluation.importance_samples,
         device,
         progress=lambda done, total: progress(epochs + epochs * done // total, 2 * epochs),
     )
-    metrics = dict(zip(alive, evaluated.metrics, strict=True))
     shared: dict[str, Any] = {
         "study": task.pack.study,
         "data_sha256": images.sha256,
@@ -88,29 +87,29 @@ def run_pack(task: Task, progress: Progress) -> list[Record]:
         "environment": environment(device) | {"flags": {"pack_size": len(runs)}},
         "seconds": {
             "train": fitted.seconds / len(runs),
-            "evaluate": evaluated.seconds / max(1, len(alive)),
+            "evaluate": evaluated.seconds / len(runs),
         },
     }
     return [
         Record(
             digest=digest(run),
             config=as_dict(run),
-            status="finished" if i in metrics else "diverged",
+            status=status(history, metrics),
             parameters=parameter_count(run.model),
             flops_per_image=flops_per_image(run),
-            history=fitted.histories[i],
-            metrics=metrics.get(i, {}),
+            history=history,
+            metrics=metrics,
             throughput=task.throughput[cell(run)],
             **shared,
         )
-        for i, run in enumerate(runs)
+        for run, history, metrics in zip(runs, fitted.histories, evaluated.metrics, strict=True)
     ]
 
 
-def is_finite(history: list[dict[str, Any]]) -> bool:
-    """Whether training ended at a number."""
-    last = history[-1]["loss"]
-    return bool(last == last and abs(last) != float("inf"))
+def status(history: list[dict[str, Any]], metrics: dict[str, Any]) -> str:
+    """Diverged where the loss of the last epoch, or the ELBO of what it left, is no number."""
+    ends = (history[-1]["loss"], metrics["elbo_nats"])
+    return "finished" if all(map(math.isfinite, ends)) else "diverged"
 
 
 def cell(run: RunConfig) -> RunConfig:

@@ -22,12 +22,16 @@ LOOPS = {"documented": documented_loop, "in_memory": in_memory_loop, "fused": fu
 
 def build_rung(rung: Rung, source: Source) -> Loop:
     """The loop of a rung, warmed up with a window, so that all its batch sizes are compiled."""
-    if rung.kind == "pack":
-        loop = pack_loop(rung.models, source, rung.device, rung.is_compiled)
-    else:
-        loop = LOOPS[rung.kind](source.name, source.folder, rung.device)
+    loop = training_loop(rung, source)
     loop(rung.images(source))
     return loop
+
+
+def training_loop(rung: Rung, source: Source) -> Loop:
+    """The loop of a rung, before its first step."""
+    if rung.kind == "pack":
+        return pack_loop(rung.models, source, rung.device, rung.is_compiled)
+    return LOOPS[rung.kind](source.name, source.folder, rung.device)
 
 
 def pack_loop(models: int, source: Source, device: str, is_compiled: bool) -> Loop:

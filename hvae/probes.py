@@ -22,7 +22,8 @@ def posterior_means(model: HierarchicalVAE, x: Tensor) -> list[Tensor]:
 def probe_accuracies(model: HierarchicalVAE, images: Images) -> list[float]:
     """Share of test digits that logistic regression on each level's mean names right: [T].
 
-    A level whose means do not vary scores what the most frequent training digit scores.
+    A level whose means do not vary scores what the most frequent training digit scores; one whose
+    means are not finite, NaN.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -33,6 +34,9 @@ def probe_accuracies(model: HierarchicalVAE, images: Images) -> list[float]:
     test = _means(model, images.test, images.test_levels)
     accuracies = []
     for level_train, level_test in zip(train, test, strict=True):
+        if not (np.isfinite(level_train).all() and np.isfinite(level_test).all()):
+            accuracies.append(float("nan"))
+            continue
         probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
         probe.fit(level_train, labels)
         accuracies.append(float(probe.score(level_test, images.test_labels)))

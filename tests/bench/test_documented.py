@@ -7,9 +7,10 @@ import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from bench.documented import REFERENCE, documented_kl, documented_loss
-from bench.loops import build_rung, pack, pack_loop
+from bench.loops import pack, training_loop
 from bench.rungs import BATCH, Rung, Source, cpp_compiler
 from hvae import streams
+from hvae.data import load_grey
 from hvae.stacking import initial
 from hvae.training import require_packable
 
@@ -44,21 +45,56 @@ def one_batch(make_source: Callable[[int], Source]) -> Source:
     return make_source(BATCH)
 
 
-def rebuilt(rung: Rung, source: Source) -> float:
-    """The loss of the first window of a rung, before any step."""
-    found: list[float] = []
-    original = Rung.images
+@pytest.mark.parametrize("rung", RUNGS, ids=lambda rung: rung.name)
+def test_every_rung_starts_at_the_documented_loss_of_the_same_batch(
+    rung: Rung, one_batch: Source, no_noise: None
+) -> None:
+    x = torch.from_numpy(load_grey("mnist", one_batch.folder).train).float() / 255
+    with torch.no_grad():
+        (mu_1, sigma_1), model = initial(REFERENCE).encoders[0](x), initial(REFERENCE)
+        mu_2, sigma_2 = model.encoders[1](mu_1)
+        logits, mean = model.decode(0, mu_1), model.decode(1, mu_2)
+    bernoulli = Bernoulli(logits=logits, validate_args=False)  # x is grey
+    nll = -bernoulli.log_prob(x).sum()  # type: ignore[no-untyped-call]
+    kl = kl_divergence(Normal(mu_1, sigma_1), Normal(mean, 1.0)).sum()
+    kl += kl_divergence(Normal(mu_2, sigma_2), Normal(0.0, 1.0)).sum()
+    loss = training_loop(rung, one_batch)(BATCH)
+    assert loss == pytest.approx((nll + 2 * kl).item() / BATCH, rel=1e-5)  # float32 sums
 
-    def record(own: Rung, given: Source) -> int:
-        return original(own, given)
 
-    del record
-    from bench import loops
+@pytest.mark.parametrize("rung", RUNGS, ids=lambda rung: rung.name)
+def test_every_rung_learns(rung: Rung, one_batch: Source) -> None:
+    loop = training_loop(rung, one_batch)
+    losses = [loop(BATCH) for _ in range(6)]
+    assert losses[-1] < 0.995 * losses[0]  # 5 nats and more of 550
 
-    loop = (
-        pack_loop(rung.models, source, rung.device, rung.is_compiled)
-        if rung.kind == "pack"
-        else loops.LOOPS[rung.kind](source.name, source.folder, rung.device)
-    )
-    found.append(loop(rung.images(source)))
-    return found[0]
+
+def test_the_documented_loss_is_that_of_the_model_under_the_same_noise() -> None:
+    model, x = initial(REFERENCE), torch.rand(5, 784)
+    losses = []
+    for loss in (documented_loss, type(model).get_loss):
+        torch.manual_seed(3)
+        losses.append(loss(model, x).item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_the_documented_kl_is_twice_the_kl() -> None:
+    mu, sigma, mean = torch.randn(3, 4), torch.rand(3, 4) + 0.1, torch.randn(3, 4)
+    expected = 2 * kl_divergence(Normal(mu, sigma), Normal(mean, 1.0)).sum()
+    torch.testing.assert_close(documented_kl(mu, sigma, mean), expected)
+
+
+def test_the_members_of_a_pack_are_different_trainings_of_the_reference() -> None:
+    runs = pack(12)
+    require_packable(runs)
+    assert len(set(runs)) == 12
+    assert runs[0] == REFERENCE
+    assert {run.model for run in runs} == {REFERENCE.model}
+    assert {run.train.seed for run in runs} == set(range(5))
+
+
+def test_a_window_ends_with_the_training_set(make_source: Callable[[int], Source]) -> None:
+    source = make_source(BATCH + 2)
+    rung = Rung("fused", "", "fused", 3, "cpu")
+    assert rung.images(source) == BATCH + 2
+    assert training_loop(rung, source)(rung.images(source)) > 0  # the short batch included

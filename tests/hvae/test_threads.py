@@ -1,5 +1,6 @@
 """hvae/threads.py, in processes of their own: what it sets, it sets for good."""
 
+import ctypes
 import os
 import platform
 from collections.abc import Callable
@@ -46,8 +47,8 @@ def test_a_large_block_is_mapped_singly_unless_memory_is_kept(
 
 
 def test_without_glibc_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads.platform, "libc_ver", lambda: ("musl", "1.2"))
-    monkeypatch.setattr(threads.ctypes, "CDLL", lambda name: pytest.fail("libc was asked"))
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("musl", "1.2"))
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: pytest.fail("libc was asked"))
     assert threads.keep_freed_memory() is False
 
 

@@ -1,0 +1,117 @@
+"""From packs to records, on the bundled digits."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ablations import runner
+from ablations.executors import Serial
+from ablations.grid import packs, runs
+from ablations.runner import Task, cell, run_pack, run_study, status
+from ablations.studies import PRESETS, Study, narrow
+from hvae.config import EvaluationConfig, digest, parameter_count
+from hvae.records import Record, Store
+
+
+@pytest.fixture
+def study() -> Study:
+    """Two cells, two seeds, one epoch."""
+    small = narrow(PRESETS["quick"], depths=(1,), latents=(2,), losses=("bce", "mse"), epochs=1)
+    base = replace(small.base, evaluation=EvaluationConfig(importance_samples=3))
+    return replace(small, base=base)
+
+
+def grid(study: Study, store: Store, missing: set[str], size: int = 4) -> list[Record]:
+    """Run what is missing in this process; the records in the order they came."""
+    came: list[Record] = []
+    cut = packs(study.name, runs(study), missing, size)
+    executor = Serial(prepare=lambda: None)
+    failed = run_study(cut, store, executor, Path(), "cpu", lambda *_: None, came.append)
+    assert failed == 0
+    return came
+
+
+def test_a_record_holds_all_that_design_promises(study: Study, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.open_for_writing()
+    everything = {digest(run) for run in runs(study)}
+    came = grid(study, store, everything)
+    assert {record.digest for record in store} == {record.digest for record in came} == everything
+    for record in store:
+        assert record.status == "finished"
+        assert record.parameters == parameter_count(record.run.model)
+        assert [entry["epoch"] for entry in record.history] == [1]
+        assert math.isfinite(record.metrics["scoreboard_nll_nats"])
+        tasks = [found["task"] for found in record.throughput["measurements"]]
+        assert sorted(tasks) == ["inference", "train_step"]
+        assert record.environment["flags"] == {"pack_size": 4}
+        assert set(record.seconds) == {"train", "evaluate"}
+        assert len(record.data_sha256) == len(record.code["sources_sha256"]) == 64
+
+
+def test_the_same_pack_gives_the_same_metrics_bit_for_bit(study: Study, tmp_path: Path) -> None:
+    (pack,) = packs("quick", runs(study), {digest(run) for run in runs(study)}, 4)
+    task = Task(pack, tmp_path, "cpu", {cell(run): {} for run in pack.runs})
+    once, again = (run_pack(task, lambda *_: None) for _ in range(2))
+    assert [record.metrics for record in once] == [record.metrics for record in again]
+    losses = [[entry["loss"] for entry in record.history] for record in once]
+    assert losses == [[entry["loss"] for entry in record.history] for record in again]
+
+
+def test_progress_ends_when_the_evaluation_does(study: Study, tmp_path: Path) -> None:
+    (pack,) = packs("quick", runs(study), {digest(run) for run in runs(study)}, 4)
+    seen: list[tuple[int, int]] = []
+    task = Task(pack, tmp_path, "cpu", {cell(run): {} for run in pack.runs})
+    run_pack(task, lambda done, total: seen.append((done, total)))
+    assert seen[0] == (1, 2)
+    assert seen[-1] == (2, 2)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_a_pack_that_raises_leaves_failures_and_the_next_is_trained(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, real = Store(tmp_path), runner.run_pack
+    store.open_for_writing()
+
+    def fails_for_seed_0(task: Task, progress: Any) -> list[Record]:
+        if task.pack.runs[0].train.seed == 0:
+            raise RuntimeError("no luck")
+        return real(task, progress)
+
+    monkeypatch.setattr(runner, "run_pack", fails_for_seed_0)
+    everything = {digest(run) for run in runs(study)}
+    cut = packs(study.name, runs(study), everything, 2)
+    executor = Serial(prepare=lambda: None)
+    failed = run_study(cut, store, executor, Path(), "cpu", lambda *_: None, lambda _: None)
+    assert failed == len(store.failed()) == len(store.finished()) == 2
+    assert "no luck" in store.read_failure(min(store.failed())).traceback
+    monkeypatch.setattr(runner, "run_pack", real)
+    grid(study, store, store.failed(), 2)
+    assert store.finished() == everything
+    assert not store.failed()
+
+
+def test_stale_records_are_replaced_when_they_are_asked_for(study: Study, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.open_for_writing()
+    everything = {digest(run) for run in runs(study)}
+    old = grid(study, store, everything)[0]
+    path = store.path(old.digest)
+    before = path.stat().st_ino
+    grid(study, store, {old.digest})
+    assert path.stat().st_ino != before
+
+
+@pytest.mark.parametrize(
+    ("loss", "elbo", "expected"),
+    [(1.0, -1.0, "finished"), (math.nan, -1.0, "diverged"), (1.0, -math.inf, "diverged")],
+)
+def test_a_run_that_ends_in_no_number_diverged(loss: float, elbo: float, expected: str) -> None:
+    assert status([{"loss": loss}], {"elbo_nats": elbo}) == expected
+
+
+def test_a_cell_is_a_run_without_its_seed(study: Study) -> None:
+    assert len({cell(run) for run in runs(study)}) == 2
