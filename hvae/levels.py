@@ -21,7 +21,7 @@ def ancestral(model: HierarchicalVAE, noise: Tensor) -> list[Tensor]:
     *lower, z = noise.unbind(-2)
     levels = [z]
     for t in range(len(lower), 0, -1):
-        z = model.decoders[t].logits(z) + lower[t - 1]  # type: ignore[operator]
+        z = model.decode(t, z) + lower[t - 1]
         levels.insert(0, z)
     return levels
 
@@ -53,7 +53,7 @@ def prior_likelihood(model: HierarchicalVAE, x: Tensor, loss: str) -> tuple[Tens
     """E over p(z_1) of log p(x | z_1) per image [N], and the Monte-Carlo standard error of its
     mean over images: all images share the draws, so that error does not fall with N."""
     sizes = model.config
-    noise = streams.noise("prior", 0, 0, PRIOR_SAMPLES, sizes.num_layers, sizes.latent_dim)
+    noise = streams.noise("ancestral", 0, 0, PRIOR_SAMPLES, sizes.num_layers, sizes.latent_dim)
     logits = model.decode(0, ancestral(model, noise.to(x.device))[0]).double()  # [s, D]
     x = x.double()
     if loss == "bce":

@@ -124,9 +124,10 @@ class HierarchicalVAE(nn.Module):
         """The documented loss R + 2 Σ_t K_t, averaged over the batch: [B, D] -> scalar, in nats.
 
         Noise comes from the global generator, one draw a level, first level first. The Bernoulli
-        term is computed from logits: equal to `F.binary_cross_entropy` of the sigmoid except at
-        wrong pixels saturated in float32 (|logit| > 16.6), where the latter clamps log(0) at -100
-        and gives 100 whatever the logit; here the value stays |logit| and keeps its gradient.
+        term is computed from logits: equal to `F.binary_cross_entropy` of the sigmoid, except where
+        float32 rounds a dark pixel's sigmoid to 1 (logit above 16.6; from 10 on it loses digits) or
+        a lit one's to 0 (below -103): the latter clamps log(0) at -100 and gives 100 whatever the
+        logit; here the value stays |logit| and keeps its gradient.
 
         Raises `ValueError` where x has the wrong width or values outside [0, 1] or NaN.
         """
@@ -141,8 +142,10 @@ class HierarchicalVAE(nn.Module):
 
     def _require_images(self, x: Tensor) -> None:
         width = self.config.input_dim
-        if x.ndim != 2 or x.shape[1] != width:
-            raise ValueError(f"x: shape {tuple(x.shape)} is not allowed; allowed: [B, {width}]")
+        if x.ndim != 2 or x.shape[1] != width or len(x) == 0:
+            raise ValueError(
+                f"x: shape {tuple(x.shape)} is not allowed; allowed: [B, {width}] with B ≥ 1"
+            )
         low, high = x.aminmax()
         if not (low >= 0 and high <= 1):  # also catches NaN
             raise ValueError(

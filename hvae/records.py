@@ -4,6 +4,7 @@ A record exists if and only if its run finished. Several processes may write at 
 wins, a kill at any moment leaves whole records or none. The store is the only state there is.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -83,7 +84,7 @@ class Store:
                 self._take_apart(bundle)
             descriptor, probe = tempfile.mkstemp(prefix=TEMPORARY, dir=self.runs)
             os.close(descriptor)
-            os.unlink(probe)
+            Path(probe).unlink(missing_ok=True)  # another process may sweep it first
         except OSError as error:
             reason = error.strerror or str(error)
             raise ValueError(
@@ -120,14 +121,22 @@ class Store:
         """
         if not records:
             return
-        bundle = self.runs / f"{BUNDLE}{records[0].digest}"
-        _publish(bundle, _dump({record.digest: _body(record) for record in records}))
+        content = _dump({record.digest: _body(record) for record in records})
+        bundle = self.runs / f"{BUNDLE}{hashlib.sha256(content).hexdigest()}"
+        _publish(bundle, content)
         self._take_apart(bundle)
 
     def _take_apart(self, bundle: Path) -> None:
-        for name, body in _load(bundle).items():
-            temporary = _write_temporary(self.runs, _dump(body))
-            os.replace(temporary, self.path(name))
+        try:
+            bodies = _load(bundle)
+        except RecordError:
+            if bundle.exists():
+                raise
+            return  # another process took it apart
+        for name, body in bodies.items():
+            content, path = _dump(body), self.path(name)
+            if not path.exists() or path.read_bytes() != content:  # else a kill came after it
+                _overwrite(path, content)
             self.failure_path(name).unlink(missing_ok=True)
         _fsync_folder(self.runs)
         bundle.unlink(missing_ok=True)
@@ -234,6 +243,15 @@ def _publish(path: Path, content: bytes) -> bool:
             temporary.unlink(missing_ok=True)
         _fsync_folder(path.parent)
         return True
+
+
+def _overwrite(path: Path, content: bytes) -> None:
+    """Make `path` hold `content` in place of what it held, at every moment one or the other."""
+    while True:
+        temporary = _write_temporary(path.parent, content)
+        with contextlib.suppress(FileNotFoundError):  # swept like that of `_publish`: once more
+            os.replace(temporary, path)
+            return
 
 
 def _write_temporary(folder: Path, content: bytes) -> Path:

@@ -1,5 +1,6 @@
 """hvae/levels.py: exact moments, slow references by torch.distributions, and dead levels."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
@@ -13,7 +14,7 @@ from torch.distributions import Bernoulli, Normal
 from hvae import evaluation, streams
 from hvae.config import DataConfig
 from hvae.data import Images, load
-from hvae.evaluation import evaluate
+from hvae.evaluation import BLOCK_SAMPLES, VALUE_SAMPLES, evaluate
 from hvae.levels import PRIOR_SAMPLES, ancestral, prior_likelihood, value_gaps
 from hvae.model import Decoder, Encoder, HierarchicalVAE
 
@@ -55,14 +56,19 @@ def without_level(model: HierarchicalVAE, level: int) -> HierarchicalVAE:
     return model
 
 
+def set_linear(inner: nn.Linear, outer: nn.Linear, weight: Tensor) -> None:
+    """outer(relu(inner(z))) = weight z, by relu(y) - relu(-y) = y."""
+    eye = torch.eye(len(weight), dtype=weight.dtype)
+    inner.weight.data = torch.cat([weight, -weight])
+    outer.weight.data = torch.cat([eye, -eye], dim=1)
+    nn.init.zeros_(inner.bias)
+    nn.init.zeros_(outer.bias)
+
+
 def make_linear(decoder: nn.Module, weight: Tensor) -> None:
-    """decoder(z) = weight z, by relu(y) - relu(-y) = y."""
+    """decoder(z) = weight z."""
     assert isinstance(decoder, Decoder)
-    eye = torch.eye(L, dtype=weight.dtype)
-    decoder.linear_1.weight.data = torch.cat([weight, -weight])
-    decoder.linear_2.weight.data = torch.cat([eye, -eye], dim=1)
-    nn.init.zeros_(decoder.linear_1.bias)
-    nn.init.zeros_(decoder.linear_2.bias)
+    set_linear(decoder.linear_1, decoder.linear_2, weight)
 
 
 def test_ancestral_samples_have_the_moments_of_the_prior() -> None:
@@ -167,6 +173,50 @@ def test_there_is_a_gap_for_every_level_above_the_first(depth: int) -> None:
     assert value_gaps(model, result, torch.randn(5, N, depth, L)).shape == (5, N, depth - 1)
 
 
+@torch.no_grad()
+def test_level_values_of_three_linear_levels_are_their_closed_forms() -> None:
+    """One unit a level. The gaps are quadratic in the noise, so that noise of ±1 is exact.
+
+    q: z_1 = 0.7 + e_1, z_2 = 0.5 z_1 + 0.6 e_2, z_3 = 0.9 z_2 + 0.8 e_3;
+    p: z_1 ~ N(1.2 z_2, 1), z_2 ~ N(0.4 z_3, 1), z_3 ~ N(0, 1).
+    """
+    model = HierarchicalVAE(1, 2, 1, 3).double()
+    for level, (mu, sigma) in enumerate([(0.0, 1.0), (0.5, 0.6), (0.9, 0.8)]):
+        encoder = without_level(model, level).encoders[level]
+        assert isinstance(encoder, Encoder)
+        set_linear(encoder.linear, encoder.linear_mu, torch.tensor([[mu]]).double())
+        nn.init.constant_(encoder.linear_logvar.bias, 2 * math.log(sigma))
+    first = model.encoders[0]
+    assert isinstance(first, Encoder)
+    nn.init.constant_(first.linear_mu.bias, 0.7)
+    for level, weight in ((1, 1.2), (2, 0.4)):
+        make_linear(model.decoders[level], torch.tensor([[weight]]).double())
+    points = list(product((-1.0, 1.0), repeat=6))
+    noise = torch.tensor(points, dtype=torch.float64).reshape(-1, 1, 6, 1)
+    result = model(torch.zeros(1, 1, dtype=torch.float64), noise[:, :, :3])
+    gaps = value_gaps(model, result, noise[:, :, 3:]).mean((0, 1))
+
+    z = torch.tensor([[0.7, 1, 0, 0], [0.35, 0.5, 0.6, 0], [0.315, 0.45, 0.54, 0.8]]).double()
+    one, two, three = (z @ z.T).diag()  # second moments: rows hold the mean and the noise
+    lower, upper = (z[0] - 1.2 * z[1]).square().sum(), (z[1] - 0.4 * z[2]).square().sum()
+    entropy_2, entropy_3 = 0.5 + math.log(0.6), 0.5 + math.log(0.8)  # less ½ log 2π, as all here
+    top = entropy_3 - three / 2 - upper / 2 + (two + 0.4**2) / 2
+    both = entropy_2 + entropy_3 - (three + upper + lower) / 2 + (one + 1.2**2 * 1.16) / 2
+    torch.testing.assert_close(gaps, torch.stack([both, top]))
+
+
+@torch.no_grad()
+def test_the_metric_is_the_mean_gap_over_ten_draws_and_all_images(digits: Images) -> None:
+    model, x = network(3), pixels(digits)
+    posterior = streams.noise("evaluation", 0, 0, BLOCK_SAMPLES * N, 3, L).reshape(-1, N, 3, L)
+    prior = streams.noise("prior", 0, 0, VALUE_SAMPLES * N, 3, L).reshape(-1, N, 3, L)
+    gaps = value_gaps(model, model(x, posterior[:VALUE_SAMPLES]), prior)
+    values, errors = zip(*(mean_and_error(gap) for gap in gaps.unbind(-1)), strict=True)
+    found = evaluate([model], digits, 10).metrics[0]
+    assert found["level_value_nats"][1:] == pytest.approx(values, rel=1e-5)
+    assert found["level_value_standard_error_nats"][1:] == pytest.approx(errors, rel=1e-5)
+
+
 def redrawn(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Gives every stream of noise another seed."""
     noise = streams.noise
@@ -214,10 +264,7 @@ def test_an_informative_level_is_worth_something() -> None:
     make_linear(model.decoders[1], 3 * torch.eye(L))
     encoder = without_level(model, 1).encoders[1]
     assert isinstance(encoder, Encoder)
-    eye = torch.eye(L)
-    encoder.linear.weight.data = torch.cat([eye, -eye])
-    nn.init.zeros_(encoder.linear.bias)
-    encoder.linear_mu.weight.data = 0.3 * torch.cat([eye, -eye], dim=1)
+    set_linear(encoder.linear, encoder.linear_mu, 0.3 * torch.eye(L))
     nn.init.constant_(encoder.linear_logvar.bias, torch.tensor(0.1).log().item())
     with torch.no_grad():
         result = model(torch.rand(N, D), torch.randn(400, N, 2, L))

@@ -39,8 +39,16 @@ def copying_model(depth: int = 2) -> HierarchicalVAE:
 
 
 def test_separable_means_are_named_right_and_constant_means_by_chance() -> None:
-    """Training and test bytes mean the same grey although they are counted in other levels."""
     assert probe_accuracies(copying_model(3), classes(100)) == [1.0, 0.25, 0.25]
+
+
+def test_training_and_test_bytes_are_counted_each_in_their_own_levels() -> None:
+    """Trained on black and white, the probe must tell one third from two thirds."""
+    labels = (np.arange(40) % 2).astype(np.uint8)
+    ones = np.ones((1, CLASSES), dtype=np.uint8)
+    train, test = 3 * labels[:, None] * ones, (2 + 2 * labels)[:, None] * ones
+    images = Images(train, labels, 3, test, labels, 6, test, "")
+    assert probe_accuracies(copying_model(1), images) == [1.0]
 
 
 def test_the_share_of_right_digits_is_that_of_the_test_labels() -> None:

@@ -1,0 +1,118 @@
+"""Which package may know what: import contracts, and where each outside library may be named."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("hvae", "bench", "report", "ablations")
+SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+HOMES = {  # outside library -> the only places that may import it
+    "click": ("ablations/",),
+    "tqdm": ("ablations/",),
+    "matplotlib": ("report/",),
+    "seaborn": ("report/",),
+    "jinja2": ("report/",),
+    "torchvision": ("hvae/data.py", "bench/documented.py"),
+    "torch": ("hvae/", "bench/", "ablations/"),
+    "pandas": ("report/",),
+}
+LIGHT = ["hvae", "hvae.config", "hvae.records", "hvae.data", "hvae.environment", "ablations.cli"]
+
+
+def imported(source: str) -> Iterator[str]:
+    """Top-level names of what a module imports, also by `importlib.import_module("name")`."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield (node.module or "").split(".")[0]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            yield from (a.value.split(".")[0] for a in node.args if is_text(a))
+
+
+def is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def importers(library: str) -> list[str]:
+    """The modules that import a library, relative to the root."""
+    return [
+        path.relative_to(ROOT).as_posix()
+        for path in SOURCES
+        if library in imported(path.read_text())
+    ]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import click",
+        "import click.testing as t",
+        "from click.testing import CliRunner",
+        "def f():\n    import click",
+        "importlib.import_module('click')",
+    ],
+)
+def test_the_search_finds_every_form_of_import(source: str) -> None:
+    assert list(imported(source)) == ["click"]
+    assert "click" not in imported("from . import click\nclick = 'click'")
+
+
+@pytest.mark.parametrize(("library", "homes"), HOMES.items())
+def test_an_outside_library_is_imported_in_its_own_place_only(
+    library: str, homes: tuple[str, ...]
+) -> None:
+    found = importers(library)
+    assert [path for path in found if not path.startswith(homes)] == []
+    assert found, f"nothing imports {library}"
+
+
+def test_the_import_contracts_hold() -> None:
+    code = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_importing_what_starts_first_does_not_import_torch(
+    module: str, run_python: Callable[..., str]
+) -> None:
+    heavy = "{'torch', 'torchvision', 'sklearn', 'matplotlib', 'pandas'}"
+    assert run_python(f"import sys, {module}; print({heavy} & sys.modules.keys())") == "set()"
+
+
+def test_the_report_never_imports_torch(run_python: Callable[..., str]) -> None:
+    modules = [path.stem for path in (ROOT / "report").glob("*.py") if path.stem != "__init__"]
+    names = ", ".join(f"report.{name}" for name in modules)
+    assert run_python(f"import sys, {names}; print('torch' in sys.modules)") == "False"
+
+
+def test_a_broad_except_stands_only_at_the_edge_of_the_executors() -> None:
+    broad = [
+        path.relative_to(ROOT).as_posix()
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
+    ]
+    assert len(broad) == 1
+    assert broad[0].startswith("ablations/")
+
+
+def test_nothing_seeds_the_global_generator() -> None:
+    calls = {
+        f"{path.relative_to(ROOT).as_posix()}: {ast.unparse(node.func)}"
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+    }
+    seeding = ("torch.manual_seed", "torch.seed", "random.seed", "np.random.seed")
+    assert not [call for call in calls if call.endswith(tuple(f" {name}" for name in seeding))]
