@@ -32,11 +32,9 @@ def imported(source: str) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and not node.level:
             yield (node.module or "").split(".")[0]
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            yield from (a.value.split(".")[0] for a in node.args if is_text(a))
-
-
-def is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+            named = node.args[0]
+            if isinstance(named, ast.Constant):
+                yield str(named.value).split(".")[0]
 
 
 def importers(library: str) -> list[str]:

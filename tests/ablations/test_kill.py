@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from hvae.records import Store
 
-COMMAND = (
-    "run quick --depth 1 --depth 2 --loss bce --latent 2 --seeds 2 --epochs 3 "
-    "--importance-samples 5 --workers 1 --no-report"
-).split()
+COMMAND = [
+    *("run", "quick", "--depth", "1", "--depth", "2", "--loss", "bce", "--latent", "2"),
+    *("--seeds", "2", "--epochs", "3", "--importance-samples", "5", "--workers", "1"),
+    "--no-report",
+]
 
 
 def start(results: Path) -> subprocess.Popen[bytes]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ablations import runner
 from ablations.executors import Serial
 from ablations.grid import packs, runs

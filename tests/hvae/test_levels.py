@@ -105,7 +105,7 @@ def test_ancestral_samples_go_down_through_the_decoders(depth: int) -> None:
 @pytest.mark.parametrize("depth", [1, 3])
 def test_prior_likelihood_is_the_mean_over_draws_of_the_prior(depth: int, loss: str) -> None:
     model, x = network(depth, loss).double(), torch.rand(N, D, dtype=torch.float64)
-    model_noise = streams.noise("prior", 0, 0, PRIOR_SAMPLES, depth, L)
+    model_noise = streams.noise("ancestral", 0, 0, PRIOR_SAMPLES, depth, L)
     p = model.decoders[0](ancestral(model, model_noise.double())[0]).unsqueeze(1)  # [s, 1, D]
     if loss == "bce":
         x = x.round()

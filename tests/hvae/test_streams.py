@@ -80,8 +80,8 @@ def test_noise_is_standard_normal() -> None:
 
 def test_levels_units_images_seeds_epochs_and_purposes_have_noise_of_their_own() -> None:
     columns = noise("noise", 0, 1, images=5_000, layers=2, latent=3).flatten(1).T
-    others: list[Any] = [("noise", 1, 1), ("noise", 0, 2), ("prior", 0, 1)]
-    more = [noise(*name, 5_000, 1, 1).flatten() for name in others]
+    others = [("noise", 1, 1), ("noise", 0, 2), ("prior", 0, 1)]
+    more = [noise(name, s, e, 5_000, 1, 1).flatten() for name, s, e in others]
     apart = torch.corrcoef(torch.cat([columns, torch.stack(more)])) - torch.eye(9)
     assert apart.abs().max() < 5 / 5_000**0.5
     shifted = torch.corrcoef(torch.stack([columns[0, 1:], columns[0, :-1]]))[0, 1]
