@@ -124,10 +124,10 @@ def _measure(rungs: "list[Rung]", source: "Source", rounds: int) -> "Ladder":
     from bench.crews import ProcessDied
     from bench.ladder import ladder
 
-    with tqdm(file=sys.stderr, bar_format="{desc}: {n} {elapsed}") as bar:
+    with tqdm(file=sys.stderr, bar_format="{desc} {n}, {elapsed}") as bar:
 
         def progress(what: str) -> None:
-            bar.set_description(what, refresh=False)
+            bar.set_description_str(what, refresh=False)
             bar.update()
 
         try:

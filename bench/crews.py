@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from hvae.threads import keep_freed_memory, one_thread
 
-GRACE_SECONDS = 5.0  # an idle process leaves by itself within milliseconds
+GRACE_SECONDS = 5.0  # an idle process leaves by itself within a second
 
 
 class ProcessDied(RuntimeError):
@@ -70,13 +70,17 @@ class Crew:
         cpu_seconds = self.wait()
         return Window(time.perf_counter() - started, cpu_seconds)
 
-    def dismiss(self) -> None:
-        """No process is left when this returns: the idle leave by themselves, the busy are
-        stopped."""
+    def release(self) -> None:
+        """Let the idle leave by themselves and stop the busy, without waiting for either."""
         for pipe, process in zip(self.pipes, self.processes, strict=True):
             pipe.close()
             if self.is_busy:
                 process.terminate()
+
+    def dismiss(self) -> None:
+        """No process is left when this returns."""
+        self.release()
+        for process in self.processes:
             process.join(GRACE_SECONDS)
             process.kill()
             process.join()

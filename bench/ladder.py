@@ -106,6 +106,8 @@ def _crews(
     started = {task: _start(task, source) for task in tasks}
     for crew in started.values():
         stack.callback(crew.dismiss)
+    for crew in started.values():  # all of them before the first is waited for
+        stack.callback(crew.release)
     crews = {}
     for task, crew in started.items():
         try:

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import worker_functions as work
 
-from ablations.executors import Executor, Local, Serial, choose
+from ablations.executors import Executor, Local, Serial, choose, worker_count
 from ablations.outcomes import WorkerDied
-from ablations.workers import GRACE_SECONDS, usable_cores
+from ablations.workers import GRACE_SECONDS
+from hvae.threads import usable_cores
 
 TIMEOUT_SECONDS = 30.0
 EXECUTORS = [Serial(work.nothing), Local(1, work.nothing), Local(2, work.nothing)]
@@ -135,7 +136,7 @@ def test_ctrl_c_is_not_for_the_workers() -> None:
 
 def test_the_default_worker_has_one_thread_no_denormals_and_its_own_core() -> None:
     cores = usable_cores()
-    local = choose("local", "cpu", workers=None)
+    local = choose("local", worker_count("local", "cpu", None))
     assert local == Local(len(cores))
     (outcome,) = local.map(work.settings, [0])
     assert outcome.error is None
@@ -155,9 +156,9 @@ def test_with_fewer_workers_than_cores_none_is_pinned(monkeypatch: pytest.Monkey
 
 
 def test_cuda_gets_one_worker_unless_told_otherwise() -> None:
-    assert choose("local", "cuda", None) == Local(1)
-    assert choose("local", "cuda", 3) == Local(3)
-    assert choose("serial", "cpu", None) == Serial()
+    assert choose("local", worker_count("local", "cuda", None)) == Local(1)
+    assert choose("local", worker_count("local", "cuda", 3)) == Local(3)
+    assert choose("serial", worker_count("serial", "cpu", 3)) == Serial()
 
 
 @pytest.mark.parametrize(

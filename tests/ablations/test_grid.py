@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from ablations.grid import TRAINING_IMAGES, Pack, cost, label, packs, runs
+from ablations.grid import TRAINING_IMAGES, Pack, cost, label, pack_size, packs, runs
 from ablations.studies import PRESETS, Study, load, narrow
 from hvae.config import DATASETS, RunConfig, TrainConfig, digest
 from hvae.data import load_grey
@@ -151,3 +151,13 @@ def test_labels_name_what_tells_runs_and_packs_apart() -> None:
         f"depth {depth}, documented, 8 runs" for depth in range(1, 5)
     }
     assert Pack("s", (RunConfig(),)).label == "depth 2, documented, 1 run"
+
+
+@pytest.mark.parametrize(
+    ("device", "all_runs", "workers", "size"),
+    [("cpu", 200, 2, 10), ("cpu", 8, 2, 4), ("cpu", 3, 16, 1), ("cuda", 200, 1, 200)],
+)
+def test_a_pack_is_as_large_as_the_device_takes_and_leaves_no_worker_without_one(
+    device: str, all_runs: int, workers: int, size: int
+) -> None:
+    assert pack_size(device, all_runs, workers) == size

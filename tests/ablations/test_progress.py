@@ -64,8 +64,8 @@ def test_lines_tell_packs_runs_best_and_time_left(
     said = err.splitlines()
     assert out == ""
     assert said[:2] == [
-        "quick: 4 packs to train",
-        "quick: trained depth 4, documented, 8 runs; time left unknown",
+        "quick: 4 packs to train, after the throughput of each cell",
+        "quick: trained and evaluated depth 4, documented, 8 runs; time left unknown",
     ]
     assert said[2].startswith("quick 1/32: depth 4, bce, documented, latent 2, seed 0: 70.00 nats;")
     assert "best 70.00 nats (depth 4, bce, documented, latent 2, seed 0)" in said[2]

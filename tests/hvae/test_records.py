@@ -455,7 +455,6 @@ def test_a_sweep_between_writing_and_linking_loses_no_write(
     assert next(sweeps) > 3  # it was tried again
 
 
-@pytest.mark.xfail(strict=True, raises=FileNotFoundError, reason="replace is not tried again")
 def test_a_sweep_while_a_pack_is_taken_apart_loses_no_record(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -472,7 +471,6 @@ def test_a_sweep_while_a_pack_is_taken_apart_loses_no_record(
     assert store.finished() == {one.digest for one in pack()}
 
 
-@pytest.mark.xfail(strict=True, raises=RecordError, reason="a bundle may go before it is read")
 def test_opening_while_another_takes_its_bundle_apart_is_no_error(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -487,7 +485,6 @@ def test_opening_while_another_takes_its_bundle_apart_is_no_error(
     store.open_for_writing()
 
 
-@pytest.mark.xfail(strict=True, reason="an unfinished bundle of the same first run takes its place")
 def test_a_larger_pack_is_written_whole_beside_the_bundle_of_a_smaller(store: Store) -> None:
     smaller = {one.digest: records._body(one) for one in pack()[:2]}
     records._publish(store.runs / f"{BUNDLE}{record().digest}", records._dump(smaller))
@@ -495,7 +492,6 @@ def test_a_larger_pack_is_written_whole_beside_the_bundle_of_a_smaller(store: St
     assert store.finished() == {one.digest for one in pack()}
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="the probe may be swept by the other")
 def test_two_that_open_at_once_both_may(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     unlink = os.unlink
 
