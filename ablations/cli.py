@@ -90,12 +90,17 @@ def plan(study: Study, folder: Path, device: str, workers: int | None, as_json: 
     """
     standings = _standings(study, Store(folder))
     refuse_damaged(standings)
-    size = pack_size(device, len(standings), worker_count("local", device, workers))
+    at_once = worker_count("local", device, workers)
+    size = pack_size(device, len(standings), at_once)
     cut = packs(study.name, runs(study), to_run(standings), size)
     if as_json:
-        print_json({**summary_dict(study, folder, standings), **plan_dict(cut, size)})
+        print_json(
+            {**summary_dict(study, folder, standings), **plan_dict(cut, size, device, at_once)}
+        )
     else:
-        click.echo("\n".join([summary(study, folder, standings), *plan_lines(cut)]))
+        click.echo(
+            "\n".join([summary(study, folder, standings), *plan_lines(cut, device, at_once)])
+        )
 
 
 @main.command()

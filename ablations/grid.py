@@ -5,11 +5,29 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 
 from ablations.studies import Study
-from hvae.config import RunConfig, TrainConfig, digest, flops_per_image
+from hvae.config import (
+    RunConfig,
+    TrainConfig,
+    digest,
+    flops_per_image,
+    parameter_count,
+    weight_count,
+)
 
 # Runs of a pack at most. CPU: more gain nothing once the operators outweigh their dispatch, and the
 # state of ten (28 MB at 784-100-20) still fits a last-level cache. CUDA: enough to fill the device.
 PACK_SIZES = {"cpu": 10, "cuda": 200}
+# What one worker reaches, for predictions only: an EPYC core as measured, one H200 as targeted.
+FLOPS_PER_SECOND = {"cpu": 50e9, "cuda": 5e12}
+SECONDS_PER_LEVEL = {"cpu": 1e-3, "cuda": 0.0}  # of every step, to dispatch its operators
+BASE_BYTES = 350e6  # of a process that has imported torch
+TEST_IMAGES = {
+    "digits": 360,
+    "mnist": 10_000,
+    "fashion-mnist": 10_000,
+    "kmnist": 10_000,
+    "emnist-digits": 40_000,
+}
 TRAINING_IMAGES = {
     "digits": 1437,
     "mnist": 60_000,
@@ -90,6 +108,49 @@ def pack_size(device: str, all_runs: int, workers: int) -> int:
 def cost(run: RunConfig) -> int:
     """FLOPs of the matrix products of one training, evaluation left out."""
     return run.train.epochs * TRAINING_IMAGES[run.data.name] * flops_per_image(run)
+
+
+def evaluation_cost(run: RunConfig) -> int:
+    """FLOPs of the matrix products of one evaluation: a forward pass for every importance sample
+    of every test image, the pixels' encoder once for each ten."""
+    model = run.model
+    first = model.input_dim * model.hidden_dim
+    per_sample = 2 * (weight_count(model) - first + first // 10)
+    return TEST_IMAGES[run.data.name] * run.evaluation.importance_samples * per_sample
+
+
+def seconds(pack: Pack, device: str) -> float:
+    """Predicted time of one worker for training and evaluating the pack."""
+    run = pack.runs[0]
+    steps = run.train.epochs * math.ceil(TRAINING_IMAGES[run.data.name] / run.train.batch_size)
+    dispatch = steps * run.model.num_layers * SECONDS_PER_LEVEL[device]
+    work = pack.cost + sum(map(evaluation_cost, pack.runs))
+    return dispatch + work / FLOPS_PER_SECOND[device]
+
+
+def memory(pack: Pack) -> float:
+    """Predicted peak of the worker in bytes.
+
+    A member holds its parameters, gradients and Adam's two moments, and about ten activations a
+    pixel and image of a batch; a seed its noise of one epoch, twice while it is drawn; the images
+    are bytes, drawn anew per seed and epoch where they are binarised dynamically.
+    """
+    run, members = pack.runs[0], pack.runs
+    images, pixels = TRAINING_IMAGES[run.data.name], run.model.input_dim
+    seeds = len({member.train.seed for member in members})
+    widest = max(member.model.latent_dim for member in members)
+    state = 16 * sum(parameter_count(member.model) for member in members)
+    samples = run.train.importance_samples
+    activations = len(members) * 4 * 10 * run.train.batch_size * samples * pixels
+    noise = seeds * 8 * images * samples * run.model.num_layers * widest
+    copies = 1 + seeds * (run.data.binarize == "dynamic")
+    return BASE_BYTES + state + activations + noise + copies * images * pixels
+
+
+def halves(pack: Pack) -> list[Pack]:
+    """The pack in two, for a second try with less memory."""
+    middle = (len(pack.runs) + 1) // 2
+    return [Pack(pack.study, runs) for runs in (pack.runs[:middle], pack.runs[middle:])]
 
 
 def _run(

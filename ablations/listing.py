@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ablations.grid import Pack, cost, label, runs
+from ablations.grid import Pack, cost, label, memory, runs, seconds
 from ablations.studies import Study
 from ablations.survey import Standing, count
 from hvae.config import as_dict, digest, parameter_count
@@ -31,21 +31,26 @@ def study_lines(study: Study) -> list[str]:
     ]
 
 
-def plan_lines(packs: Sequence[Pack]) -> list[str]:
-    """A line per pack, longest first, and their sum."""
+def plan_lines(packs: Sequence[Pack], device: str, workers: int) -> list[str]:
+    """A line per pack, longest first, and their sum; times and memory are predictions."""
     lines = [
-        f"pack {number}: {pack.label}, {_parameters(pack):,} parameters, {_gflop([pack.cost])}"
+        f"pack {number}: {pack.label}, {_parameters(pack):,} parameters, {_gflop([pack.cost])}, "
+        f"about {_duration(seconds(pack, device))}, {memory(pack) / 1e6:.0f} MB"
         for number, pack in enumerate(packs, start=1)
     ]
     members = sum(len(pack.runs) for pack in packs)
-    total = _gflop(pack.cost for pack in packs)
-    return [*lines, f"to train: {members} runs in {len(packs)} packs, {total}"]
+    total, wall = _gflop(pack.cost for pack in packs), _wall(packs, device, workers)
+    end = f"to train: {members} runs in {len(packs)} packs, {total}"
+    return [*lines, f"{end}; with evaluation about {_duration(wall)} on {workers} workers"]
 
 
-def plan_dict(packs: Sequence[Pack], size: int) -> Json:
-    """The packs, and the sizes and cost they come to."""
+def plan_dict(packs: Sequence[Pack], size: int, device: str, workers: int) -> Json:
+    """The packs, and the sizes and cost they come to; seconds and bytes are predictions."""
     return {
         "pack_size": size,
+        "device": device,
+        "workers": workers,
+        "seconds": _wall(packs, device, workers),
         "gflop": sum(pack.cost for pack in packs) / 1e9,
         "packs": [
             {
@@ -53,6 +58,8 @@ def plan_dict(packs: Sequence[Pack], size: int) -> Json:
                 "runs": [digest(run) for run in pack.runs],
                 "parameters": _parameters(pack),
                 "gflop": pack.cost / 1e9,
+                "seconds": seconds(pack, device),
+                "memory_bytes": memory(pack),
             }
             for pack in packs
         ],
@@ -86,6 +93,20 @@ def standings_dict(standings: Iterable[Standing]) -> Json:
 
 def _parameters(pack: Pack) -> int:
     return sum(parameter_count(run.model) for run in pack.runs)
+
+
+def _wall(packs: Sequence[Pack], device: str, workers: int) -> float:
+    """Predicted seconds until the last worker is through, each taking the longest pack left."""
+    ends = [0.0] * workers
+    for pack in packs:
+        ends[ends.index(min(ends))] += seconds(pack, device)
+    return max(ends)
+
+
+def _duration(value: float) -> str:
+    if value < 120:
+        return f"{value:.0f} s"
+    return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
 
 
 def _gflop(flops: Iterable[int]) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ablations.executors import Executor
-from ablations.grid import Pack
-from ablations.outcomes import OnProgress, Progress
+from ablations.grid import Pack, halves
+from ablations.outcomes import OnProgress, Outcome, Progress
 from hvae.config import RunConfig, as_dict, digest, flops_per_image, parameter_count
 from hvae.environment import code, environment
 from hvae.records import Record, Store
@@ -49,18 +49,38 @@ def run_study(
     """Measure throughput, train the packs, write their records. The number of runs that failed."""
     throughput = _measured(packs, executor, device)
     tasks = [Task(pack, data_dir, device, throughput) for pack in packs]
-    failed = 0
+    failed, smaller = 0, list[Task]()
     for outcome in executor.map(run_pack, tasks, on_progress):
-        if outcome.error is not None:
-            failed += len(outcome.task.pack.runs)
-            for run in outcome.task.pack.runs:
-                store.write_failure(run, outcome.error)
-            continue
-        records = outcome.result or []
-        store.write_all(records)
-        for record in records:
-            on_record(record)
+        if is_out_of_memory(outcome.error) and len(outcome.task.pack.runs) > 1:
+            smaller += [replace(outcome.task, pack=pack) for pack in halves(outcome.task.pack)]
+        else:
+            failed += _write(outcome, store, on_record)
+    if smaller:  # once: what does not fit by halves has failed
+        for outcome in executor.map(run_pack, smaller):
+            failed += _write(outcome, store, on_record)
     return failed
+
+
+def _write(
+    outcome: Outcome[Task, list[Record]], store: Store, on_record: Callable[[Record], None]
+) -> int:
+    """Publish the records of a pack, or why it has none; the number of runs that failed."""
+    if outcome.error is not None:
+        for run in outcome.task.pack.runs:
+            store.write_failure(run, outcome.error)
+        return len(outcome.task.pack.runs)
+    assert outcome.result is not None
+    store.write_all(outcome.result)
+    for record in outcome.result:
+        on_record(record)
+    return 0
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether less memory may help: torch raises its own errors, the system kills the worker."""
+    words = ("out of memory", "not enough memory", "can't allocate memory")
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or any(word in said for word in words)
 
 
 def run_pack(task: Task, progress: Progress) -> list[Record]:

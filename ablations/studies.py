@@ -134,7 +134,7 @@ _STANDARD = Study(
     losses=("bce", "mse"),
     latents=(2, 5, 10, 20, 50),
     seeds=5,
-    budget="about an hour on two CPU cores, minutes on one GPU",
+    budget="about two hours on two CPU cores",
 )
 _OBJECTIVE = Study(
     name="objective",

@@ -2,6 +2,7 @@
 a process has set its threads before torch is there."""
 
 import contextlib
+import gc
 import math
 import multiprocessing
 import os
@@ -112,3 +113,4 @@ def _serve(pipe: Connection, core: int | None, keeps_memory: bool) -> None:
             started = time.process_time()
             call(count)
             pipe.send(time.process_time() - started)
+    gc.freeze()  # else the interpreter looks through all of torch for garbage before it leaves

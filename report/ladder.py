@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from report.drawing import INK, STYLE
 
 BAR, PACKED_BAR = "#9aa7b5", "#0b4f85"
-ROOM = 12.0  # right of the longest bar, as a factor of it: the labels stand there
+ROOM = 5.0  # right of the longest bar, as a factor of it: the labels stand there
 
 
 def ladder(document: dict[str, Any]) -> Figure:
@@ -37,6 +37,7 @@ def ladder(document: dict[str, Any]) -> Figure:
         axes.set(xscale="log", xlabel="model-steps per second (log scale)")
         axes.set_xlim(min(medians) / 2, max(medians) * ROOM)
         axes.grid(visible=False, axis="y")
+        axes.set_axisbelow(True)
     return figure
 
 

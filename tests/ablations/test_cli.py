@@ -136,14 +136,18 @@ def test_studies_lists_axes_runs_and_cost() -> None:
 
 
 def test_plan_shows_packs_parameters_and_cost_and_writes_nothing(tmp_path: Path) -> None:
-    result = call("plan", "quick", "--results", str(tmp_path / "r"))
+    result = call("plan", "quick", "--workers", "2", "--results", str(tmp_path / "r"))
     lines = result.stdout.splitlines()
     assert "32 runs" in lines[0]
     assert "0 done, 32 missing, 0 failed, 0 stale, 0 damaged" in lines[0]
     assert re.fullmatch(
-        r"pack 1: depth 4, documented, 8 runs, [\d,]+ parameters, \d+ GFLOP", lines[1]
+        r"pack 1: depth 4, documented, 8 runs, [\d,]+ parameters, \d+ GFLOP, about \d+ s, \d+ MB",
+        lines[1],
     )
-    assert re.fullmatch(r"to train: 32 runs in 4 packs, \d+ GFLOP", lines[-1])
+    assert re.fullmatch(
+        r"to train: 32 runs in 4 packs, \d+ GFLOP; with evaluation about \d+ s on 2 workers",
+        lines[-1],
+    )
     assert list(tmp_path.iterdir()) == []
 
 

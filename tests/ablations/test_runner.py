@@ -3,13 +3,14 @@
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from ablations import runner
 from ablations.executors import Serial
 from ablations.grid import packs, runs
+from ablations.outcomes import Outcome
 from ablations.runner import Task, cell, run_pack, run_study, status
 from ablations.studies import PRESETS, Study, narrow
 from hvae.config import EvaluationConfig, digest, parameter_count
@@ -116,3 +117,36 @@ def test_a_run_that_ends_in_no_number_diverged(loss: float, elbo: float, expecte
 
 def test_a_cell_is_a_run_without_its_seed(study: Study) -> None:
     assert len({cell(run) for run in runs(study)}) == 2
+
+
+class Scarce(Serial):
+    """Memory for packs of one run only."""
+
+    tried: ClassVar[list[int]] = []
+
+    def map(self, function: Any, tasks: Any, on_progress: Any = None) -> Any:
+        for task in tasks:
+            runs_of_task = getattr(getattr(task, "pack", None), "runs", (0,))
+            self.tried.append(len(runs_of_task))
+            if len(runs_of_task) > self.limit:
+                yield Outcome(task, error=MemoryError("no room"))
+            else:
+                yield from super().map(function, [task], on_progress)
+
+    limit: ClassVar[int] = 2
+
+
+@pytest.mark.parametrize(("limit", "failed"), [(2, 0), (1, 4)])
+def test_a_pack_out_of_memory_is_tried_once_more_by_halves(
+    study: Study, tmp_path: Path, limit: int, failed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Scarce, "limit", limit)
+    monkeypatch.setattr(Scarce, "tried", [])
+    store = Store(tmp_path)
+    store.open_for_writing()
+    cut = packs(study.name, runs(study), {digest(run) for run in runs(study)}, 4)
+    executor = Scarce(prepare=lambda: None)
+    assert failed == run_study(cut, store, executor, Path(), "cpu", lambda *_: None, lambda _: None)
+    assert Scarce.tried == [1, 4, 2, 2]  # the measurement of throughput, the pack, its halves
+    assert len(store.failed()) == failed
+    assert len(store.finished()) == 4 - failed

@@ -18,7 +18,8 @@ NAMES: list[Any] = [
     ("order", 0, 1),
     ("order", 1, 0),
     ("order", 0, 11),
-    ("order", 0),
+    ("order", 1, 11),
+    ("order", 11, 1),  # the same digits in a row
     ("noise", 0, 1),
 ]
 
