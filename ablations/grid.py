@@ -20,6 +20,10 @@ PACK_SIZES = {"cpu": 10, "cuda": 200}
 # What one worker reaches, for predictions only: an EPYC core as measured, one H200 as targeted.
 FLOPS_PER_SECOND = {"cpu": 50e9, "cuda": 5e12}
 SECONDS_PER_LEVEL = {"cpu": 1e-3, "cuda": 0.0}  # of every step, to dispatch its operators
+# Compiling a step, for its full and its short batch, and what it saves of a traced step: 609 and
+# 772 model-steps per second side by side on a core, ten models a pack (`hvae bench`).
+COMPILE_SECONDS = 40.0
+COMPILE_SAVES = 0.2
 BASE_BYTES = 350e6  # of a process that has imported torch
 TEST_IMAGES = {
     "digits": 360,
@@ -126,6 +130,13 @@ def seconds(pack: Pack, device: str) -> float:
     dispatch = steps * run.model.num_layers * SECONDS_PER_LEVEL[device]
     work = pack.cost + sum(map(evaluation_cost, pack.runs))
     return dispatch + work / FLOPS_PER_SECOND[device]
+
+
+def is_worth_compiling(pack: Pack, device: str) -> bool:
+    """Whether compiling the step saves more of the training than it costs; on cuda a captured
+    graph serves instead."""
+    training = pack.cost / FLOPS_PER_SECOND[device]
+    return device == "cpu" and COMPILE_SAVES * training > COMPILE_SECONDS
 
 
 def memory(pack: Pack) -> float:

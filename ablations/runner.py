@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ablations.executors import Executor
-from ablations.grid import Pack, halves
+from ablations.grid import Pack, halves, is_worth_compiling
 from ablations.outcomes import OnProgress, Outcome, Progress
+from bench.rungs import cpp_compiler
 from hvae.config import RunConfig, as_dict, digest, flops_per_image, parameter_count
 from hvae.environment import code, environment
 from hvae.records import Record, Store
@@ -24,6 +25,7 @@ class Task:
     data_dir: Path
     device: str
     throughput: dict[RunConfig, Throughput]  # by cell
+    is_compiled: bool = False
 
     def __hash__(self) -> int:
         return hash(self.pack)
@@ -48,7 +50,11 @@ def run_study(
 ) -> int:
     """Measure throughput, train the packs, write their records. The number of runs that failed."""
     throughput = _measured(packs, executor, device)
-    tasks = [Task(pack, data_dir, device, throughput) for pack in packs]
+    has_compiler = cpp_compiler() is not None
+    tasks = [
+        Task(pack, data_dir, device, throughput, has_compiler and is_worth_compiling(pack, device))
+        for pack in packs
+    ]
     failed, smaller = 0, list[Task]()
     for outcome in executor.map(run_pack, tasks, on_progress):
         if is_out_of_memory(outcome.error) and len(outcome.task.pack.runs) > 1:
@@ -92,7 +98,13 @@ def run_pack(task: Task, progress: Progress) -> list[Record]:
     runs, device = task.pack.runs, task.device
     images = load(runs[0].data, task.data_dir)
     epochs = runs[0].train.epochs  # the evaluation counts as much as the training
-    fitted = fit(runs, images, device, progress=lambda done, _: progress(done, 2 * epochs))
+    fitted = fit(
+        runs,
+        images,
+        device,
+        is_compiled=task.is_compiled,
+        progress=lambda done, _: progress(done, 2 * epochs),
+    )
     evaluated = evaluate(
         fitted.models,
         images,
@@ -100,11 +112,12 @@ def run_pack(task: Task, progress: Progress) -> list[Record]:
         device,
         progress=lambda done, total: progress(epochs + epochs * done // total, 2 * epochs),
     )
+    flags = {"pack_size": len(runs), "is_compiled": task.is_compiled}
     shared: dict[str, Any] = {
         "study": task.pack.study,
         "data_sha256": images.sha256,
         "code": code(),
-        "environment": environment(device) | {"flags": {"pack_size": len(runs)}},
+        "environment": environment(device) | {"flags": flags},
         "seconds": {
             "train": fitted.seconds / len(runs),
             "evaluate": evaluated.seconds / len(runs),

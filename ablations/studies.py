@@ -145,7 +145,7 @@ _OBJECTIVE = Study(
     latents=(20,),
     objectives=("documented", "elbo"),
     seeds=5,
-    budget="a quarter of an hour on two CPU cores, minutes on one GPU",
+    budget="about half an hour on two CPU cores",
 )
 PRESETS = {study.name: study for study in (_QUICK, _STANDARD, _OBJECTIVE)}
 

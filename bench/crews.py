@@ -100,7 +100,6 @@ def _serve(pipe: Connection, core: int | None, keeps_memory: bool) -> None:
     if core is not None:
         os.sched_setaffinity(0, {core})
     # The compiler's own pool of processes would take seconds of every core to start.
-    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
     one_thread()
     if keeps_memory:
         keep_freed_memory()

@@ -14,7 +14,8 @@ def one_thread() -> None:
     Two OpenMP threads collapse when a neighbour takes a core, and Adam's moments of pixels that
     are never lit decay into denormals, which a CPU handles about a hundred times slower.
     """
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # read when torch is imported
+    # Read when torch is imported; the last keeps its compiler from starting processes of its own.
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TORCHINDUCTOR_COMPILE_THREADS"):
         os.environ[name] = "1"
     import torch
 

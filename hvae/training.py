@@ -6,6 +6,7 @@ elementwise. Members of a seed share batches and noise, whoever trains beside th
 """
 
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -232,7 +233,13 @@ class Group:
             return {name: gradient.contiguous() for name, gradient in found.items()}, terms
 
         if self.is_compiled:
-            return torch.compile(gradients, dynamic=False)
+            compiled: Gradients = torch.compile(gradients, dynamic=False)
+            try:
+                compiled(self.parameters, self.settings, x, noise)  # compiles at its first call
+                return compiled
+            except RuntimeError as error:  # of Dynamo or of its backend: no gain, no loss
+                reason = str(error).strip().partition("\n")[0]
+                warnings.warn(f"torch.compile failed, going on without: {reason}", stacklevel=2)
         traced: Gradients = make_fx(gradients)(self.parameters, self.settings, x, noise)
         return traced
 

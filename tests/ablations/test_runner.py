@@ -48,7 +48,7 @@ def test_a_record_holds_all_that_design_promises(study: Study, tmp_path: Path) -
         assert math.isfinite(record.metrics["scoreboard_nll_nats"])
         tasks = [found["task"] for found in record.throughput["measurements"]]
         assert sorted(tasks) == ["inference", "train_step"]
-        assert record.environment["flags"] == {"pack_size": 4}
+        assert record.environment["flags"] == {"pack_size": 4, "is_compiled": False}
         assert set(record.seconds) == {"train", "evaluate"}
         assert len(record.data_sha256) == len(record.code["sources_sha256"]) == 64
 

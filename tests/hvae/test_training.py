@@ -6,7 +6,6 @@ Shapes: K members, U seeds, B batch, D pixels, S samples, T levels, L latent.
 import hashlib
 import json
 import math
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -447,7 +446,6 @@ print(hashlib.sha256(b"".join(weights)).hexdigest(), losses)
 """
 
 
-@pytest.mark.usefixtures("traced")
 def test_the_same_fit_is_bitwise_equal_again_and_in_a_fresh_process(
     run_python: Callable[..., str],
 ) -> None:
@@ -663,14 +661,3 @@ def test_at_full_length_in_float32_packing_moves_the_elbo_as_little_as_rounding_
         effect, measure = ((other - alone)[rows].square().mean() for other in (packed, rounded))
         # A ratio of two variances of four values: beyond 16 (F test) once in 50 without effect.
         assert effect <= 16 * measure
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of torch.compile itself
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler: g++")
-def test_a_compiled_fit_is_the_eager_fit(few_digits: Images) -> None:
-    runs = mixed(2, "documented")[:2]
-    eager, compiled = (fit(runs, few_digits, is_compiled=flag) for flag in (False, True))
-    for pair in zip(eager.models, compiled.models, strict=True):
-        weights = [parameters_to_vector(model.parameters()) for model in pair]
-        torch.testing.assert_close(*weights, rtol=1e-4, atol=1e-5)  # float32, ten steps of 1e-3

@@ -1,0 +1,47 @@
+"""Compiling the step changes how fast it is, nothing else; and it is never needed."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from bench.rungs import cpp_compiler
+from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from hvae.data import Images
+from hvae.training import fit
+
+RUNS = [
+    RunConfig(ModelConfig(64, 8, latent, 2), TrainConfig(loss=loss, epochs=2), DataConfig("digits"))
+    for loss in ("bce", "mse")
+    for latent in (2, 3)
+]
+
+
+def losses(runs: list[RunConfig], images: Images, **options: Any) -> list[float]:
+    return [history[-1]["loss"] for history in fit(runs, images, **options).histories]
+
+
+def test_where_compiling_fails_the_traced_step_serves(
+    few_digits: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(function: Any, **options: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            raise RuntimeError("no compiler\nand much more")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", broken)
+    expected = losses(RUNS, few_digits)
+    with pytest.warns(UserWarning, match="going on without: no compiler$"):
+        assert losses(RUNS, few_digits, is_compiled=True) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(cpp_compiler() is None, reason="needs a C++ compiler, such as g++")
+@pytest.mark.filterwarnings("ignore")  # of Inductor, about itself
+def test_a_compiled_pack_trains_as_a_traced_one_does(few_digits: Images) -> None:
+    runs = [replace(run, train=replace(run.train, epochs=5)) for run in RUNS]
+    traced = losses(runs, few_digits, dtype=torch.float64)
+    compiled = losses(runs, few_digits, dtype=torch.float64, is_compiled=True)
+    assert compiled == pytest.approx(traced, rel=1e-12)  # float64, sums in another order
