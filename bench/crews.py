@@ -99,7 +99,6 @@ def _serve(pipe: Connection, core: int | None, keeps_memory: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     if core is not None:
         os.sched_setaffinity(0, {core})
-    # The compiler's own pool of processes would take seconds of every core to start.
     one_thread()
     if keeps_memory:
         keep_freed_memory()
