@@ -16,6 +16,14 @@ from torch import Tensor
 
 from hvae import streams
 from hvae.data import Images
+from hvae.estimators import (
+    CURVE,
+    bounds,
+    monte_carlo_error,
+    test_set_error,
+    variance_of_bound,
+    variance_of_mean,
+)
 from hvae.levels import prior_likelihood, value_gaps
 from hvae.model import HierarchicalVAE
 from hvae.objectives import (
@@ -23,7 +31,6 @@ from hvae.objectives import (
     Pass,
     bernoulli_nll,
     closed_form_kl,
-    effective_samples,
     importance_bound,
     joint_kl_per_unit,
     log_partition,
@@ -37,7 +44,6 @@ BLOCK_SAMPLES = 50
 VALUE_SAMPLES = 10  # of the value of a level: its error is far below that between seeds
 SAMPLES_AT_ONCE = 10  # 1,000 rows: 3 MB of logits at 784 pixels, which a cache can hold
 ACTIVE_VARIANCE = 0.01  # Burda et al. 2016, arXiv:1509.00519, section 5.2
-CURVE = (1, 10, 100, 1000)
 
 Values = dict[str, Tensor]  # a value per image: [B, ...] or [N, ...], float64
 
@@ -61,7 +67,7 @@ def evaluate(
     """The metrics of each model. `samples_at_once` bounds memory; results change by rounding."""
     started = time.perf_counter()
     models = [model.to(torch.device(device)) for model in models]
-    blocks: list[list[Values]] = [[] for _ in models]
+    blocks: list[list[Block]] = [[] for _ in models]
     for inputs in _inputs(models, images, importance_samples, torch.device(device)):
         for model, done in zip(models, blocks, strict=True):
             done.append(_block(model, inputs, importance_samples, samples_at_once))
@@ -79,7 +85,7 @@ class Inputs(NamedTuple):
     stop: int  # index of the image after the block
     x: Tensor  # [B, D]
     binary: Tensor  # [B, D]
-    posterior: Tensor  # [S, B, T, L], S a multiple of BLOCK_SAMPLES
+    posterior: list[Tensor]  # [BLOCK_SAMPLES, B, T, L] each, of at least S samples in all
     prior: Tensor  # [VALUE_SAMPLES, B, T, L]
 
 
@@ -92,42 +98,72 @@ def _inputs(
         rows = slice(start, start + BLOCK_IMAGES)
         x = torch.tensor(images.test[rows], device=device).float() / images.test_levels
         binary = torch.tensor(images.test_binary[rows], device=device).float()
+        shape = (-1, len(x), layers, latent)
         posterior = [
             streams.noise("evaluation", start, done, BLOCK_SAMPLES * len(x), layers, latent)
+            .reshape(shape)
+            .to(device)
             for done in range(0, samples, BLOCK_SAMPLES)
         ]
         prior = streams.noise("prior", start, 0, VALUE_SAMPLES * len(x), layers, latent)
-        shape = (-1, len(x), layers, latent)
-        noise = torch.cat(posterior).reshape(shape).to(device)
-        yield Inputs(start + len(x), x, binary, noise, prior.reshape(shape).to(device))
+        yield Inputs(start + len(x), x, binary, posterior, prior.reshape(shape).to(device))
 
 
-def _block(model: HierarchicalVAE, inputs: Inputs, samples: int, samples_at_once: int) -> Values:
+class Block(NamedTuple):
+    """What a model says of a block: a value per image [B, ...], and sums over images [T, L]."""
+
+    images: Values
+    units: Values
+
+
+def _block(model: HierarchicalVAE, inputs: Inputs, samples: int, samples_at_once: int) -> Block:
     """Everything that one model says of one block of images."""
     x, sizes = inputs.x, model.config
-    noise = inputs.posterior[..., : sizes.num_layers, : sizes.latent_dim]
-    log_w, binary_log_w, values = [], [], []
-    for part in torch.split(noise[:samples], samples_at_once):
+    own = (slice(sizes.num_layers), slice(sizes.latent_dim))
+    noise = [drawn[..., *own] for drawn in inputs.posterior]
+    log_w, binary_log_w, sums = [], [], []
+    for part in _parts(noise, samples, samples_at_once):
         result = model(x, part)
         ratio = log_prior_ratio(result, torch.ones((), device=x.device))
         nll, binary_nll = _pixel_nlls(model, result.logits, x, inputs.binary)
         log_w.append((ratio - nll).double())
         binary_log_w.append((ratio - binary_nll).double())
-        values.append(_sums(model, result, nll, x.shape[-1]))
-    prior = inputs.prior[..., : sizes.num_layers, : sizes.latent_dim]
-    gaps = value_gaps(model, model(x, noise[:VALUE_SAMPLES]), prior).double()  # [s, B, T - 1]
+        sums.append(_sums(model, result, nll, x.shape[-1]))
+    means = {name: torch.stack([s[name] for s in sums]).sum(0) / samples for name in sums[0]}
+    first = model(x, noise[0][:VALUE_SAMPLES])
+    gaps = value_gaps(model, first, inputs.prior[..., *own]).double()  # [s, B, T - 1]
     scoreboard = torch.cat(binary_log_w)
-    return (
-        {name: torch.stack([v[name] for v in values]).sum(0) / samples for name in values[0]}
-        | _bounds(torch.cat(log_w))
-        | _reconstruction(model, x)
-        | {
-            "scoreboard": importance_bound(scoreboard),
-            "scoreboard_variance": _variance_of_bound(scoreboard),
-            "gap": gaps.mean(0),
-            "gap_variance": _variance_of_mean(gaps),
-        }
-    )
+    images = {
+        "reconstruction": means["reconstruction"],
+        "documented": means["documented"],
+        "scoreboard": importance_bound(scoreboard),
+        "scoreboard_variance": variance_of_bound(scoreboard),
+        "gap": gaps.mean(0),
+        "gap_variance": variance_of_mean(gaps),
+    }
+    images |= bounds(torch.cat(log_w)) | _reconstruction(model, x)
+    return Block(images, _units(means, samples))
+
+
+def _parts(noise: Sequence[Tensor], samples: int, at_once: int) -> Iterator[Tensor]:
+    """The first `samples` of the noise, a few at a time: [s, B, T, L]."""
+    for done, drawn in enumerate(noise):
+        yield from torch.split(drawn[: samples - done * BLOCK_SAMPLES], at_once)
+
+
+def _units(means: Values, samples: int) -> Values:
+    """Sums over the images of a block, from means over S draws: [T, L] each.
+
+    Per unit the KL, and of the posterior's mean and its shift from the prior's the sum, the sum of
+    squares, and the variance that is due to averaging S draws only.
+    """
+    units = {"kl": means["kl"].sum(0)}
+    for name in ("mean", "shift"):
+        value, square = means[name], means[f"{name}_square"]  # [B, T, L]
+        units[name] = value.sum(0)
+        units[f"{name}_square"] = value.square().sum(0)
+        units[f"{name}_noise"] = (square - value.square()).sum(0) / max(1, samples - 1)
+    return units
 
 
 def _pixel_nlls(
@@ -163,22 +199,6 @@ def _sums(model: HierarchicalVAE, result: Pass, nll: Tensor, pixels: int) -> Val
     return {name: value.sum(0, dtype=torch.float64) for name, value in terms.items()}
 
 
-def _bounds(log_w: Tensor) -> Values:
-    """The ELBO and the importance-weighted bounds per image, from log weights [S, B]."""
-    samples = len(log_w)
-    values = {
-        "elbo": log_w.mean(0),
-        "elbo_variance": _variance_of_mean(log_w),
-        "effective_samples": effective_samples(log_w),
-        "nll_variance": _variance_of_bound(log_w),
-        f"bound_{samples}": importance_bound(log_w),
-    }
-    for fewer in (size for size in CURVE if size < samples):  # disjoint groups, averaged
-        groups = log_w[: samples // fewer * fewer].reshape(-1, fewer, log_w.shape[-1])
-        values[f"bound_{fewer}"] = importance_bound(groups.transpose(0, 1)).mean(0)
-    return values
-
-
 def _reconstruction(model: HierarchicalVAE, x: Tensor) -> Values:
     """Errors of the reconstruction at the posterior mean of z_1: no sample, no bound."""
     logits = model.decode(0, posterior_means(model, x)[0])
@@ -188,36 +208,39 @@ def _reconstruction(model: HierarchicalVAE, x: Tensor) -> Values:
     }
 
 
-def _joined(blocks: Sequence[Values]) -> Values:
-    return {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
+def _joined(blocks: Sequence[Block]) -> Block:
+    """The blocks of the test set as one."""
+    return Block(
+        {name: torch.cat([b.images[name] for b in blocks]) for name in blocks[0].images},
+        {name: torch.stack([b.units[name] for b in blocks]).sum(0) for name in blocks[0].units},
+    )
 
 
-def _metrics(
-    model: HierarchicalVAE, values: Values, images: Images, samples: int
-) -> dict[str, Any]:
+def _metrics(model: HierarchicalVAE, block: Block, images: Images, samples: int) -> dict[str, Any]:
     """Means over the test set, with the errors that README tells apart."""
+    values, kl = block.images, block.units["kl"] / len(images.test)  # [T, L]
     curve = {str(s): -_mean(values[f"bound_{s}"]) for s in (*CURVE, samples) if s <= samples}
     squared_error = _mean(values["squared_error"])
     return {
         "loss_documented": _mean(values["documented"]),
         "elbo_nats": _mean(values["elbo"]),
-        "elbo_standard_error_nats": _monte_carlo_error(values["elbo_variance"]).item(),
-        "elbo_test_set_error_nats": _test_set_error(values["elbo"]),
+        "elbo_standard_error_nats": monte_carlo_error(values["elbo_variance"]).item(),
+        "elbo_test_set_error_nats": test_set_error(values["elbo"]),
         "nll_nats": curve[str(samples)],
-        "nll_standard_error_nats": _monte_carlo_error(values["nll_variance"]).item(),
-        "nll_test_set_error_nats": _test_set_error(values[f"bound_{samples}"]),
+        "nll_standard_error_nats": monte_carlo_error(values["nll_variance"]).item(),
+        "nll_test_set_error_nats": test_set_error(values[f"bound_{samples}"]),
         "nll_curve_nats": curve,
         "importance_samples": samples,
         "effective_sample_size": _mean(values["effective_samples"]),
         "reconstruction_nats": _mean(values["reconstruction"]),
-        "rate_nats": values["kl"].sum((-2, -1)).mean().item(),
-        "kl_per_level_nats": values["kl"].sum(-1).mean(0).tolist(),
-        "kl_per_unit_nats": values["kl"].mean(0).tolist(),
-        "active_units_per_level": _active(values, "mean", samples),
-        "active_units_scale_free_per_level": _active(values, "shift", samples),
+        "rate_nats": float(kl.sum()),
+        "kl_per_level_nats": kl.sum(-1).tolist(),
+        "kl_per_unit_nats": kl.tolist(),
+        "active_units_per_level": _active(block.units, "mean", len(images.test)),
+        "active_units_scale_free_per_level": _active(block.units, "shift", len(images.test)),
         "scoreboard_nll_nats": -_mean(values["scoreboard"]),
-        "scoreboard_standard_error_nats": _monte_carlo_error(values["scoreboard_variance"]).item(),
-        "scoreboard_test_set_error_nats": _test_set_error(values["scoreboard"]),
+        "scoreboard_standard_error_nats": monte_carlo_error(values["scoreboard_variance"]).item(),
+        "scoreboard_test_set_error_nats": test_set_error(values["scoreboard"]),
         "reconstruction_mse": squared_error,
         "psnr_db": -10.0 * math.log10(squared_error),
         "reconstruction_bce_nats": _mean(values["bce"]),
@@ -230,48 +253,25 @@ def _level_values(model: HierarchicalVAE, values: Values, images: Images) -> dic
     x = torch.tensor(images.test, device=values["elbo"].device).float() / images.test_levels
     prior, prior_error = prior_likelihood(model, x, model.loss)
     first = (values["elbo"] - prior).mean().item()
-    elbo_error = _monte_carlo_error(values["elbo_variance"]).item()
+    elbo_error = monte_carlo_error(values["elbo_variance"]).item()
     return {
         "level_value_nats": [first, *values["gap"].mean(0).tolist()],
         "level_value_standard_error_nats": [
             math.hypot(elbo_error, prior_error),
-            *_monte_carlo_error(values["gap_variance"]).tolist(),
+            *monte_carlo_error(values["gap_variance"]).tolist(),
         ],
     }
 
 
-def _active(values: Values, name: str, samples: int) -> list[int]:
+def _active(units: Values, name: str, images: int) -> list[int]:
     """Units of each level whose expectation under q varies over images by more than 0.01: [T].
 
     The variance of a mean of S draws holds 1/S of the variance between draws, taken off here.
     """
-    mean, square = values[name], values[f"{name}_square"]  # [N, T, L]
-    between_draws = (square - mean.square()).mean(0) / max(1, samples - 1)
-    return (mean.var(0) - between_draws > ACTIVE_VARIANCE).sum(-1).tolist()
+    squares = units[f"{name}_square"] - units[name].square() / images
+    variance = squares / (images - 1) - units[f"{name}_noise"] / images
+    return (variance > ACTIVE_VARIANCE).sum(-1).tolist()
 
 
 def _mean(values: Tensor) -> float:
     return float(values.mean())
-
-
-def _variance_of_mean(draws: Tensor) -> Tensor:
-    """Estimated variance of the mean over S draws: [S, ...] -> [...]; NaN for one draw."""
-    squares = (draws - draws.mean(0)).square().sum(0)
-    return squares / (len(draws) * (len(draws) - 1)) if len(draws) > 1 else squares * torch.nan
-
-
-def _variance_of_bound(log_w: Tensor) -> Tensor:
-    """Estimated variance of log of the mean weight, by the delta method: [S, B] -> [B]; NaN for
-    one draw."""
-    variance = 1.0 / effective_samples(log_w) - 1.0 / len(log_w)
-    return variance if len(log_w) > 1 else variance * torch.nan
-
-
-def _monte_carlo_error(variance: Tensor) -> Tensor:
-    """Standard error of a mean over images from the variance of each image's estimate."""
-    return (variance.sum(0) / len(variance) ** 2).sqrt()
-
-
-def _test_set_error(values: Tensor) -> float:
-    """Standard error of a mean over test images, as a sample of all images."""
-    return float(values.std() / len(values) ** 0.5)

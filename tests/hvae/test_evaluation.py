@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from hvae import evaluation, streams
+from hvae import estimators, evaluation, streams
 from hvae.config import DataConfig
 from hvae.data import Images, load
 from hvae.evaluation import BLOCK_IMAGES, BLOCK_SAMPLES, evaluate
@@ -243,9 +243,9 @@ def mismatched_log_weights(images: int, samples: int, spread: float) -> tuple[Te
 def test_the_95_percent_interval_of_the_elbo_covers_it_in_93_to_97_percent(samples: int) -> None:
     images = 20
     log_w, elbo = mismatched_log_weights(images, samples, spread=1.2)
-    bounds = evaluation._bounds(log_w)
+    bounds = estimators.bounds(log_w)
     estimates = bounds["elbo"].reshape(TRIALS, images).mean(1)
-    errors = evaluation._monte_carlo_error(bounds["elbo_variance"].reshape(TRIALS, images).T)
+    errors = estimators.monte_carlo_error(bounds["elbo_variance"].reshape(TRIALS, images).T)
     covered = ((estimates - elbo).abs() < 1.96 * errors).double().mean()
     assert 0.93 <= covered <= 0.97
 
@@ -254,9 +254,9 @@ def test_the_95_percent_interval_of_the_nll_covers_the_evidence_in_93_to_97_perc
     """At 200 samples the bound lies 0.0002 nats below the evidence: a hundredth of its error."""
     images, samples = 10, 200
     log_w, _ = mismatched_log_weights(images, samples, spread=1.2)
-    bounds = evaluation._bounds(log_w)
+    bounds = estimators.bounds(log_w)
     estimates = bounds[f"bound_{samples}"].reshape(TRIALS, images).mean(1)
-    errors = evaluation._monte_carlo_error(bounds["nll_variance"].reshape(TRIALS, images).T)
+    errors = estimators.monte_carlo_error(bounds["nll_variance"].reshape(TRIALS, images).T)
     covered = (estimates.abs() < 1.96 * errors).double().mean()  # log p(x) is 0
     assert 0.93 <= covered <= 0.97
 

@@ -25,7 +25,7 @@ NAMES: list[Any] = [
 
 
 def run(**train: Any) -> RunConfig:
-    options = TrainConfig(epochs=2, batch_size=16, **train)
+    options = TrainConfig(epochs=2, batch_size=35, **train)
     return RunConfig(ModelConfig(64, 8, 3, 2), options, DataConfig("digits", "dynamic"))
 
 

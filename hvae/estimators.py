@@ -1,0 +1,50 @@
+"""Bounds on the evidence from log weights, and the errors of means. Units: nats.
+
+Shapes: S samples, B images of a block, N images.
+"""
+
+import torch
+from torch import Tensor
+
+from hvae.objectives import effective_samples, importance_bound
+
+CURVE = (1, 10, 100, 1000)
+
+
+def bounds(log_w: Tensor) -> dict[str, Tensor]:
+    """The ELBO and the importance-weighted bounds per image, from log weights [S, B]."""
+    samples = len(log_w)
+    values = {
+        "elbo": log_w.mean(0),
+        "elbo_variance": variance_of_mean(log_w),
+        "effective_samples": effective_samples(log_w),
+        "nll_variance": variance_of_bound(log_w),
+        f"bound_{samples}": importance_bound(log_w),
+    }
+    for fewer in (size for size in CURVE if size < samples):  # disjoint groups, averaged
+        groups = log_w[: samples // fewer * fewer].reshape(-1, fewer, log_w.shape[-1])
+        values[f"bound_{fewer}"] = importance_bound(groups.transpose(0, 1)).mean(0)
+    return values
+
+
+def variance_of_mean(draws: Tensor) -> Tensor:
+    """Estimated variance of the mean over S draws: [S, ...] -> [...]; NaN for one draw."""
+    squares = (draws - draws.mean(0)).square().sum(0)
+    return squares / (len(draws) * (len(draws) - 1)) if len(draws) > 1 else squares * torch.nan
+
+
+def variance_of_bound(log_w: Tensor) -> Tensor:
+    """Estimated variance of log of the mean weight, by the delta method: [S, B] -> [B]; NaN for
+    one draw."""
+    variance = 1.0 / effective_samples(log_w) - 1.0 / len(log_w)
+    return variance if len(log_w) > 1 else variance * torch.nan
+
+
+def monte_carlo_error(variance: Tensor) -> Tensor:
+    """Standard error of a mean over images from the variance of each image's estimate."""
+    return (variance.sum(0) / len(variance) ** 2).sqrt()
+
+
+def test_set_error(values: Tensor) -> float:
+    """Standard error of a mean over test images, as a sample of all images."""
+    return float(values.std() / len(values) ** 0.5)
