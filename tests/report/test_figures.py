@@ -8,7 +8,7 @@ import pytest
 from hvae.config import RunConfig
 from hvae.records import Record, Store
 from report.drawing import Drawing, image, svg
-from report.figures import against, draw_all, level_map
+from report.figures import against, cell_text, count_text, draw_all, level_map
 from report.load import load
 
 Grid = Callable[..., list[RunConfig]]
@@ -21,7 +21,7 @@ def drawings(full_store: Store, make_grid: Grid) -> list[Drawing]:
 
 
 def test_every_figure_has_data_axis_labels_and_a_caption_with_n(drawings: list[Drawing]) -> None:
-    assert len({drawing.name for drawing in drawings}) == len(drawings) == 16
+    assert len({drawing.name for drawing in drawings}) == len(drawings) == 18
     for drawing in drawings:
         assert "n = " in drawing.caption, drawing.name
         for axes in drawing.figure.axes:
@@ -90,3 +90,15 @@ def test_svg_takes_the_pages_ink_and_needs_nothing_outside(drawings: list[Drawin
     assert "<metadata" not in text
     assert "<image" not in text
     assert f'id="{drawings[0].name}-figure_1"' in text  # ids of its own among many figures
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1.42e-05, "0.00"), (-0.0049, "0.00"), (-0.018, "−0.02"), (1.04, "1.04"), (25.31, "25.3")],
+)
+def test_a_cell_of_a_heat_map_has_two_decimals_at_most(value: float, text: str) -> None:
+    assert cell_text(value) == text
+
+
+def test_a_mean_count_has_a_decimal_only_where_it_needs_one() -> None:
+    assert [count_text(value) for value in (0.0, 2.0, 5.5)] == ["0", "2", "5.5"]

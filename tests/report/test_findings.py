@@ -69,7 +69,11 @@ def test_the_top_level_is_priced(full_store: Store, make_grid: Grid) -> None:
 
 def test_a_factor_that_does_not_vary_raises_no_question(full_store: Store, make_grid: Grid) -> None:
     found = findings(load(full_store, make_grid((2,), ("bce",), (20,))))
-    assert [f.question for f in found] == ["What does the top level buy?", "How sure is a number?"]
+    assert [f.question for f in found] == [
+        "What does the top level buy?",
+        "Is the KL that the documented loss charges that of the joint posterior?",
+        "How sure is a number?",
+    ]
 
 
 def test_an_interaction_is_named_where_there_is_one(
