@@ -13,6 +13,7 @@ from bench.rungs import cpp_compiler
 from hvae.config import RunConfig, as_dict, digest, flops_per_image, parameter_count
 from hvae.environment import code, environment
 from hvae.records import Record, Store
+from hvae.threads import give_back_freed_memory
 
 Throughput = dict[str, Any]
 
@@ -105,6 +106,7 @@ def run_pack(task: Task, progress: Progress) -> list[Record]:
         is_compiled=task.is_compiled,
         progress=lambda done, _: progress(done, 2 * epochs),
     )
+    give_back_freed_memory()
     evaluated = evaluate(
         fitted.models,
         images,

@@ -55,13 +55,13 @@ def prior_likelihood(model: HierarchicalVAE, x: Tensor, loss: str) -> tuple[Tens
     sizes = model.config
     noise = streams.noise("ancestral", 0, 0, PRIOR_SAMPLES, sizes.num_layers, sizes.latent_dim)
     logits = model.decode(0, ancestral(model, noise.to(x.device))[0]).double()  # [s, D]
-    x = x.double()
     if loss == "bce":
         slope, offset = logits, -F.softplus(logits).sum(-1)
-        own = x.new_zeros(len(x))
+        own = logits.new_zeros(len(x))
     else:  # -½ Σ (x - p)² - ½ D log 2π, multiplied out
         slope, offset = logits.sigmoid(), -0.5 * logits.sigmoid().square().sum(-1)
-        own = -0.5 * (x.square().sum(-1) + x.shape[-1] * LOG_2_PI)
-    per_draw = slope @ x.mean(0) + offset  # [s]
+        own = -0.5 * (x.square().sum(-1, dtype=torch.float64) + x.shape[-1] * LOG_2_PI)
+    per_draw = slope @ x.mean(0, dtype=torch.float64) + offset  # [s]
     error = per_draw.std() / len(per_draw) ** 0.5
-    return own + x @ slope.mean(0) + offset.mean(), float(error)
+    parts = [part.double() @ slope.mean(0) for part in torch.split(x, 1000)]  # to save memory
+    return own + torch.cat(parts) + offset.mean(), float(error)

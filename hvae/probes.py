@@ -1,5 +1,7 @@
 """What a level knows of the digit: a linear probe on its posterior means."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -45,6 +47,10 @@ def probe_accuracies(model: HierarchicalVAE, images: Images) -> list[float]:
 
 @torch.no_grad()
 def _means(model: HierarchicalVAE, pixels: np.ndarray, levels: int) -> list[np.ndarray]:
+    """Each level's means of all images, a thousand images at a time: T times [N, L]."""
     device = next(model.parameters()).device
-    x = torch.tensor(pixels, device=device).float() / levels
-    return [mean.double().cpu().numpy() for mean in posterior_means(model, x)]
+    parts = [
+        posterior_means(model, torch.tensor(part, device=device).float() / levels)
+        for part in np.array_split(pixels, math.ceil(len(pixels) / 1000))
+    ]
+    return [torch.cat(level).double().cpu().numpy() for level in zip(*parts, strict=True)]

@@ -54,7 +54,8 @@ def stack(models: Sequence[HierarchicalVAE], sizes: ModelConfig) -> Parameters:
 
 def unstack(parameters: Parameters, member: int, config: RunConfig) -> HierarchicalVAE:
     """One member as a model of its own size, the padding cut off."""
-    model = build(config.model, config.train.loss)
+    dtype = next(iter(parameters.values())).dtype
+    model = build(config.model, config.train.loss).to(dtype)
     with torch.no_grad():
         for name, own in model.named_parameters():
             padded = parameters[name][member].cpu()

@@ -38,6 +38,13 @@ def keep_freed_memory() -> bool:
     return is_reused and is_untrimmed
 
 
+def give_back_freed_memory() -> None:
+    """Hand what `keep_freed_memory` kept back to the system, where glibc can: between two kinds of
+    work, whose blocks would otherwise lie beside each other."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def usable_cores() -> list[int]:
     """The cores this process may use."""
     if hasattr(os, "sched_getaffinity"):

@@ -11,12 +11,12 @@ from report.findings import (
     interaction_table,
     main_effects,
     metrics_for,
-    where,
 )
 from report.formats import Entry, Table, frame_table
 from report.load import Study
 from report.metrics import METRICS, axis_label
 from report.statistics import errors
+from report.wording import where
 
 PAIRS = (("depth", "latent"), ("depth", "loss"))
 CONTRAST_NOTE = (

@@ -27,6 +27,7 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "path",
     "font.size": 9.0,
     "axes.titlesize": 9.0,
+    "axes.formatter.useoffset": False,  # ticks a reader can read without adding
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,

@@ -7,8 +7,10 @@ its own scale, for they are not comparable; panels of a common yardstick share t
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from report.digits import rounded
+from report.documented_figures import draw_documented
 from report.drawing import Drawing, error_lines, facets
 from report.load import Study
 from report.metrics import METRICS, TASKS
@@ -27,7 +29,7 @@ def draw_all(study: Study) -> list[Drawing]:
     made: list[Drawing | None] = [loss_curves(study)]
     for metric in ("elbo_nats", "nll_nats", "scoreboard_nll_nats"):
         made += [against(study, metric, "depth"), against(study, metric, "latent")]
-    made += [rate_distortion(study), bound_curve(study)]
+    made += [rate_distortion(study), *draw_documented(study), bound_curve(study)]
     made += [level_map(study, *given) for given in LEVEL_MAPS]
     made += [throughput(study, "depth"), throughput(study, "latent")]
     made += [cost(study, "parameters"), cost(study, "train_seconds")]
@@ -110,6 +112,7 @@ def rate_distortion(study: Study) -> Drawing | None:
                     textcoords="offset points",
                     fontsize=7,
                 )
+        axes.xaxis.set_major_locator(MaxNLocator(5))
 
     figure = facets(means, panel_axes(study), draw, "rate (nats)", "reconstruction (nats)")
     caption = (
@@ -129,6 +132,8 @@ def bound_curve(study: Study) -> Drawing | None:
     def draw(axes: Axes, part: pd.DataFrame) -> None:
         axes.set_xscale("log")
         error_lines(axes, study, part, "samples", "depth")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
 
     panels = panel_axes(study, "latent")
     figure = facets(table, panels, draw, "importance samples S", "NLL bound (nats)")
@@ -149,8 +154,8 @@ def level_map(study: Study, metric: str, title: str, unit: str) -> Drawing | Non
         sns.heatmap(
             grid,
             ax=axes,
-            annot=True,
-            fmt=".3g",
+            annot=grid.map(cell_text if unit != "units" else count_text, na_action="ignore"),
+            fmt="",
             cmap=shades,
             cbar=False,
             **ends,
@@ -164,6 +169,16 @@ def level_map(study: Study, metric: str, title: str, unit: str) -> Drawing | Non
         "Level 1 is next to the pixels."
     )
     return Drawing(metric.replace("_", "-") + "-per-level", title, caption, figure)
+
+
+def cell_text(value: float) -> str:
+    """A value in a heat map: two decimals, one from 10 on; 0.00 below 0.005."""
+    return rounded(value, 2 if abs(value) < 10 else 1) if abs(value) >= 0.005 else "0.00"
+
+
+def count_text(value: float) -> str:
+    """A mean count in a heat map: `2`, `5.5`."""
+    return rounded(value, 1).removesuffix(".0")
 
 
 def throughput(study: Study, axis: str) -> Drawing | None:

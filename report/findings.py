@@ -5,12 +5,12 @@ Below three paired seeds no finding is stated. A factor that does not vary raise
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from report.digits import detectable, p_text, shown
+from report.documented import charge_finding, cost_finding
 from report.load import Study
 from report.metrics import METRICS, Metric, axis_label
 from report.statistics import (
@@ -20,9 +20,8 @@ from report.statistics import (
     interactions,
     top_level_values,
 )
+from report.wording import GRID, Finding, held, is_clear, rows_of, too_few, where
 
-SIGNIFICANCE = 0.05
-GRID = ("depth", "loss", "latent")  # the axes a main effect averages over
 QUESTIONS = {
     "depth": "Does another level help?",
     "latent": "Does a larger latent space help?",
@@ -34,14 +33,6 @@ OWN = (
     "elbo_nats",
 )  # the first that was measured speaks for a likelihood family
 COMMON = ("scoreboard_nll_nats", "psnr_db")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A question and the sentences that answer it."""
-
-    question: str
-    sentences: tuple[str, ...]
 
 
 def findings(study: Study) -> list[Finding]:
@@ -62,12 +53,12 @@ def findings(study: Study) -> list[Finding]:
     for factor in study.varying():
         question = QUESTIONS.get(factor, f"What does {factor.replace('_', ' ')} change?")
         tables = [main_effects(study, factor, metric) for metric in metrics_for(study, factor)]
-        found.append(_answer(question, [row for t in tables for row in _rows(t)], study))
+        found.append(_answer(question, [row for t in tables for row in rows_of(t)], study))
     for pair in (("depth", "latent"), ("depth", "loss")):
         found.append(_interaction(study, pair))
     values = top_level_values(study.levels, held(study, "depth", "latent"))
-    found.append(_answer("What does the top level buy?", _rows(values), study))
-    found.append(_precision(study))
+    found.append(_answer("What does the top level buy?", rows_of(values), study))
+    found += [charge_finding(study), cost_finding(study), _precision(study)]
     return [finding for finding in found if finding and finding.sentences]
 
 
@@ -97,38 +88,6 @@ def interaction_table(study: Study, pair: tuple[str, str], metric: str) -> pd.Da
     return interactions(study.runs, pair, metric, held(study, *pair, *averaged), averaged)
 
 
-def held(study: Study, *free: str) -> list[str]:
-    """The cell's columns but `free`."""
-    return [name for name in study.cell if name not in free]
-
-
-def where(study: Study, row: dict[str, Any]) -> str:
-    """`BCE, latent 20`: what a contrast holds fixed, and what it averages over."""
-    fixed = [n for n in study.cell if n in row and (n == "loss" or n in study.varying())]
-    parts = [axis_label(name, row[name]) for name in fixed]
-    averaged = []
-    for name in GRID:
-        if name in row or name in row.get("factor", "").split(" x "):
-            continue
-        labels = [axis_label(name, value) for value in sorted(study.status[name].unique())]
-        if len(labels) > 1:
-            averaged.append(_listed(labels, name))
-        else:
-            parts += labels
-    if averaged:
-        parts.append(f"mean over {' × '.join(averaged)}")
-    return ", ".join(parts)
-
-
-def _listed(labels: list[str], name: str) -> str:
-    """`latent 2, 20`: the axis is named once."""
-    return f"{labels[0]}, " + ", ".join(label.removeprefix(f"{name} ") for label in labels[1:])
-
-
-def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
-
-
 def _is_measured(study: Study, metric: str) -> bool:
     return metric in study.runs and bool(study.runs[metric].notna().any())
 
@@ -137,15 +96,8 @@ def _answer(question: str, rows: list[dict[str, Any]], study: Study) -> Finding 
     if not rows:
         return None
     if max(row["n"] for row in rows) < FEWEST_SEEDS:
-        return Finding(question, (_too_few(max(row["n"] for row in rows)),))
+        return Finding(question, (too_few(max(row["n"] for row in rows)),))
     return Finding(question, tuple(sentence(row, study) for row in rows))
-
-
-def _too_few(n: int) -> str:
-    return (
-        f"No finding: what is compared here is complete for {n} of the paired seeds, and nothing "
-        f"is claimed from fewer than {FEWEST_SEEDS}."
-    )
 
 
 def sentence(row: dict[str, Any], study: Study) -> str:
@@ -159,7 +111,7 @@ def sentence(row: dict[str, Any], study: Study) -> str:
     proof = f"n = {row['n']}, Holm p {p_text(row['holm_p'])}"
     if row["difference"] == row["detectable"] == 0:
         return f"{head}: the {metric.label} is the same on every seed (n = {row['n']})."
-    if not _is_clear(row):
+    if not is_clear(row):
         limit = f"{detectable(row['detectable'])} {metric.unit}"
         return (
             f"{head}: no effect on the {metric.label} established, {size} {metric.unit} ({proof}); "
@@ -182,11 +134,7 @@ def _subject(row: dict[str, Any]) -> str:
 
 def _effect(row: dict[str, Any]) -> float:
     """The difference; without its sign where the sentence says the direction in words."""
-    return abs(float(row["difference"])) if _is_clear(row) else float(row["difference"])
-
-
-def _is_clear(row: dict[str, Any]) -> bool:
-    return bool(row["n"] >= FEWEST_SEEDS and row["holm_p"] < SIGNIFICANCE)
+    return abs(float(row["difference"])) if is_clear(row) else float(row["difference"])
 
 
 def _interaction(study: Study, pair: tuple[str, str]) -> Finding | None:
@@ -196,15 +144,15 @@ def _interaction(study: Study, pair: tuple[str, str]) -> Finding | None:
     rows = [
         row
         for metric in metrics_for(study, "loss" if "loss" in pair else "depth")[:1]
-        for row in _rows(interaction_table(study, pair, metric))
+        for row in rows_of(interaction_table(study, pair, metric))
     ]
     question = f"Does the effect of {pair[0]} depend on the {METRICS_OF_AXIS[pair[1]]}?"
     if not rows:
         return None
     if max(row["n"] for row in rows) < FEWEST_SEEDS:
-        return Finding(question, (_too_few(max(row["n"] for row in rows)),))
-    clear = [_interaction_sentence(row, pair, study) for row in rows if _is_clear(row)]
-    unclear = [row for row in rows if row["n"] >= FEWEST_SEEDS and not _is_clear(row)]
+        return Finding(question, (too_few(max(row["n"] for row in rows)),))
+    clear = [_interaction_sentence(row, pair, study) for row in rows if is_clear(row)]
+    unclear = [row for row in rows if row["n"] >= FEWEST_SEEDS and not is_clear(row)]
     return Finding(question, (*clear, *_no_interaction(unclear, len(rows))))
 
 

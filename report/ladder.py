@@ -4,6 +4,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from report.drawing import INK, STYLE
 
@@ -35,6 +36,8 @@ def ladder(document: dict[str, Any]) -> Figure:
         axes.set_yticks(places, [rung["title"] for rung in rungs])
         axes.invert_yaxis()
         axes.set(xscale="log", xlabel="model-steps per second (log scale)")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlim(min(medians) / 2, max(medians) * ROOM)
         axes.grid(visible=False, axis="y")
         axes.set_axisbelow(True)

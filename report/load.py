@@ -171,8 +171,9 @@ def _throughput_rows(record: Record) -> Iterable[dict[str, Any]]:
 
 def _machine(measurement: dict[str, Any]) -> str:
     name = measurement.get("device_name") or measurement["device"]
+    threads = measurement.get("threads", "?")
     return (
-        f"{measurement['device']}, {name}, {measurement.get('threads', '?')} threads, "
+        f"{measurement['device']}, {name}, {threads} thread{'' if threads == 1 else 's'}, "
         f"batch {measurement.get('batch_size', '?')}"
     )
 

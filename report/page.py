@@ -12,6 +12,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from report.benches import Benches
 from report.comparisons import contrast_table, error_table
 from report.drawing import Drawing, svg
 from report.findings import findings
@@ -50,7 +51,13 @@ class Picture:
     width_rem: float
 
 
-def render(title: str, question: str, study: Study, drawings: Sequence[Drawing]) -> str:
+def render(
+    title: str,
+    question: str,
+    study: Study,
+    drawings: Sequence[Drawing],
+    benches: Benches,
+) -> str:
     """The page as HTML."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -68,9 +75,10 @@ def render(title: str, question: str, study: Study, drawings: Sequence[Drawing])
         counts=status_counts(study),
         headline=headline_table(study),
         pictures=[_picture(drawing) for drawing in drawings],
+        ladders=[_picture(drawing) for drawing in benches.drawings],
         details=[table for table in detail_tables(study) if table.rows],
         made=[made_table(study), status_table(study)],
-        notices=notices(study),
+        notices=[*notices(study), *benches.notices],
     )
 
 

@@ -38,7 +38,7 @@ def panel_axes(study: Study, *more: str) -> tuple[str, ...]:
 
 def panel_title(panels: Sequence[str], values: Sequence[Any]) -> str:
     """`BCE, latent 20`: what one panel shows."""
-    names = {"task": "objective", "device": "objective"}  # named by their value alone
+    names = dict.fromkeys(("task", "device", "metric"), "objective")  # named by their value alone
     return ", ".join(
         axis_label(names.get(name, name), v) for name, v in zip(panels, values, strict=True)
     )

@@ -264,15 +264,18 @@ def _with_holm(rows: list[dict[str, Any]], names: Sequence[str]) -> pd.DataFrame
 
 
 def top_level_values(levels: pd.DataFrame, within: Sequence[str]) -> pd.DataFrame:
-    """What the top level of each hierarchy of depth ≥ 2 buys, against 0, over seeds.
+    """What the top level of each hierarchy of depth ≥ 2 buys, against 0, over seeds."""
+    top = levels[(levels["level"] == levels["depth"]) & (levels["depth"] > 1)]
+    return against_zero(top, "value_nats", [*within, "depth"])
+
+
+def against_zero(runs: pd.DataFrame, metric: str, within: Sequence[str]) -> pd.DataFrame:
+    """The mean of a metric that is a difference already, for each cell of `within`, over seeds.
 
     Latent sizes are averaged within a seed first, on the seeds that have all of them.
     """
-    if "value_nats" not in levels:
-        levels = levels.iloc[:0].assign(value_nats=0.0)
-    top = levels[(levels["level"] == levels["depth"]) & (levels["depth"] > 1)]
     rows = []
-    for fixed, group in _groups(top.dropna(subset="value_nats"), [*within, "depth"]):
-        wide = group.pivot(index="seed", columns="latent", values="value_nats").astype(float)
-        rows.append({**fixed, "metric": "value_nats", **paired(wide.mean(axis=1, skipna=False))})
-    return _with_holm(rows, [*within, "depth", "metric"])
+    for fixed, group in _groups(_measured(runs, metric), within):
+        wide = group.pivot(index="seed", columns="latent", values=metric).astype(float)
+        rows.append({**fixed, "metric": metric, **paired(wide.mean(axis=1, skipna=False))})
+    return _with_holm(rows, [*within, "metric"])

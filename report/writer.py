@@ -9,6 +9,7 @@ import pandas as pd
 
 from hvae.config import RunConfig
 from hvae.records import Store
+from report.benches import Benches, read_benches
 from report.drawing import image
 from report.figures import draw_all
 from report.formats import to_latex, to_markdown
@@ -30,14 +31,15 @@ def write_report(
     """Write the report of a study from its records; the paths written, the page first.
 
     `html` → index.html; `csv` → cells.csv, runs.csv; `latex`, `md` → cells.tex, cells.md;
-    `png`, `pdf` → figures/. Raises `ValueError` on an unknown format or a folder that cannot be
-    written.
+    `png`, `pdf` → figures/. Ladders of `hvae bench` beside the store are shown too. Raises
+    `ValueError` on an unknown format or a folder that cannot be written.
     """
     for name in formats:
         if name not in FORMATS:
             raise ValueError(f"format: {name!r} is not known; allowed: {', '.join(FORMATS)}")
     study = load(store, expected)
-    files = _contents(title, question, study, formats)
+    benches = read_benches(store.folder.parent / "bench")  # where `hvae bench` writes
+    files = _contents(title, question, study, benches, formats)
     try:
         return [_write(folder / name, content) for name, content in files.items()]
     except OSError as error:
@@ -47,13 +49,15 @@ def write_report(
         ) from error
 
 
-def _contents(title: str, question: str, study: Study, formats: Sequence[str]) -> dict[str, bytes]:
+def _contents(
+    title: str, question: str, study: Study, benches: Benches, formats: Sequence[str]
+) -> dict[str, bytes]:
     """File name -> content, the page first."""
     files: dict[str, bytes] = {}
     pictures = [kind for kind in ("png", "pdf") if kind in formats]
     drawings = draw_all(study) if pictures or "html" in formats else []
     if "html" in formats:
-        files["index.html"] = render(title, question, study, drawings).encode()
+        files["index.html"] = render(title, question, study, drawings, benches).encode()
     if "latex" in formats:
         files["cells.tex"] = to_latex(headline_table(study)).encode()
     if "md" in formats:
@@ -62,7 +66,9 @@ def _contents(title: str, question: str, study: Study, formats: Sequence[str]) -
         files["cells.csv"] = _csv(cells(study).drop(columns="heading", errors="ignore"))
         files["runs.csv"] = _csv(long_runs(study))
     for kind in pictures:
-        files |= {f"figures/{d.name}.{kind}": image(d, kind) for d in drawings}
+        files |= {
+            f"figures/{d.name}.{kind}": image(d, kind) for d in (*drawings, *benches.drawings)
+        }
     return files
 
 

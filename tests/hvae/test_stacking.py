@@ -116,3 +116,9 @@ def test_no_two_layers_share_their_draws() -> None:
     model = initial(run(latent=8, depth=3))
     first = [p.detach().flatten()[:4] * p.shape[-1] ** 0.5 for p in model.parameters()]
     assert len({tuple(values.tolist()) for values in first}) == len(first)
+
+
+def test_a_member_keeps_the_precision_it_was_trained_in() -> None:
+    config = RunConfig(ModelConfig(64, 4, 2, 1), data=DataConfig("digits"))
+    stacked = {name: p.double() for name, p in stack([initial(config)], config.model).items()}
+    assert {p.dtype for p in unstack(stacked, 0, config).parameters()} == {torch.float64}

@@ -267,7 +267,7 @@ def test_the_gradients_of_a_pack_are_those_of_each_member_alone(
 
 LONG = [
     (1, "documented", {}, 2),
-    (2, "documented", {}, 4),  # of two learning rates
+    (2, "documented", {}, 3),  # of two learning rates
     (4, "documented", {}, 2),
     (3, "elbo", {"kl_warmup_epochs": 8}, 2),
     (2, "iwae", {}, 2),

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 from hvae.config import RunConfig
 from hvae.records import Record, Store
-from report.findings import Finding, findings
+from report.findings import findings
 from report.load import load
+from report.wording import Finding
 
 Grid = Callable[..., list[RunConfig]]
 Make = Callable[..., Record]
