@@ -72,6 +72,7 @@ def evaluate(
         for model, done in zip(models, blocks, strict=True):
             done.append(_block(model, inputs, importance_samples, samples_at_once))
         progress(inputs.stop, len(images.test))
+        del inputs
     metrics = [
         _metrics(model, _joined(done), images, importance_samples)
         for model, done in zip(models, blocks, strict=True)
@@ -94,19 +95,26 @@ def _inputs(
 ) -> Iterator[Inputs]:
     layers = max(model.config.num_layers for model in models)
     latent = max(model.config.latent_dim for model in models)
+
+    def draw(purpose: str, start: int, done: int, count: int) -> Tensor:
+        size = min(BLOCK_IMAGES, len(images.test) - start)
+        drawn = streams.noise(purpose, start, done, count * size, layers, latent)
+        return drawn.reshape(count, size, layers, latent).to(device)
+
     for start in range(0, len(images.test), BLOCK_IMAGES):
         rows = slice(start, start + BLOCK_IMAGES)
         x = torch.tensor(images.test[rows], device=device).float() / images.test_levels
         binary = torch.tensor(images.test_binary[rows], device=device).float()
-        shape = (-1, len(x), layers, latent)
-        posterior = [
-            streams.noise("evaluation", start, done, BLOCK_SAMPLES * len(x), layers, latent)
-            .reshape(shape)
-            .to(device)
-            for done in range(0, samples, BLOCK_SAMPLES)
-        ]
-        prior = streams.noise("prior", start, 0, VALUE_SAMPLES * len(x), layers, latent)
-        yield Inputs(start + len(x), x, binary, posterior, prior.reshape(shape).to(device))
+        yield Inputs(  # named nowhere here, so that a block's noise can go before the next comes
+            start + len(x),
+            x,
+            binary,
+            [
+                draw("evaluation", start, done, BLOCK_SAMPLES)
+                for done in range(0, samples, BLOCK_SAMPLES)
+            ],
+            draw("prior", start, 0, VALUE_SAMPLES),
+        )
 
 
 class Block(NamedTuple):
@@ -121,15 +129,17 @@ def _block(model: HierarchicalVAE, inputs: Inputs, samples: int, samples_at_once
     x, sizes = inputs.x, model.config
     own = (slice(sizes.num_layers), slice(sizes.latent_dim))
     noise = [drawn[..., *own] for drawn in inputs.posterior]
-    log_w, binary_log_w, sums = [], [], []
+    log_w, binary_log_w = [], []
+    sums: Values = {}
     for part in _parts(noise, samples, samples_at_once):
         result = model(x, part)
         ratio = log_prior_ratio(result, torch.ones((), device=x.device))
         nll, binary_nll = _pixel_nlls(model, result.logits, x, inputs.binary)
         log_w.append((ratio - nll).double())
         binary_log_w.append((ratio - binary_nll).double())
-        sums.append(_sums(model, result, nll, x.shape[-1]))
-    means = {name: torch.stack([s[name] for s in sums]).sum(0) / samples for name in sums[0]}
+        for name, value in _sums(model, result, nll, x.shape[-1]).items():
+            sums[name] = sums[name] + value if name in sums else value
+    means = {name: value / samples for name, value in sums.items()}
     first = model(x, noise[0][:VALUE_SAMPLES])
     gaps = value_gaps(model, first, inputs.prior[..., *own]).double()  # [s, B, T - 1]
     scoreboard = torch.cat(binary_log_w)

@@ -6,6 +6,7 @@ import platform
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 LARGEST_INT = 2**31 - 1
+LARGEST_KEPT = 2**24  # bytes: a step's temporaries, not the noise of an epoch or of a test block
 
 
 def one_thread() -> None:
@@ -26,14 +27,14 @@ def one_thread() -> None:
 def keep_freed_memory() -> bool:
     """Make malloc reuse large blocks instead of mapping them anew; False where it cannot be told.
 
-    A packed step frees and asks for temporaries of 2 to 30 MB. glibc gives blocks above its
+    A packed step frees and asks for temporaries of some megabytes. glibc gives blocks above its
     threshold (at most 32 MiB, by itself) back to the system, and the kernel zeroes every page of
     the next one: a quarter of the time of an eager pack. Only glibc has these two settings.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    is_reused: bool = mallopt(M_MMAP_THRESHOLD, 2**30) == 1
+    is_reused: bool = mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT) == 1
     is_untrimmed: bool = mallopt(M_TRIM_THRESHOLD, LARGEST_INT) == 1
     return is_reused and is_untrimmed
 
