@@ -41,6 +41,10 @@ def cells(
     grid = counts.merge(pd.DataFrame({"metric": list(named)}), how="cross")
     tidy = grid.merge(summary(study.runs, cell, list(named)), on=[*cell, "metric"], how="left")
     tidy = tidy.merge(_best(study, list(named.values())), on=[*cell, "metric"], how="left")
+    # The runs of a cell share one measurement of throughput: an interval over them would be 0 wide.
+    is_measured_once = tidy["metric"].isin(m.name for m in throughput_metrics(study))
+    intervals = ["sd", "half_width", "lower", "upper"]
+    tidy.loc[is_measured_once, tidy.columns.intersection(intervals)] = float("nan")
     return tidy.assign(
         heading=[named[name].heading for name in tidy["metric"]],
         n=tidy["n"].fillna(0).astype(int),
