@@ -130,9 +130,10 @@ def _block(model: HierarchicalVAE, inputs: Inputs, samples: int, samples_at_once
     own = (slice(sizes.num_layers), slice(sizes.latent_dim))
     noise = [drawn[..., *own] for drawn in inputs.posterior]
     log_w, binary_log_w = [], []
+    posterior = model.posterior(0, x)
     sums: Values = {}
     for part in _parts(noise, samples, samples_at_once):
-        result = model(x, part)
+        result = model.sample(posterior, part)
         ratio = log_prior_ratio(result, torch.ones((), device=x.device))
         nll, binary_nll = _pixel_nlls(model, result.logits, x, inputs.binary)
         log_w.append((ratio - nll).double())
@@ -140,7 +141,7 @@ def _block(model: HierarchicalVAE, inputs: Inputs, samples: int, samples_at_once
         for name, value in _sums(model, result, nll, x.shape[-1]).items():
             sums[name] = sums[name] + value if name in sums else value
     means = {name: value / samples for name, value in sums.items()}
-    first = model(x, noise[0][:VALUE_SAMPLES])
+    first = model.sample(posterior, noise[0][:VALUE_SAMPLES])
     gaps = value_gaps(model, first, inputs.prior[..., *own]).double()  # [s, B, T - 1]
     scoreboard = torch.cat(binary_log_w)
     images = {

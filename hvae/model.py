@@ -95,9 +95,15 @@ class HierarchicalVAE(nn.Module):
     def forward(self, x: Tensor, noise: Tensor) -> Pass:
         """A joint sample through the hierarchy: x [B, D] in [0, 1], noise [B, T, L], or S of them
         with noise [S, B, T, L]; everything returned has the leading dimensions of the noise."""
-        levels, z = [], x
+        return self.sample(self.posterior(0, x), noise)
+
+    def sample(self, first: Gaussian, noise: Tensor) -> Pass:
+        """The same from the first level's posterior, which does not depend on the noise."""
+        mu, logvar = first
+        levels: list[Level] = []
         for t, eps in enumerate(noise.unbind(-2)):
-            mu, logvar = self.posterior(t, z)
+            if t > 0:
+                mu, logvar = self.posterior(t, levels[-1].z)
             z = mu + eps * torch.exp(logvar / 2)  # [..., B, L]
             levels.append(Level(mu.expand_as(z), logvar.expand_as(z), z))
         return self.generate(levels)

@@ -41,7 +41,7 @@ def log_partition(logits: Tensor) -> Tensor:
     softplus(l) = max(l, 0) - log sigmoid(|l|), and sigmoid(|l|) lies in [½, 1): the product of 16
     of them cannot underflow, so one logarithm serves 16 pixels.
     """
-    product = logits.abs().sigmoid()
+    product = logits.abs().sigmoid_()
     for _ in range(4):
         if product.shape[-1] % 2 == 0:
             half = product.shape[-1] // 2
