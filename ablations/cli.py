@@ -31,7 +31,7 @@ from ablations.options import (
     workers_option,
 )
 from ablations.studies import PRESETS, Study
-from ablations.survey import Standing, count, refuse_damaged, survey, to_run
+from ablations.survey import Standing, count, refuse_damaged, report_stamp, survey, to_run
 from hvae import __version__
 from hvae.config import DATASETS
 from hvae.environment import sources_sha256
@@ -153,11 +153,7 @@ def run(
     else:
         click.echo(f"{study.name}: nothing to do, all {len(standings)} runs are there", err=True)
     if not no_report:
-        page = folder / "report" / "index.html"
-        if todo or not page.exists():
-            store.open_for_writing()
-            _write_report(study, store, FORMATS.split(","))
-        click.echo(page)
+        click.echo(_current_report(study, store))
     if failed:
         counted = f"{failed} of {len(standings)} runs failed"
         click.echo(f"{counted}; `hvae status {study.name}` lists them", err=True)
@@ -293,6 +289,17 @@ def _warn_of_stale(standings: Sequence[Standing], redo_stale: bool) -> None:
     stale = count(standings)["stale"]
     if stale and not redo_stale:
         click.echo(f"{stale} records are stale and stay; --redo-stale redoes them", err=True)
+
+
+def _current_report(study: Study, store: Store) -> Path:
+    """The page of this very grid and of the records there now: written only where it is not."""
+    page, stamp = store.folder / "report" / "index.html", store.folder / "report" / ".stamp"
+    now = report_stamp(store, runs(study))
+    if not page.exists() or not stamp.exists() or stamp.read_text() != now:
+        store.open_for_writing()
+        _write_report(study, store, FORMATS.split(","))
+        stamp.write_text(now)
+    return page
 
 
 def _write_report(study: Study, store: Store, formats: Sequence[str]) -> list[Path]:

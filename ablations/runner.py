@@ -114,7 +114,7 @@ def run_pack(task: Task, progress: Progress) -> list[Record]:
         device,
         progress=lambda done, total: progress(epochs + epochs * done // total, 2 * epochs),
     )
-    flags = {"pack_size": len(runs), "is_compiled": task.is_compiled}
+    flags = {"pack_size": len(runs), "is_compiled": fitted.is_compiled}
     shared: dict[str, Any] = {
         "study": task.pack.study,
         "data_sha256": images.sha256,

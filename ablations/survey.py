@@ -1,9 +1,11 @@
 """What a store holds of a grid: every run's standing, by digest. Reads; writes nothing."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from hvae import __version__
 from hvae.config import RunConfig, digest
 from hvae.records import SCHEMA, RecordError, Store
 
@@ -77,3 +79,11 @@ def _failure(store: Store, name: str) -> str:
         return store.read_failure(name).exception
     except (RecordError, TypeError) as error:  # an unreadable note is retried like any other
         return f"unreadable note: {error}"
+
+
+def report_stamp(store: Store, runs: Iterable[RunConfig]) -> str:
+    """What a report depends on: the grid's keys, its records' files, the benches beside them."""
+    files = [*store.runs.glob("*.json"), *(store.folder.parent / "bench").glob("*.json")]
+    seen = [f"{path.name} {path.stat().st_mtime_ns} {path.stat().st_size}" for path in files]
+    keys = [digest(run) for run in runs]
+    return hashlib.sha256("\n".join([__version__, *keys, *sorted(seen)]).encode()).hexdigest()

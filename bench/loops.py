@@ -44,7 +44,10 @@ def pack_loop(models: int, source: Source, device: str, is_compiled: bool) -> Lo
     def run(images: int) -> float:
         # An epoch of the first images: its noise and order cost their share of a whole epoch's.
         training.images = replace(whole, train=whole.train[:images])
-        return float(training.epoch(next(epochs))[0, 0]) / images
+        loss = float(training.epoch(next(epochs))[0, 0]) / images
+        if is_compiled and not all(group.is_compiled for group in training.groups):
+            raise RuntimeError("torch.compile failed: nothing compiled to measure")
+        return loss
 
     return run
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,8 @@ class Gauge:
 
 def cpp_compiler() -> str | None:
     """The C++ compiler that `torch.compile` would use on a CPU, if there is one."""
-    candidates = (os.environ.get("CXX"), "g++", "clang++", "c++")
+    usual = ("clang++",) if sys.platform == "darwin" else ("g++",)
+    candidates = (os.environ.get("CXX"), *usual)
     return next((found for name in candidates if name and (found := shutil.which(name))), None)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from hvae.capture import CapturedStep
 from hvae.config import RunConfig
 from hvae.environment import device_name
 from hvae.stacking import initial
@@ -66,6 +67,9 @@ def training_step(run: RunConfig, device: str) -> Call:
     x = torch.full((1, run.train.batch_size, run.model.input_dim), 0.5, device=device)
     shape = (1, run.train.batch_size, samples, levels, latent.latent_dim)
     noise = torch.zeros(shape, device=device)
+    if device == "cuda":  # as the engine does there
+        captured = CapturedStep(group.step, [*group.optimizer.state, group.sums])
+        return lambda: captured(x, noise)
     return lambda: group.step(x, noise)
 
 

@@ -114,7 +114,8 @@ class Store:
         return published
 
     def write_all(self, records: Sequence[Record]) -> None:
-        """Publish the records of a pack, all or none, over stale ones where there are any.
+        """Publish the records of a pack, all or none: over records of other sources, while one of
+        the same sources stays, as the first to be written wins.
 
         They are first published as one bundle; whoever opens the store next takes apart what a
         kill left bundled. So no pack is ever half recorded, to be finished by a smaller pack.
@@ -134,9 +135,9 @@ class Store:
                 raise
             return  # another process took it apart
         for name, body in bodies.items():
-            content, path = _dump(body), self.path(name)
-            if not path.exists() or path.read_bytes() != content:  # else a kill came after it
-                _overwrite(path, content)
+            path = self.path(name)
+            if not path.exists() or _is_stale(path, body):
+                _overwrite(path, _dump(body))
             self.failure_path(name).unlink(missing_ok=True)
         _fsync_folder(self.runs)
         bundle.unlink(missing_ok=True)
@@ -199,6 +200,11 @@ def _load(path: Path) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise RecordError(f"{path}: not a record; delete it to redo")
     return body
+
+
+def _is_stale(path: Path, body: dict[str, Any]) -> bool:
+    """Whether the record at `path` was made by other sources than this one."""
+    return bool(read(path).code.get("sources_sha256") != body["code"].get("sources_sha256"))
 
 
 def _body(record: Record) -> dict[str, Any]:

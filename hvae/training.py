@@ -38,6 +38,7 @@ class Fit:
     models: list[HierarchicalVAE]
     histories: list[list[dict[str, Any]]]
     seconds: float
+    is_compiled: bool
 
 
 def fit(
@@ -62,7 +63,8 @@ def fit(
             history.append(_entry(epoch, row, share))
         progress(epoch, pack.train.epochs)
     models = [pack.model(member) for member in range(len(runs))]
-    return Fit(models, histories, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return Fit(models, histories, seconds, all(group.is_compiled for group in pack.groups))
 
 
 def require_packable(runs: Sequence[RunConfig]) -> None:
@@ -239,6 +241,7 @@ class Group:
                 return compiled
             except RuntimeError as error:  # of Dynamo or of its backend: no gain, no loss
                 reason = str(error).strip().partition("\n")[0]
+                self.is_compiled = False
                 warnings.warn(f"torch.compile failed, going on without: {reason}", stacklevel=2)
         traced: Gradients = make_fx(gradients)(self.parameters, self.settings, x, noise)
         return traced

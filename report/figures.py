@@ -187,8 +187,11 @@ def throughput(study: Study, axis: str) -> Drawing | None:
     frame = study.throughput
     if frame.empty or frame[axis].nunique() < 2:
         return None
+    # The runs of a cell share one measurement: no interval over them, which would be 0 wide.
     by = [axis, hue, "task", "device", "machine"]
-    table = summary(frame, by, ["images_per_second"])
+    once = frame.drop_duplicates([*by, "images_per_second"])
+    table = summary(once, by, ["images_per_second"])
+    table[["half_width", "lower", "upper"]] = float("nan")
     table["task"] = table["task"].map(lambda task: TASKS.get(task, task))
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:
@@ -198,7 +201,7 @@ def throughput(study: Study, axis: str) -> Drawing | None:
 
     figure = facets(table, ("task", "device"), draw, axis_title(axis), "images per second")
     machines = "; ".join(sorted(table["machine"].unique()))
-    caption = f"{interval_note(table, 'runs')} {machines}."
+    caption = f"One measurement a cell (n = 1), mean over the other settings. {machines}."
     return Drawing(f"throughput-{axis}", f"Throughput against {axis_title(axis)}", caption, figure)
 
 

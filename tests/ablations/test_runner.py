@@ -100,11 +100,13 @@ def test_stale_records_are_replaced_when_they_are_asked_for(study: Study, tmp_pa
     store = Store(tmp_path)
     store.open_for_writing()
     everything = {digest(run) for run in runs(study)}
-    old = grid(study, store, everything)[0]
-    path = store.path(old.digest)
-    before = path.stat().st_ino
-    grid(study, store, {old.digest})
-    assert path.stat().st_ino != before
+    kept, stale, *_ = grid(study, store, everything)
+    store.path(stale.digest).unlink()
+    store.write(replace(stale, code={**stale.code, "sources_sha256": "other"}))
+    before = store.path(kept.digest).stat().st_ino
+    grid(study, store, {kept.digest, stale.digest})
+    assert store.read(stale.digest).code == stale.code
+    assert store.path(kept.digest).stat().st_ino == before  # of the same sources the first stays
 
 
 @pytest.mark.parametrize(

@@ -266,7 +266,7 @@ def test_a_pack_of_none_writes_nothing(store: Store) -> None:
 
 
 def test_a_pack_replaces_stale_records(store: Store) -> None:
-    store.write(record(2, code={"version": "stale"}))
+    store.write(record(2, code={"sources_sha256": "other"}))
     store.write_all(pack())
     assert store.read(record(2).digest) == record(2)
 
