@@ -30,14 +30,13 @@ from ablations.options import (
     takes_study,
     workers_option,
 )
+from ablations.reporting import FORMATS, current_report, rewrite_report
 from ablations.studies import PRESETS, Study
-from ablations.survey import Standing, count, refuse_damaged, report_stamp, survey, to_run
+from ablations.survey import Standing, count, refuse_damaged, survey, to_run
 from hvae import __version__
 from hvae.config import DATASETS
 from hvae.environment import sources_sha256
 from hvae.records import Store
-
-FORMATS = "html,latex,csv,md"
 
 
 @click.group(cls=OneLineErrors)
@@ -153,7 +152,7 @@ def run(
     else:
         click.echo(f"{study.name}: nothing to do, all {len(standings)} runs are there", err=True)
     if not no_report:
-        click.echo(_current_report(study, store))
+        click.echo(current_report(study, store))
     if failed:
         counted = f"{failed} of {len(standings)} runs failed"
         click.echo(f"{counted}; `hvae status {study.name}` lists them", err=True)
@@ -209,7 +208,7 @@ def report(study: Study, folder: Path, formats: str, is_opened: bool) -> None:
     wanted = formats.split(",")
     if is_opened and "html" not in wanted:
         raise ValueError(f"--open: needs html among the formats; got {formats!r}")
-    written = _write_report(study, store, wanted)
+    written = rewrite_report(study, store, wanted)
     for path in written:
         click.echo(path)
     if is_opened:
@@ -289,21 +288,3 @@ def _warn_of_stale(standings: Sequence[Standing], redo_stale: bool) -> None:
     stale = count(standings)["stale"]
     if stale and not redo_stale:
         click.echo(f"{stale} records are stale and stay; --redo-stale redoes them", err=True)
-
-
-def _current_report(study: Study, store: Store) -> Path:
-    """The page of this very grid and of the records there now: written only where it is not."""
-    page, stamp = store.folder / "report" / "index.html", store.folder / "report" / ".stamp"
-    now = report_stamp(store, runs(study))
-    if not page.exists() or not stamp.exists() or stamp.read_text() != now:
-        store.open_for_writing()
-        _write_report(study, store, FORMATS.split(","))
-        stamp.write_text(now)
-    return page
-
-
-def _write_report(study: Study, store: Store, formats: Sequence[str]) -> list[Path]:
-    from report.writer import write_report
-
-    folder = store.folder / "report"
-    return write_report(study.name, study.question, runs(study), store, folder, formats)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -163,7 +164,7 @@ def test_the_compiler_is_the_named_one_or_one_of_the_usual(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     assert cpp_compiler() is None
-    compiler = tmp_path / "clang++"
+    compiler = tmp_path / ("clang++" if sys.platform == "darwin" else "g++")
     compiler.touch(mode=0o755)
     assert cpp_compiler() == str(compiler)
     mine = tmp_path / "mine"
