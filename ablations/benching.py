@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ablations.grid import PACK_SIZES
-from ablations.options import COUNT, data_dir_option, debug_option, json_option, print_json
+from ablations.options import (
+    COUNT,
+    data_dir_option,
+    debug_option,
+    device_option,
+    json_option,
+    print_json,
+    results_option,
+)
 from hvae.environment import device_name
 
 if TYPE_CHECKING:  # importing this module must not import torch
@@ -38,26 +46,13 @@ PACKS = {"cpu": (5, 10, 20), "cuda": (50, 100, 200)}
     metavar="MODELS",
     help="Models trained as one; repeat for several.  [default: 5, 10, 20; cuda: 50, 100, 200]",
 )
-@click.option(
-    "--device",
-    type=click.Choice(("auto", "cpu", "cuda")),
-    default="auto",
-    show_default=True,
-    help="Whose ladder; auto is cuda where there is one.",
-)
+@device_option("Whose ladder")
 @click.option("--no-compile", is_flag=True, help="Leave out the compiled packs, slow to build.")
 @click.option(
     "--data", type=click.Choice(DATASETS), default="mnist", show_default=True, help="Dataset."
 )
 @data_dir_option
-@click.option(
-    "--results",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    metavar="DIR",
-    help="Where to keep it: DIR/bench/ladder-DEVICE.json, over an earlier one.",
-)
+@results_option("Where to keep it: DIR/bench/ladder-DEVICE.json, over an earlier one.")
 @json_option
 @debug_option
 def bench(

@@ -25,6 +25,7 @@ from ablations.options import (
     OneLineErrors,
     data_dir_option,
     debug_option,
+    device_option,
     json_option,
     print_json,
     takes_study,
@@ -105,13 +106,7 @@ def plan(study: Study, folder: Path, device: str, workers: int | None, as_json: 
 @main.command()
 @takes_study
 @data_dir_option
-@click.option(
-    "--device",
-    type=click.Choice(("auto", "cpu", "cuda")),
-    default="auto",
-    show_default=True,
-    help="Where to train; auto is cuda where there is one.",
-)
+@device_option("Where to train")
 @workers_option
 @click.option(
     "--executor",

@@ -69,6 +69,29 @@ def debug_option(command: Command) -> Command:
     )(command)
 
 
+def device_option(purpose: str) -> Callable[[Command], Command]:
+    """--device auto|cpu|cuda, `purpose` saying what for."""
+    return click.option(
+        "--device",
+        type=click.Choice(("auto", "cpu", "cuda")),
+        default="auto",
+        show_default=True,
+        help=f"{purpose}; auto is cuda where there is one.",
+    )
+
+
+def results_option(purpose: str) -> Callable[[Command], Command]:
+    """--results DIR, `purpose` saying what lies there."""
+    return click.option(
+        "--results",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=Path("results"),
+        show_default=True,
+        metavar="DIR",
+        help=purpose,
+    )
+
+
 NARROWING = (
     click.argument("study", metavar="STUDY|FILE.toml"),
     click.option(
@@ -115,14 +138,7 @@ NARROWING = (
         metavar="SAMPLES",
         help="Samples per test image for the evaluation's NLL.  [default: the study's]",
     ),
-    click.option(
-        "--results",
-        type=click.Path(file_okay=False, path_type=Path),
-        default=Path("results"),
-        show_default=True,
-        metavar="DIR",
-        help="Folder of the records, one folder per study in it.",
-    ),
+    results_option("Folder of the records, one folder per study in it."),
     debug_option,
 )
 

@@ -77,7 +77,7 @@ def _recorded(store: Store, run: RunConfig, name: str, sources_sha256: str) -> S
 def _failure(store: Store, name: str) -> str:
     try:
         return store.read_failure(name).exception
-    except (RecordError, TypeError) as error:  # an unreadable note is retried like any other
+    except RecordError as error:  # an unreadable note is retried like any other
         return f"unreadable note: {error}"
 
 

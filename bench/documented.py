@@ -22,7 +22,6 @@ from hvae.model import HierarchicalVAE, reparameterize
 from hvae.stacking import initial
 
 REFERENCE = RunConfig()  # 784-100-20, two levels, BCE, batch 64
-DOCUMENTED = ("mnist", "fashion-mnist", "kmnist")  # datasets whose classes take the same arguments
 
 Loop = Callable[[int], float]  # trains on the first n images once: mean loss per image, in nats
 Loss = Callable[[HierarchicalVAE, Tensor], Tensor]
