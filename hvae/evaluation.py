@@ -25,18 +25,17 @@ from hvae.estimators import (
     variance_of_mean,
 )
 from hvae.levels import prior_likelihood, value_gaps
-from hvae.model import HierarchicalVAE
+from hvae.model import Gaussian, HierarchicalVAE
 from hvae.objectives import (
     LOG_2_PI,
-    Pass,
+    Latents,
     bernoulli_nll,
     closed_form_kl,
     importance_bound,
     joint_kl_per_unit,
-    log_partition,
     log_prior_ratio,
-    reconstruction_nll,
 )
+from hvae.pixels import pixel_nlls
 from hvae.probes import posterior_means, probe_accuracies
 
 BLOCK_IMAGES = 100  # images and samples that share a draw of noise: part of its definition
@@ -132,16 +131,17 @@ def _block(model: HierarchicalVAE, inputs: Inputs, samples: int, samples_at_once
     log_w, binary_log_w = [], []
     posterior = model.posterior(0, x)
     sums: Values = {}
-    for part in _parts(noise, samples, samples_at_once):
-        result = model.sample(posterior, part)
-        ratio = log_prior_ratio(result, torch.ones((), device=x.device))
-        nll, binary_nll = _pixel_nlls(model, result.logits, x, inputs.binary)
+    for done, drawn in enumerate(noise):
+        latents = _latents(model, posterior, drawn[: samples - done * BLOCK_SAMPLES])
+        ratio = log_prior_ratio(latents, torch.ones((), device=x.device))
+        z = latents.levels[0].z
+        nll, binary_nll = pixel_nlls(model, z, x, inputs.binary, samples_at_once)
         log_w.append((ratio - nll).double())
         binary_log_w.append((ratio - binary_nll).double())
-        for name, value in _sums(model, result, nll, x.shape[-1]).items():
+        for name, value in _sums(model, latents, nll, x.shape[-1]).items():
             sums[name] = sums[name] + value if name in sums else value
     means = {name: value / samples for name, value in sums.items()}
-    first = model.sample(posterior, noise[0][:VALUE_SAMPLES])
+    first = _latents(model, posterior, noise[0][:VALUE_SAMPLES])
     gaps = value_gaps(model, first, inputs.prior[..., *own]).double()  # [s, B, T - 1]
     scoreboard = torch.cat(binary_log_w)
     images = {
@@ -156,10 +156,10 @@ def _block(model: HierarchicalVAE, inputs: Inputs, samples: int, samples_at_once
     return Block(images, _units(means, samples))
 
 
-def _parts(noise: Sequence[Tensor], samples: int, at_once: int) -> Iterator[Tensor]:
-    """The first `samples` of the noise, a few at a time: [s, B, T, L]."""
-    for done, drawn in enumerate(noise):
-        yield from torch.split(drawn[: samples - done * BLOCK_SAMPLES], at_once)
+def _latents(model: HierarchicalVAE, posterior: Gaussian, noise: Tensor) -> Latents:
+    """Joint samples without their pixels, from the first level's posterior."""
+    levels = model.infer(posterior, noise)
+    return Latents(levels, model.prior_means(levels))
 
 
 def _units(means: Values, samples: int) -> Values:
@@ -177,31 +177,15 @@ def _units(means: Values, samples: int) -> Values:
     return units
 
 
-def _pixel_nlls(
-    model: HierarchicalVAE, logits: Tensor, x: Tensor, binary: Tensor
-) -> tuple[Tensor, Tensor]:
-    """-log p of the image under the model's own likelihood and of the binarised image under
-    Bernoulli: [s, B] each.
-
-    Both take the same draw of z from q(z | x). For the binarised image that is a proposal like any
-    other, hence a valid bound, and the decoder, nearly all of the cost, runs once.
-    """
-    partition = log_partition(logits)
-    binary_nll = partition - (binary * logits).sum(-1)
-    if model.loss == "mse":
-        return reconstruction_nll(logits, x, "mse"), binary_nll
-    return partition - (x * logits).sum(-1), binary_nll
-
-
-def _sums(model: HierarchicalVAE, result: Pass, nll: Tensor, pixels: int) -> Values:
+def _sums(model: HierarchicalVAE, latents: Latents, nll: Tensor, pixels: int) -> Values:
     """What is averaged over joint samples, summed over these: [B, ...]."""
     documented = nll if model.loss == "bce" else 2.0 * nll - pixels * LOG_2_PI
-    mean = torch.stack([level.mu for level in result.levels], dim=-2)
-    shift = mean - torch.stack(result.prior_means, dim=-2)
+    mean = torch.stack([level.mu for level in latents.levels], dim=-2)
+    shift = mean - torch.stack(latents.prior_means, dim=-2)
     terms = {
         "reconstruction": nll,
-        "documented": documented + 2.0 * closed_form_kl(result).sum(-1),
-        "kl": joint_kl_per_unit(result, torch.ones((), device=nll.device)),  # [s, B, T, L]
+        "documented": documented + 2.0 * closed_form_kl(latents).sum(-1),
+        "kl": joint_kl_per_unit(latents, torch.ones((), device=nll.device)),  # [s, B, T, L]
         "mean": mean,
         "mean_square": mean.square(),
         "shift": shift,

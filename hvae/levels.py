@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hvae import streams
 from hvae.model import HierarchicalVAE
-from hvae.objectives import LOG_2_PI, Pass
+from hvae.objectives import LOG_2_PI, Latents
 
 PRIOR_SAMPLES = 1000  # draws of z_1 from the prior, shared by all images
 
@@ -26,7 +26,7 @@ def ancestral(model: HierarchicalVAE, noise: Tensor) -> list[Tensor]:
     return levels
 
 
-def value_gaps(model: HierarchicalVAE, result: Pass, noise: Tensor) -> Tensor:
+def value_gaps(model: HierarchicalVAE, result: Latents, noise: Tensor) -> Tensor:
     """Per joint sample, what levels t…T buy, for t = 2…T: [s, B, T - 1].
 
     The terms of levels below t - 1 and the pixels are the same in both bounds and cancel, and so
@@ -34,7 +34,7 @@ def value_gaps(model: HierarchicalVAE, result: Pass, noise: Tensor) -> Tensor:
     """
     prior = ancestral(model, noise)
     gaps: list[Tensor] = []
-    upper = result.logits.new_zeros(())
+    upper = noise.new_zeros(())
     for t in range(len(result.levels) - 1, 0, -1):
         q, mean = result.levels[t], result.prior_means[t]
         below, below_mean = result.levels[t - 1].z, result.prior_means[t - 1]
@@ -45,7 +45,7 @@ def value_gaps(model: HierarchicalVAE, result: Pass, noise: Tensor) -> Tensor:
         drawn_mean = model.decode(t, prior[t])
         with_p = -0.5 * (below - drawn_mean).square().sum(-1)
         gaps.insert(0, upper + with_q - with_p)
-    none = result.logits.new_zeros(*result.logits.shape[:-1], 0)
+    none = noise.new_zeros(*noise.shape[:-2], 0)
     return torch.stack(gaps, dim=-1) if gaps else none
 
 

@@ -53,7 +53,16 @@ class Decoder(nn.Module):
 
     def logits(self, z: Tensor) -> Tensor:
         """The output before any sigmoid."""
-        out: Tensor = self.linear_2(self.linear_1(z).relu())
+        return self.output(self.hidden(z))
+
+    def hidden(self, z: Tensor) -> Tensor:
+        """The hidden units: [B, latent_dim] -> [B, hidden_dim]."""
+        h: Tensor = self.linear_1(z)
+        return h.relu()
+
+    def output(self, h: Tensor) -> Tensor:
+        """From the hidden units to the logits: [B, hidden_dim] -> [B, out_dim]."""
+        out: Tensor = self.linear_2(h)
         return out
 
     def forward(self, z: Tensor) -> Tensor:
@@ -99,6 +108,11 @@ class HierarchicalVAE(nn.Module):
 
     def sample(self, first: Gaussian, noise: Tensor) -> Pass:
         """The same from the first level's posterior, which does not depend on the noise."""
+        levels = self.infer(first, noise)
+        return Pass(levels, self.prior_means(levels), self.decode(0, levels[0].z))
+
+    def infer(self, first: Gaussian, noise: Tensor) -> list[Level]:
+        """The encoders' part of it: the posterior of every level, and a draw from it."""
         mu, logvar = first
         levels: list[Level] = []
         for t, eps in enumerate(noise.unbind(-2)):
@@ -106,7 +120,12 @@ class HierarchicalVAE(nn.Module):
                 mu, logvar = self.posterior(t, levels[-1].z)
             z = mu + eps * torch.exp(logvar / 2)  # [..., B, L]
             levels.append(Level(mu.expand_as(z), logvar.expand_as(z), z))
-        return self.generate(levels)
+        return levels
+
+    def prior_means(self, levels: list[Level]) -> list[Tensor]:
+        """The mean of p(z_t | z_{t+1}) at the drawn z_{t+1}, for every level; 0 at the top."""
+        lower = [self.decode(t, level.z) for t, level in enumerate(levels) if t > 0]
+        return [*lower, torch.zeros_like(levels[-1].mu)]
 
     def posterior(self, level: int, z: Tensor) -> Gaussian:
         """q of a level, counted from 0, given what lies below it: z_0 = x."""
@@ -120,11 +139,12 @@ class HierarchicalVAE(nn.Module):
         assert isinstance(decoder, Decoder)
         return decoder.logits(z)
 
-    def generate(self, levels: list[Level]) -> Pass:
-        """What the decoders say of given latents: conditional prior means and pixel logits."""
-        top = torch.zeros_like(levels[-1].mu)
-        prior_means = [self.decode(t, level.z) for t, level in enumerate(levels)]
-        return Pass(levels, [*prior_means[1:], top], logits=prior_means[0])
+    @property
+    def pixel_decoder(self) -> Decoder:
+        """The decoder from z_1 to pixels."""
+        decoder = self.decoders[0]
+        assert isinstance(decoder, Decoder)
+        return decoder
 
     def get_loss(self, x: Tensor) -> Tensor:
         """The documented loss R + 2 Σ_t K_t, averaged over the batch: [B, D] -> scalar, in nats.

@@ -22,8 +22,15 @@ class Level(NamedTuple):
     z: Tensor
 
 
+class Latents(NamedTuple):
+    """One joint sample: T levels, and the T means of p(z_t | z_{t+1}) (0 at the top)."""
+
+    levels: list[Level]
+    prior_means: list[Tensor]
+
+
 class Pass(NamedTuple):
-    """One joint sample: T levels, the T means of p(z_t | z_{t+1}) (0 at the top), pixel logits."""
+    """A joint sample with its pixel logits."""
 
     levels: list[Level]
     prior_means: list[Tensor]
@@ -33,20 +40,6 @@ class Pass(NamedTuple):
 def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
     """-log Bernoulli(x | sigmoid(logits)), summed over pixels: [..., D] -> [...]."""
     return (F.softplus(logits) - x * logits).sum(-1)
-
-
-def log_partition(logits: Tensor) -> Tensor:
-    """Σ softplus(l) over pixels: [..., D] -> [...], at half the cost, for evaluation.
-
-    softplus(l) = max(l, 0) - log sigmoid(|l|), and sigmoid(|l|) lies in [½, 1): the product of 16
-    of them cannot underflow, so one logarithm serves 16 pixels.
-    """
-    product = logits.abs().sigmoid_()
-    for _ in range(4):
-        if product.shape[-1] % 2 == 0:
-            half = product.shape[-1] // 2
-            product = product[..., :half] * product[..., half:]
-    return logits.relu().sum(-1) - product.log().sum(-1)
 
 
 def squared_error(logits: Tensor, x: Tensor) -> Tensor:
@@ -71,7 +64,7 @@ def kl_to_unit_variance(mu: Tensor, logvar: Tensor, mean: Tensor) -> Tensor:
     return 0.5 * (logvar.exp() + (mu - mean).square() - 1.0 - logvar)
 
 
-def closed_form_kl(result: Pass) -> Tensor:
+def closed_form_kl(result: Latents | Pass) -> Tensor:
     """K_t of the documented loss, at the drawn z_{t+1}: [..., T]."""
     terms = [
         kl_to_unit_variance(level.mu, level.logvar, mean).sum(-1)
@@ -80,7 +73,7 @@ def closed_form_kl(result: Pass) -> Tensor:
     return torch.stack(terms, dim=-1)
 
 
-def joint_kl_per_unit(result: Pass, live: Tensor) -> Tensor:
+def joint_kl_per_unit(result: Latents | Pass, live: Tensor) -> Tensor:
     """log q - log p of each unit with one joint sample, its sum the KL of the joint: [..., T, L].
 
     -H(q) in closed form and -log p(z_t | z_{t+1}) at the drawn z_t; the top level, whose prior
@@ -93,7 +86,7 @@ def joint_kl_per_unit(result: Pass, live: Tensor) -> Tensor:
     return torch.stack(terms, dim=-2)
 
 
-def joint_kl(result: Pass, live: Tensor) -> Tensor:
+def joint_kl(result: Latents | Pass, live: Tensor) -> Tensor:
     """The KL of the joint posterior by level: [..., T]."""
     return joint_kl_per_unit(result, live).sum(-1)
 
@@ -141,9 +134,9 @@ def weighted_kl(kl: Tensor, settings: Settings) -> Tensor:
     return settings.kl_weight * torch.maximum(kl, settings.kl_floor).sum()
 
 
-def log_prior_ratio(result: Pass, live: Tensor) -> Tensor:
+def log_prior_ratio(result: Latents | Pass, live: Tensor) -> Tensor:
     """Σ_t log p(z_t | z_{t+1}) - log q(z_t | z_{t-1}) at the drawn z: [..., L] -> [...]."""
-    total = torch.zeros((), dtype=result.logits.dtype, device=result.logits.device)
+    total = result.levels[0].z.new_zeros(())
     for (mu, logvar, z), mean in zip(result.levels, result.prior_means, strict=True):
         standardised = (z - mu).square() * (-logvar).exp()
         total = total + (0.5 * live * (standardised + logvar - (z - mean).square())).sum(-1)

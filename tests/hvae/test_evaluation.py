@@ -110,8 +110,11 @@ class LinearPixels(Decoder):
         self.linear_2.weight.data = loadings
         nn.init.constant_(self.linear_2.bias, 0.5)
 
-    def logits(self, z: Tensor) -> Tensor:
-        return torch.logit(self.linear_2(z), eps=1e-6)
+    def hidden(self, z: Tensor) -> Tensor:
+        return z
+
+    def output(self, h: Tensor) -> Tensor:
+        return torch.logit(self.linear_2(h), eps=1e-6)
 
 
 def make_affine(inner: nn.Linear, outer: nn.Linear, weight: Tensor, bias: Tensor) -> None:

@@ -27,7 +27,6 @@ from hvae.objectives import (
     joint_kl,
     joint_kl_per_unit,
     kl_to_unit_variance,
-    log_partition,
     log_prior_ratio,
     objective,
     reconstruction_nll,
@@ -115,20 +114,6 @@ def test_a_saturated_logit_has_its_exact_likelihood(logit: float) -> None:
         wrong = (logit > 0) != (pixel > 0.5)
         value = bernoulli_nll(logits, torch.tensor([pixel])).item()
         assert value == pytest.approx(abs(logit) if wrong else 0.0, abs=1e-20)
-
-
-@pytest.mark.parametrize("pixels", [1, 7, 12, 512, 784])
-def test_log_partition_is_the_sum_of_softplus(pixels: int) -> None:
-    logits = torch.randn(B, pixels, dtype=torch.float64) * 10
-    expected = torch.nn.functional.softplus(logits, threshold=1000.0).sum(-1)
-    torch.testing.assert_close(log_partition(logits), expected)
-    # float32: 6e-8 of rounding a product, 49 products of 16 pixels.
-    torch.testing.assert_close(
-        log_partition(logits.float()).double(), expected, rtol=1e-6, atol=3e-6
-    )
-    for logit in (0.0, -200.0, 200.0):  # the smallest product; saturated pixels
-        value = log_partition(torch.full((pixels,), logit)).item()
-        assert value == pytest.approx(pixels * (max(logit, 0) or (logit == 0) * math.log(2)))
 
 
 def test_the_documented_reconstruction_has_no_half_and_no_constant_for_mse() -> None:
