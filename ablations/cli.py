@@ -1,6 +1,7 @@
 """The command line: translate, call, print. Nothing heavy is imported before it is needed.
 
-Exit codes: 0 fine, 1 the work found a failure, 2 the input was wrong, 130 interrupted.
+Exit codes: 0 fine, 1 the work found a failure, 2 the input was wrong, 3 inconclusive (the gate),
+130 interrupted.
 """
 
 import sys
@@ -10,8 +11,10 @@ from pathlib import Path
 import click
 
 from ablations.benching import bench
-from ablations.executors import choose, resolve_device, worker_count
+from ablations.executors import worker_count
+from ablations.gating import gate
 from ablations.grid import PACK_SIZES, pack_size, packs, runs
+from ablations.launching import Launch, standings_of, train, warn_of_stale
 from ablations.listing import (
     plan_dict,
     plan_lines,
@@ -28,15 +31,17 @@ from ablations.options import (
     device_option,
     json_option,
     print_json,
+    redo_stale_option,
     takes_study,
     workers_option,
 )
 from ablations.reporting import FORMATS, current_report, rewrite_report
+from ablations.reproducing import reproduce
+from ablations.sampling import sample
 from ablations.studies import PRESETS, Study
-from ablations.survey import Standing, count, refuse_damaged, survey, to_run
+from ablations.survey import Standing, refuse_damaged, to_run, without_weights
 from hvae import __version__
 from hvae.config import DATASETS
-from hvae.environment import sources_sha256
 from hvae.records import Store
 
 
@@ -53,6 +58,9 @@ def main() -> None:
 
 
 main.add_command(bench)
+main.add_command(gate)
+main.add_command(reproduce)
+main.add_command(sample)
 
 
 @main.command()
@@ -88,7 +96,7 @@ def plan(study: Study, folder: Path, device: str, workers: int | None, as_json: 
     Example:
       hvae plan standard --depth 2 --seeds 1
     """
-    standings = _standings(study, Store(folder))
+    standings = standings_of(study, Store(folder))
     refuse_damaged(standings)
     at_once = worker_count("local", device, workers)
     size = pack_size(device, len(standings), at_once)
@@ -115,7 +123,13 @@ def plan(study: Study, folder: Path, device: str, workers: int | None, as_json: 
     show_default=True,
     help="Worker processes on this machine, or this process alone.",
 )
-@click.option("--redo-stale", is_flag=True, help="Redo records made by other sources of hvae.")
+@redo_stale_option
+@click.option(
+    "--keep-weights",
+    "keeps_weights",
+    is_flag=True,
+    help="Keep each run's weights beside its record; a recorded run without is trained again.",
+)
 @click.option("--no-report", is_flag=True, help="Write no report.")
 def run(
     study: Study,
@@ -125,6 +139,7 @@ def run(
     workers: int | None,
     executor: str,
     redo_stale: bool,
+    keeps_weights: bool,
     no_report: bool,
 ) -> None:
     """Run what is missing, then write the report and print its path.
@@ -137,13 +152,16 @@ def run(
       hvae run quick --depth 1 --depth 2 --loss bce --latent 2 --seeds 1 --epochs 2
     """
     store = Store(folder)
-    standings = _standings(study, store)
+    standings = standings_of(study, store)
     refuse_damaged(standings)
-    todo = to_run(standings, redo_stale)
-    _warn_of_stale(standings, redo_stale)
+    todo = to_run(standings, redo_stale, keeps_weights)
+    warn_of_stale(standings, redo_stale)
+    if keeps_weights:
+        _say_what_is_trained_again(standings)
     failed = 0
     if todo:
-        failed = _train(study, store, redo_stale, data_dir, device, workers, executor)
+        launch = Launch(data_dir, device, workers, executor, redo_stale, keeps_weights)
+        failed = train(study, store, launch)
     else:
         click.echo(f"{study.name}: nothing to do, all {len(standings)} runs are there", err=True)
     if not no_report:
@@ -167,7 +185,7 @@ def status(study: Study, folder: Path, as_json: bool) -> None:
     Example:
       hvae status quick
     """
-    standings = _standings(study, Store(folder))
+    standings = standings_of(study, Store(folder))
     if as_json:
         print_json({**summary_dict(study, folder, standings), "runs": standings_dict(standings)})
     else:
@@ -238,48 +256,10 @@ def fetch(name: str, data_dir: Path | None) -> None:
     click.echo(datasets.fetch(name, datasets.data_dir(data_dir)))
 
 
-def _train(
-    study: Study,
-    store: Store,
-    redo_stale: bool,
-    data_dir: Path | None,
-    device: str,
-    workers: int | None,
-    executor: str,
-) -> int:
-    """Train what is to do; the number of runs that failed. Everything is validated first."""
-    from ablations import runner
-    from ablations.progress import Tally, display
-    from hvae import data as datasets
-
-    directory = datasets.data_dir(data_dir)
-    datasets.require(study.base.data.name, directory)
-    device = resolve_device(device)
-    store.open_for_writing()
-    standings = _standings(study, store)  # anew: opening recovers what a kill left half published
-    todo = to_run(standings, redo_stale)
-    at_once = worker_count(executor, device, workers)
-    size = pack_size(device, len(standings), at_once)
-    cut = packs(study.name, runs(study), todo, size)
-    if not cut:
-        return 0
-    present = [store.read(s.digest) for s in standings if s.digest not in todo]
-    chosen = choose(executor, at_once)
-    try:
-        with display(study.name, Tally(cut, len(standings), present)) as shown:
-            return runner.run_study(
-                cut, store, chosen, directory, device, shown.on_progress, shown.on_record
-            )
-    except KeyboardInterrupt:
-        click.echo(f"{study.name}: finished runs are kept; the same command resumes", err=True)
-        raise
-
-
-def _standings(study: Study, store: Store) -> list[Standing]:
-    return survey(store, runs(study), sources_sha256())
-
-
-def _warn_of_stale(standings: Sequence[Standing], redo_stale: bool) -> None:
-    stale = count(standings)["stale"]
-    if stale and not redo_stale:
-        click.echo(f"{stale} records are stale and stay; --redo-stale redoes them", err=True)
+def _say_what_is_trained_again(standings: Sequence[Standing]) -> None:
+    again = len(without_weights(standings))
+    if again:
+        click.echo(
+            f"{again} recorded runs have no weights: trained again to keep them, records stay",
+            err=True,
+        )

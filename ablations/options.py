@@ -192,6 +192,9 @@ workers_option = click.option(
     metavar="PROCESSES",
     help="Worker processes of one thread each.  [default: CPU cores; 1 on cuda]",
 )
+redo_stale_option = click.option(
+    "--redo-stale", is_flag=True, help="Redo records made by other sources of hvae."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ablations.executors import Executor
 from ablations.grid import Pack, halves, is_worth_compiling
@@ -12,8 +12,14 @@ from ablations.outcomes import OnProgress, Outcome, Progress
 from bench.rungs import cpp_compiler
 from hvae.config import RunConfig, as_dict, digest, flops_per_image, parameter_count
 from hvae.environment import code, environment
-from hvae.records import Record, Store
+from hvae.records import PICTURES, WEIGHTS, Files, Record, Store
 from hvae.threads import give_back_freed_memory
+
+if TYPE_CHECKING:  # importing this module must not import torch
+    from hvae.data import Images
+    from hvae.evaluation import Evaluation
+    from hvae.model import HierarchicalVAE
+    from hvae.training import Fit
 
 Throughput = dict[str, Any]
 
@@ -27,9 +33,17 @@ class Task:
     device: str
     throughput: dict[RunConfig, Throughput]  # by cell
     is_compiled: bool = False
+    keeps_weights: bool = False
 
     def __hash__(self) -> int:
         return hash(self.pack)
+
+
+class Finished(NamedTuple):
+    """What is left of a run: its record, and the files that lie beside it."""
+
+    record: Record
+    files: Files
 
 
 @dataclass(frozen=True)
@@ -48,12 +62,20 @@ def run_study(
     device: str,
     on_progress: OnProgress[Task],
     on_record: Callable[[Record], None],
+    keeps_weights: bool = False,
 ) -> int:
     """Measure throughput, train the packs, write their records. The number of runs that failed."""
     throughput = _measured(packs, executor, device)
     has_compiler = cpp_compiler() is not None
     tasks = [
-        Task(pack, data_dir, device, throughput, has_compiler and is_worth_compiling(pack, device))
+        Task(
+            pack,
+            data_dir,
+            device,
+            throughput,
+            is_compiled=has_compiler and is_worth_compiling(pack, device),
+            keeps_weights=keeps_weights,
+        )
         for pack in packs
     ]
     failed, smaller = 0, list[Task]()
@@ -69,7 +91,7 @@ def run_study(
 
 
 def _write(
-    outcome: Outcome[Task, list[Record]], store: Store, on_record: Callable[[Record], None]
+    outcome: Outcome[Task, list[Finished]], store: Store, on_record: Callable[[Record], None]
 ) -> int:
     """Publish the records of a pack, or why it has none; the number of runs that failed."""
     if outcome.error is not None:
@@ -77,8 +99,9 @@ def _write(
             store.write_failure(run, outcome.error)
         return len(outcome.task.pack.runs)
     assert outcome.result is not None
-    store.write_all(outcome.result)
-    for record in outcome.result:
+    records = [finished.record for finished in outcome.result]
+    store.write_all(records, {record.digest: files for record, files in outcome.result})
+    for record in records:
         on_record(record)
     return 0
 
@@ -90,8 +113,8 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     return isinstance(error, MemoryError) or any(word in said for word in words)
 
 
-def run_pack(task: Task, progress: Progress) -> list[Record]:
-    """Train and evaluate a pack: a record for each member, in their order."""
+def run_pack(task: Task, progress: Progress) -> list[Finished]:
+    """Train and evaluate a pack: what is left of each member, in their order."""
     from hvae.data import load
     from hvae.evaluation import evaluate
     from hvae.training import fit
@@ -114,12 +137,23 @@ def run_pack(task: Task, progress: Progress) -> list[Record]:
         device,
         progress=lambda done, total: progress(epochs + epochs * done // total, 2 * epochs),
     )
+    return [
+        Finished(record, _files(record, model, images, task.keeps_weights))
+        for record, model in zip(
+            _records(task, images, fitted, evaluated), fitted.models, strict=True
+        )
+    ]
+
+
+def _records(task: Task, images: "Images", fitted: "Fit", evaluated: "Evaluation") -> list[Record]:
+    """The record of each member."""
+    runs = task.pack.runs
     flags = {"pack_size": len(runs), "is_compiled": fitted.is_compiled}
     shared: dict[str, Any] = {
         "study": task.pack.study,
         "data_sha256": images.sha256,
         "code": code(),
-        "environment": environment(device) | {"flags": flags},
+        "environment": environment(task.device) | {"flags": flags},
         "seconds": {
             "train": fitted.seconds / len(runs),
             "evaluate": evaluated.seconds / len(runs),
@@ -141,6 +175,21 @@ def run_pack(task: Task, progress: Progress) -> list[Record]:
     ]
 
 
+def _files(
+    record: Record, model: "HierarchicalVAE", images: "Images", keeps_weights: bool
+) -> dict[str, bytes]:
+    """What lies beside a record: pictures, and the weights where they are kept."""
+    from hvae.attachments import arrays_file, weights_file
+    from hvae.sampling import pictures, state
+
+    model.cpu()  # drawn there, whatever trained it
+    unit_kl = record.metrics["kl_per_unit_nats"][0]
+    files = {PICTURES: arrays_file(pictures(model, images, unit_kl))}
+    if keeps_weights:
+        files[WEIGHTS] = weights_file(state(model), record.run)
+    return files
+
+
 def status(history: list[dict[str, Any]], metrics: dict[str, Any]) -> str:
     """Diverged where the loss of the last epoch, or the ELBO of what it left, is no number."""
     ends = (history[-1]["loss"], metrics["elbo_nats"])
@@ -153,10 +202,10 @@ def cell(run: RunConfig) -> RunConfig:
 
 
 def measure(task: Measure, progress: Progress) -> dict[RunConfig, Throughput]:
-    """The throughput block of each cell: on the CPU, and on CUDA where that is what trains."""
-    from bench.throughput import measure as clock
+    """The throughput block of each cell: on the CPU, and on CUDA where it is present."""
+    from bench.throughput import measure_everywhere
 
-    by_device = [clock(task.cells, device) for device in dict.fromkeys(("cpu", task.device))]
+    by_device = measure_everywhere(task.cells, task.device)
     block = environment(task.device)
     return {
         cell: {"environment": block, "measurements": [one for found in several for one in found]}

@@ -2,12 +2,12 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hvae import __version__
 from hvae.config import RunConfig, digest
-from hvae.records import SCHEMA, RecordError, Store
+from hvae.records import SCHEMA, Record, RecordError, Store
 
 STATES = ("done", "missing", "failed", "stale", "damaged")
 
@@ -20,6 +20,7 @@ class Standing:
     digest: str
     state: str
     reason: str = ""
+    has_weights: bool = False
 
 
 def survey(store: Store, runs: Iterable[RunConfig], sources_sha256: str) -> list[Standing]:
@@ -37,10 +38,19 @@ def count(standings: Iterable[Standing]) -> dict[str, int]:
     return {state: found[state] for state in STATES}
 
 
-def to_run(standings: Iterable[Standing], redo_stale: bool = False) -> set[str]:
-    """Digests to train: what is missing, what failed, and what is stale where that is asked."""
+def to_run(
+    standings: Sequence[Standing], redo_stale: bool = False, keeps_weights: bool = False
+) -> set[str]:
+    """Digests to train: what is missing, what failed, what is stale where that is asked, and what
+    is done but without its weights where these are to be kept."""
     states = {"missing", "failed"} | ({"stale"} if redo_stale else set())
-    return {standing.digest for standing in standings if standing.state in states}
+    todo = {standing.digest for standing in standings if standing.state in states}
+    return todo | (without_weights(standings) if keeps_weights else set())
+
+
+def without_weights(standings: Iterable[Standing]) -> set[str]:
+    """Digests of runs that are done but whose weights were not kept."""
+    return {s.digest for s in standings if s.state == "done" and not s.has_weights}
 
 
 def refuse_damaged(standings: Iterable[Standing]) -> None:
@@ -66,12 +76,18 @@ def _recorded(store: Store, run: RunConfig, name: str, sources_sha256: str) -> S
         record = store.read(name)
     except RecordError as error:
         return Standing(run, name, "damaged", str(error))
+    reason = _staleness(record, sources_sha256)
+    state = "stale" if reason else "done"
+    return Standing(run, name, state, reason, has_weights=store.weights_path(name).exists())
+
+
+def _staleness(record: Record, sources_sha256: str) -> str:
+    """Why a record is stale; empty where it is not."""
     if record.schema != SCHEMA:
-        return Standing(run, name, "stale", f"schema {record.schema}; this hvae writes {SCHEMA}")
+        return f"schema {record.schema}; this hvae writes {SCHEMA}"
     if record.code.get("sources_sha256") != sources_sha256:
-        version = record.code.get("version", "unknown")
-        return Standing(run, name, "stale", f"made by other sources of hvae (version {version})")
-    return Standing(run, name, "done")
+        return f"made by other sources of hvae (version {record.code.get('version', 'unknown')})"
+    return ""
 
 
 def _failure(store: Store, name: str) -> str:

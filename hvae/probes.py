@@ -32,8 +32,8 @@ def probe_accuracies(model: HierarchicalVAE, images: Images) -> list[float]:
     from sklearn.preprocessing import StandardScaler
 
     labels = images.train_labels[:TRAIN_IMAGES]
-    train = _means(model, images.train[:TRAIN_IMAGES], images.train_levels)
-    test = _means(model, images.test, images.test_levels)
+    train = level_means(model, images.train[:TRAIN_IMAGES], images.train_levels)
+    test = level_means(model, images.test, images.test_levels)
     accuracies = []
     for level_train, level_test in zip(train, test, strict=True):
         if not (np.isfinite(level_train).all() and np.isfinite(level_test).all()):
@@ -46,7 +46,7 @@ def probe_accuracies(model: HierarchicalVAE, images: Images) -> list[float]:
 
 
 @torch.no_grad()
-def _means(model: HierarchicalVAE, pixels: np.ndarray, levels: int) -> list[np.ndarray]:
+def level_means(model: HierarchicalVAE, pixels: np.ndarray, levels: int) -> list[np.ndarray]:
     """Each level's means of all images, a thousand images at a time: T times [N, L]."""
     device = next(model.parameters()).device
     parts = [

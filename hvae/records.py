@@ -4,7 +4,6 @@ A record exists if and only if its run finished. Several processes may write at 
 wins, a kill at any moment leaves whole records or none. The store is the only state there is.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -12,17 +11,19 @@ import math
 import os
 import tempfile
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hvae.config import RunConfig, as_dict, digest, from_dict, require_known
+from hvae.files import TEMPORARY, fsync_folder, overwrite, publish, sweep
 
 SCHEMA = 1
 STATUSES = ("finished", "diverged")
-TEMPORARY = ".partial-"
 BUNDLE = ".bundle-"
+PICTURES, WEIGHTS = ".npz", ".safetensors"  # beside a record; hvae/attachments.py reads them
+Files = Mapping[str, bytes]  # suffix -> content
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,7 @@ class Store:
         """Make the folder and prove it writable; sweep what killed writers left behind."""
         try:
             self.runs.mkdir(parents=True, exist_ok=True)
-            for stray in self.runs.glob(f"{TEMPORARY}*"):
-                stray.unlink(missing_ok=True)
+            sweep(self.runs)
             for bundle in self.runs.glob(f"{BUNDLE}*"):
                 self._take_apart(bundle)
             descriptor, probe = tempfile.mkstemp(prefix=TEMPORARY, dir=self.runs)
@@ -98,6 +98,12 @@ class Store:
     def failure_path(self, name: str) -> Path:
         return self.runs / f"{name}.failed.json"
 
+    def pictures_path(self, name: str) -> Path:
+        return self.runs / f"{name}{PICTURES}"
+
+    def weights_path(self, name: str) -> Path:
+        return self.runs / f"{name}{WEIGHTS}"
+
     def finished(self) -> set[str]:
         """Digests that hold a record."""
         return {p.stem for p in self.runs.glob("*.json") if not p.name.endswith(".failed.json")}
@@ -109,23 +115,46 @@ class Store:
 
     def write(self, record: Record) -> bool:
         """Publish a record; False where the digest already has one, which then stays."""
-        published = _publish(self.path(record.digest), _dump(_body(record)))
+        published = publish(self.path(record.digest), _dump(_body(record)))
         self.failure_path(record.digest).unlink(missing_ok=True)
         return published
 
-    def write_all(self, records: Sequence[Record]) -> None:
+    def write_all(
+        self, records: Sequence[Record], files: Mapping[str, Files] | None = None
+    ) -> None:
         """Publish the records of a pack, all or none: over records of other sources, while one of
         the same sources stays, as the first to be written wins.
 
         They are first published as one bundle; whoever opens the store next takes apart what a
         kill left bundled. So no pack is ever half recorded, to be finished by a smaller pack.
+        `files`, by digest, come to lie beside their records before there is a bundle: no record
+        ever lacks its own.
         """
         if not records:
             return
+        for record in records:
+            self._attach(record, (files or {}).get(record.digest, {}))
         content = _dump({record.digest: _body(record) for record in records})
         bundle = self.runs / f"{BUNDLE}{hashlib.sha256(content).hexdigest()}"
-        _publish(bundle, content)
+        publish(bundle, content)
         self._take_apart(bundle)
+
+    def _attach(self, record: Record, files: Files) -> None:
+        """Put files beside a record that is about to be published.
+
+        Where that record is there and stays, so do its files, and only what it lacks is added.
+        Else they take the place of what is there: the files of other sources, or of a run that was
+        killed before its record was published.
+        """
+        is_recorded = _is_current(self.path(record.digest), record.code)
+        for path in (self.pictures_path(record.digest), self.weights_path(record.digest)):
+            content = files.get(path.suffix)
+            if content is not None:
+                (publish if is_recorded else overwrite)(path, content)
+            elif not is_recorded:
+                path.unlink(missing_ok=True)
+        if files:
+            fsync_folder(self.runs)
 
     def _take_apart(self, bundle: Path) -> None:
         try:
@@ -136,10 +165,10 @@ class Store:
             return  # another process took it apart
         for name, body in bodies.items():
             path = self.path(name)
-            if not path.exists() or _is_stale(path, body):
-                _overwrite(path, _dump(body))
+            if not _is_current(path, body["code"]):
+                overwrite(path, _dump(body))
             self.failure_path(name).unlink(missing_ok=True)
-        _fsync_folder(self.runs)
+        fsync_folder(self.runs)
         bundle.unlink(missing_ok=True)
 
     def write_failure(self, config: RunConfig, error: BaseException) -> None:
@@ -152,7 +181,7 @@ class Store:
         )
         path = self.failure_path(failure.digest)
         path.unlink(missing_ok=True)
-        _publish(path, _dump(dataclasses.asdict(failure)))
+        publish(path, _dump(dataclasses.asdict(failure)))
 
     def read(self, name: str) -> Record:
         """The record of a digest. Raises `RecordError` on a damaged file or a newer schema."""
@@ -202,9 +231,9 @@ def _load(path: Path) -> dict[str, Any]:
     return body
 
 
-def _is_stale(path: Path, body: dict[str, Any]) -> bool:
-    """Whether the record at `path` was made by other sources than this one."""
-    return bool(read(path).code.get("sources_sha256") != body["code"].get("sources_sha256"))
+def _is_current(path: Path, code: dict[str, Any]) -> bool:
+    """Whether the record at `path` is there and was made by the same sources as this code."""
+    return path.exists() and read(path).code.get("sources_sha256") == code.get("sources_sha256")
 
 
 def _body(record: Record) -> dict[str, Any]:
@@ -230,48 +259,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _publish(path: Path, content: bytes) -> bool:
-    """Make `path` hold `content`, whole or not at all; False where it already exists.
-
-    Temporary file in the same folder → flush → fsync → link (first wins) → fsync of the folder.
-    """
-    while True:
-        temporary = _write_temporary(path.parent, content)
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-        except FileNotFoundError:  # another process, starting, swept our temporary file
-            continue
-        finally:
-            temporary.unlink(missing_ok=True)
-        _fsync_folder(path.parent)
-        return True
-
-
-def _overwrite(path: Path, content: bytes) -> None:
-    """Make `path` hold `content` in place of what it held, at every moment one or the other."""
-    while True:
-        temporary = _write_temporary(path.parent, content)
-        with contextlib.suppress(FileNotFoundError):  # swept like that of `_publish`: once more
-            os.replace(temporary, path)
-            return
-
-
-def _write_temporary(folder: Path, content: bytes) -> Path:
-    descriptor, name = tempfile.mkstemp(prefix=TEMPORARY, dir=folder)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    return Path(name)
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

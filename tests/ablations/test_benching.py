@@ -130,3 +130,19 @@ def test_a_process_that_died_is_no_traceback(
     assert result.exit_code == 1
     assert "a process of the ladder died" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_counts_are_printed_and_nothing_is_measured_or_written(
+    tmp_path: Path, measurer: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = {"train_step": {"flops": 1234, "operators.aten.mul.Tensor": 5}}
+    monkeypatch.setattr("bench.counts.count_all", lambda device: counts)
+    result = call(tmp_path / "results", "--counts")
+    assert result.exit_code == 0
+    assert [line.split() for line in result.stdout.splitlines()] == [
+        ["train_step"],
+        ["flops", "1,234"],
+        ["operators.aten.mul.Tensor", "5"],
+    ]
+    assert json.loads(call(tmp_path / "results", "--counts", "--json").stdout) == counts
+    assert (measurer.rungs, list(tmp_path.iterdir())) == ([], [])

@@ -13,7 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from ablations import cli
+from ablations import launching
 from ablations.cli import main
 from ablations.grid import Pack, runs
 from ablations.studies import load, narrow
@@ -37,7 +37,9 @@ class StandIn:
     seen: list[RunConfig] = field(default_factory=list)
     arguments: tuple[Any, ...] = ()
 
-    def __call__(self, packs: Sequence[Pack], store: Store, *rest: Any) -> int:
+    def __call__(
+        self, packs: Sequence[Pack], store: Store, *rest: Any, keeps_weights: bool = False
+    ) -> int:
         self.arguments = rest
         on_record = rest[-1]
         failed = 0
@@ -50,7 +52,8 @@ class StandIn:
             if self.interrupted and run.train.seed == 1:
                 raise KeyboardInterrupt
             record = self.make_record(run)
-            store.write_all([record])
+            weights = {".safetensors": b"weights"} if keeps_weights else {}
+            store.write_all([record], {record.digest: weights})
             on_record(record)
         return failed
 
@@ -120,7 +123,7 @@ def test_every_option_has_a_help(command: tuple[str, ...]) -> None:
 
 def test_the_contract_has_these_commands() -> None:
     names = {"studies", "plan", "run", "status", "report", "data", "bench"}
-    assert set(main.commands) == names  # reproduce and gate come with their own work
+    assert set(main.commands) == names | {"reproduce", "sample", "gate"}
 
 
 def test_the_version_is_that_of_the_package() -> None:
@@ -200,6 +203,28 @@ def test_a_report_that_is_gone_is_written_again(
     assert len(trainer.seen) == 2
 
 
+def test_weights_are_kept_where_asked_and_a_recorded_run_without_is_trained_again(
+    tmp_path: Path, trainer: StandIn
+) -> None:
+    store = Store(tmp_path / "quick")
+    run_small(tmp_path, "--no-report")
+    records = {name: store.path(name).read_bytes() for name in store.finished()}
+    assert len(records) == len(trainer.seen) == 2
+    assert not [name for name in records if store.weights_path(name).exists()]
+
+    result = run_small(tmp_path, "--no-report", "--keep-weights")
+    assert "2 recorded runs have no weights: trained again to keep them" in result.stderr
+    assert len(trainer.seen) == 4
+    assert all(store.weights_path(name).exists() for name in records)
+    assert {name: store.path(name).read_bytes() for name in store.finished()} == records
+
+    for option in ((), ("--keep-weights",)):  # and nothing a third time
+        result = run_small(tmp_path, "--no-report", *option)
+        assert "nothing to do" in result.stderr
+        assert "no weights" not in result.stderr
+    assert len(trainer.seen) == 4
+
+
 def test_more_seeds_train_only_the_new_ones(tmp_path: Path, trainer: StandIn) -> None:
     run_small(tmp_path, "--no-report", "--seeds", "1")
     run_small(tmp_path, "--no-report", "--seeds", "3")
@@ -242,7 +267,7 @@ def test_stale_records_stay_unless_redone(
     tmp_path: Path, trainer: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_small(tmp_path, "--no-report")
-    monkeypatch.setattr(cli, "sources_sha256", lambda: "others")
+    monkeypatch.setattr(launching, "sources_sha256", lambda: "others")
     result = run_small(tmp_path, "--no-report")
     assert "2 records are stale and stay; --redo-stale redoes them" in result.stderr
     assert len(trainer.seen) == 2

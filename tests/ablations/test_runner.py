@@ -5,16 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 from ablations import runner
 from ablations.executors import Serial
 from ablations.grid import packs, runs
 from ablations.outcomes import Outcome
-from ablations.runner import Task, cell, run_pack, run_study, status
+from ablations.runner import Finished, Task, cell, run_pack, run_study, status
 from ablations.studies import PRESETS, Study, narrow
+from hvae.attachments import read_arrays, read_weights
 from hvae.config import EvaluationConfig, digest, parameter_count
-from hvae.records import Record, Store
+from hvae.records import PICTURES, Record, Store
+from hvae.sampling import samples, with_weights
 
 
 @pytest.fixture
@@ -46,8 +49,9 @@ def test_a_record_holds_all_that_design_promises(study: Study, tmp_path: Path) -
         assert record.parameters == parameter_count(record.run.model)
         assert [entry["epoch"] for entry in record.history] == [1]
         assert math.isfinite(record.metrics["scoreboard_nll_nats"])
-        tasks = [found["task"] for found in record.throughput["measurements"]]
-        assert sorted(tasks) == ["inference", "train_step"]
+        best = [m["task"] for m in record.throughput["measurements"] if m["is_best_batch"]]
+        own = [m["task"] for m in record.throughput["measurements"] if m["batch_size"] == 64]
+        assert set(best) == set(own) == {"inference", "sampling", "train_step"}
         assert record.environment["flags"] == {"pack_size": 4, "is_compiled": False}
         assert set(record.seconds) == {"train", "evaluate"}
         assert len(record.data_sha256) == len(record.code["sources_sha256"]) == 64
@@ -57,9 +61,43 @@ def test_the_same_pack_gives_the_same_metrics_bit_for_bit(study: Study, tmp_path
     (pack,) = packs("quick", runs(study), {digest(run) for run in runs(study)}, 4)
     task = Task(pack, tmp_path, "cpu", {cell(run): {} for run in pack.runs})
     once, again = (run_pack(task, lambda *_: None) for _ in range(2))
-    assert [record.metrics for record in once] == [record.metrics for record in again]
-    losses = [[entry["loss"] for entry in record.history] for record in once]
-    assert losses == [[entry["loss"] for entry in record.history] for record in again]
+    assert [done.record.metrics for done in once] == [done.record.metrics for done in again]
+    losses = [[entry["loss"] for entry in done.record.history] for done in once]
+    assert losses == [[entry["loss"] for entry in done.record.history] for done in again]
+    assert [done.files for done in once] == [done.files for done in again]
+
+
+@pytest.mark.parametrize("keeps_weights", [False, True])
+def test_every_run_leaves_pictures_and_where_asked_the_weights_that_drew_them(
+    study: Study, tmp_path: Path, keeps_weights: bool
+) -> None:
+    store = Store(tmp_path)
+    store.open_for_writing()
+    everything = {digest(run) for run in runs(study)}
+    cut = packs(study.name, runs(study), everything, 4)
+    serial, ignore = Serial(prepare=lambda: None), lambda *_: None
+    run_study(cut, store, serial, Path(), "cpu", ignore, ignore, keeps_weights=keeps_weights)
+    for name in everything:
+        drawn = read_arrays(store.pictures_path(name))["samples"]
+        assert store.weights_path(name).exists() == keeps_weights
+        if keeps_weights:
+            model = with_weights(store.read(name).run, read_weights(store.weights_path(name)))
+            np.testing.assert_array_equal(samples(model, len(drawn)), drawn)
+
+
+def test_the_pictures_of_a_run_are_those_of_the_run_alone(study: Study, tmp_path: Path) -> None:
+    """Within one grey level: a pack is trained to other last digits."""
+    (pack,) = packs("quick", runs(study), {digest(run) for run in runs(study)}, 4)
+    task = Task(pack, tmp_path, "cpu", {cell(run): {} for run in pack.runs})
+    alone = replace(task, pack=replace(pack, runs=pack.runs[2:3]))
+    (one,), packed = run_pack(alone, lambda *_: None), run_pack(task, lambda *_: None)
+    for name, content in (("alone", one), ("packed", packed[2])):
+        (tmp_path / f"{name}.npz").write_bytes(content.files[PICTURES])
+    expected, found = (read_arrays(tmp_path / f"{name}.npz") for name in ("alone", "packed"))
+    assert one.record.digest == packed[2].record.digest
+    assert set(found) == set(expected)
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name].astype(int), array.astype(int), atol=1)
 
 
 def test_progress_ends_when_the_evaluation_does(study: Study, tmp_path: Path) -> None:
@@ -78,7 +116,7 @@ def test_a_pack_that_raises_leaves_failures_and_the_next_is_trained(
     store, real = Store(tmp_path), runner.run_pack
     store.open_for_writing()
 
-    def fails_for_seed_0(task: Task, progress: Any) -> list[Record]:
+    def fails_for_seed_0(task: Task, progress: Any) -> list[Finished]:
         if task.pack.runs[0].train.seed == 0:
             raise RuntimeError("no luck")
         return real(task, progress)

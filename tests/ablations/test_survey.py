@@ -49,6 +49,17 @@ def test_missing_and_failed_are_run_and_stale_only_where_asked(store: Store) -> 
     assert to_run(standings, redo_stale=True) == {digest(run) for run in RUNS[1:4]}
 
 
+def test_what_is_done_is_run_again_only_where_its_weights_are_wanted_and_missing(
+    store: Store,
+) -> None:
+    def wanted() -> set[str]:
+        return to_run(survey(store, RUNS, sources_sha256()), keeps_weights=True)
+
+    assert wanted() == {digest(RUNS[0]), digest(RUNS[1]), digest(RUNS[2])}  # no stale record
+    store.weights_path(digest(RUNS[0])).write_bytes(b"weights")
+    assert wanted() == {digest(RUNS[1]), digest(RUNS[2])}
+
+
 def test_damage_is_refused_with_its_reason(store: Store) -> None:
     standings = survey(store, RUNS, sources_sha256())
     with pytest.raises(ValueError, match=rf"{digest(RUNS[4])}\.json: not a whole record"):

@@ -22,7 +22,17 @@ from hypothesis import strategies as st
 
 from hvae import records
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig, as_dict, digest
-from hvae.records import BUNDLE, SCHEMA, TEMPORARY, Record, RecordError, Store
+from hvae.files import TEMPORARY, publish
+from hvae.records import (
+    BUNDLE,
+    PICTURES,
+    SCHEMA,
+    WEIGHTS,
+    Files,
+    Record,
+    RecordError,
+    Store,
+)
 
 PACK = 4
 json_values = st.recursive(
@@ -299,6 +309,9 @@ def test_a_kill_after_the_bundle_is_published_is_made_good_by_the_next_to_open(
     fail(store, seed=1)
     replace, moves = os.replace, itertools.count()
 
+    def die(*_: Any) -> None:
+        raise Killed
+
     def die_after_some(*paths: Any) -> None:
         if next(moves) == done:
             raise Killed
@@ -307,24 +320,13 @@ def test_a_kill_after_the_bundle_is_published_is_made_good_by_the_next_to_open(
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", die_after_some)
         if done == PACK:
-            patch.setattr(records, "_fsync_folder", die_after_publishing())
+            patch.setattr(records, "fsync_folder", die)
         with pytest.raises(Killed):
             store.write_all(pack())
     assert len(store.finished()) == done
     store.open_for_writing()
     assert names(store) == {f"{one.digest}.json" for one in pack()}
     assert sorted(store, key=lambda one: one.run.train.seed) == pack()
-
-
-def die_after_publishing() -> Callable[[Path], None]:
-    """Of the folder's two syncs the second comes when all records are in place."""
-    calls = itertools.count()
-
-    def sync(_: Path) -> None:
-        if next(calls) == 1:
-            raise Killed
-
-    return sync
 
 
 def test_a_kill_before_anything_is_taken_apart_is_made_good_too(
@@ -386,6 +388,76 @@ def test_two_writers_killed_at_any_moment_leave_whole_packs(store: Store) -> Non
     assert found == {seed for p in packs for seed in range(PACK * p, PACK * (p + 1))}
     assert len(packs) >= 4
     assert not [name for name in names(store) if name.startswith((BUNDLE, TEMPORARY))]
+
+
+# What lies beside a record.
+
+FILES = {PICTURES: b"pictures", WEIGHTS: b"weights"}
+
+
+def beside(store: Store, name: str) -> dict[str, bytes]:
+    """The files beside a record, by suffix."""
+    paths = (store.pictures_path(name), store.weights_path(name))
+    return {path.suffix: path.read_bytes() for path in paths if path.exists()}
+
+
+def files_of(records: list[Record], files: Files = FILES) -> dict[str, Files]:
+    return {one.digest: files for one in records}
+
+
+def test_files_lie_beside_their_records_and_nothing_else_does(store: Store) -> None:
+    store.write_all(pack(), files_of(pack()))
+    assert all(beside(store, one.digest) == FILES for one in pack())
+    suffixes = (".json", PICTURES, WEIGHTS)
+    assert names(store) == {f"{one.digest}{suffix}" for one in pack() for suffix in suffixes}
+    assert store.finished() == {one.digest for one in pack()}
+
+
+@pytest.mark.parametrize("moment", range(2 * PACK + 2))
+def test_a_record_never_lacks_its_files_whenever_the_writer_is_killed(
+    store: Store, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    replace, moves = os.replace, itertools.count()
+
+    def die_at_the_moment(*paths: Any) -> None:
+        if next(moves) == moment:
+            raise Killed
+        replace(*paths)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", die_at_the_moment)
+        with pytest.raises(Killed):
+            store.write_all(pack(), files_of(pack()))
+    assert all(beside(store, name) == FILES for name in store.finished())
+    store.open_for_writing()
+    assert all(beside(store, name) == FILES for name in store.finished())
+    assert len(store.finished()) == (0 if moment < 2 * PACK else PACK)
+    store.write_all(pack(), files_of(pack()))
+    assert store.finished() == {one.digest for one in pack()}
+    assert all(beside(store, name) == FILES for name in store.finished())
+
+
+def test_a_record_that_stays_keeps_its_files_and_gets_what_it_lacks(store: Store) -> None:
+    store.write_all([record()], files_of([record()], {PICTURES: b"first"}))
+    store.write_all([record()], files_of([record()]))
+    assert beside(store, record().digest) == {PICTURES: b"first", WEIGHTS: b"weights"}
+    store.write_all([record()])
+    assert beside(store, record().digest) == {PICTURES: b"first", WEIGHTS: b"weights"}
+
+
+def test_what_other_sources_left_does_not_outlive_their_record(store: Store) -> None:
+    old = record(code={"sources_sha256": "other"})
+    store.write_all([old], files_of([old]))
+    store.write_all([record()], files_of([record()], {PICTURES: b"new"}))
+    assert store.read(old.digest).code == record().code
+    assert beside(store, old.digest) == {PICTURES: b"new"}
+
+
+def test_files_without_a_record_are_of_a_killed_run_and_are_replaced(store: Store) -> None:
+    for path in (store.pictures_path(record().digest), store.weights_path(record().digest)):
+        path.write_bytes(b"of a killed run")
+    store.write_all([record()], files_of([record()], {PICTURES: b"new"}))
+    assert beside(store, record().digest) == {PICTURES: b"new"}
 
 
 # Opening.
@@ -480,14 +552,14 @@ def test_opening_while_another_takes_its_bundle_apart_is_no_error(
         path.unlink(missing_ok=True)  # the other has just finished with it
         return load(path)
 
-    records._publish(store.runs / f"{BUNDLE}{record().digest}", b"{}")
+    publish(store.runs / f"{BUNDLE}{record().digest}", b"{}")
     monkeypatch.setattr(records, "_load", load_after_the_other)
     store.open_for_writing()
 
 
 def test_a_larger_pack_is_written_whole_beside_the_bundle_of_a_smaller(store: Store) -> None:
     smaller = {one.digest: records._body(one) for one in pack()[:2]}
-    records._publish(store.runs / f"{BUNDLE}{record().digest}", records._dump(smaller))
+    publish(store.runs / f"{BUNDLE}{record().digest}", records._dump(smaller))
     store.write_all(pack())
     assert store.finished() == {one.digest for one in pack()}
 

@@ -1,0 +1,59 @@
+"""What lies beside a record: pictures of every run, and its weights where they are kept.
+
+`DIGEST.npz` holds uint8 images (0–255), `DIGEST.safetensors` the float32 state_dict under its
+documented names: the format users expect, which unlike a pickle cannot run code when it is read.
+Neither is needed to read the record. This module imports no torch.
+"""
+
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from hvae.config import RunConfig, as_dict
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+class AttachmentError(ValueError):
+    """A file beside a record that cannot be read: the message names it and what is wrong."""
+
+
+def arrays_file(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """Named arrays as an `.npz`; the same arrays give the same bytes."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def weights_file(state: Mapping[str, npt.NDArray[np.float32]], run: RunConfig) -> bytes:
+    """A state_dict as a `.safetensors` that says in its metadata which settings it belongs to."""
+    # One key only: safetensors writes several in an order that differs between processes.
+    return save(dict(state), {"run_config": json.dumps(as_dict(run), sort_keys=True)})
+
+
+def read_arrays(path: Path) -> Arrays:
+    """The arrays of an `.npz`. Raises `AttachmentError` where it is missing or damaged."""
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        # RuntimeError: zipfile's, where a flipped bit names another compression or a password.
+        raise AttachmentError(f"{path}: no whole archive of arrays ({error})") from error
+
+
+def read_weights(path: Path) -> Arrays:
+    """The state_dict of a `.safetensors`. Raises `AttachmentError` where it is missing or
+    damaged."""
+    try:
+        return load(path.read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise AttachmentError(f"{path}: no whole file of weights ({error})") from error

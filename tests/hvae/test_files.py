@@ -1,0 +1,39 @@
+"""hvae/files.py; what kills and sweeps do to it is tested with the store, in test_records.py."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from hvae.files import TEMPORARY, overwrite, publish, sweep
+
+
+def test_the_first_to_publish_wins_and_whoever_overwrites_does(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    assert publish(path, b"first")
+    assert not publish(path, b"second")
+    assert path.read_bytes() == b"first"
+    overwrite(path, b"third")
+    assert path.read_bytes() == b"third"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("write", [publish, overwrite])
+def test_others_may_read_what_is_written_as_far_as_the_umask_lets_them(
+    tmp_path: Path, write: object
+) -> None:
+    assert callable(write)
+    before = os.umask(0o027)
+    try:
+        write(tmp_path / "file", b"content")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
+
+
+def test_a_sweep_takes_what_is_half_written_and_no_more(tmp_path: Path) -> None:
+    for name in (f"{TEMPORARY}0", f"{TEMPORARY}1", "file"):
+        (tmp_path / name).touch()
+    sweep(tmp_path)
+    assert os.listdir(tmp_path) == ["file"]
