@@ -53,6 +53,7 @@ PACKS = {"cpu": (5, 10, 20), "cuda": (50, 100, 200)}
 )
 @data_dir_option
 @results_option("Where to keep it: DIR/bench/ladder-DEVICE.json, over an earlier one.")
+@click.option("--counts", is_flag=True, help="Count operators, FLOPs and bytes instead: exact.")
 @json_option
 @debug_option
 def bench(
@@ -63,6 +64,7 @@ def bench(
     data: str,
     data_dir: Path | None,
     results: Path,
+    counts: bool,
     as_json: bool,
 ) -> None:
     """Measure the throughput ladder of this machine.
@@ -74,14 +76,18 @@ def bench(
     Examples:
       hvae bench
       hvae bench --pack 10 --rounds 3 --no-compile
+      hvae bench --counts
     """
+    if counts:
+        _print_counts(device, as_json)
+        return
     from ablations.executors import resolve_device
     from bench.ladder import document, table
     from hvae import data as datasets
 
     source = _source(data, datasets.data_dir(data_dir))
     device = resolve_device(device)
-    path = results / "bench" / f"ladder-{_slug(device_name(device))}.json"
+    path = results / "bench" / f"ladder-{slug(device_name(device))}.json"
     _prove_writable(path)
     rungs = _rungs(device, packs, no_compile)
     found = document(_measure(rungs, source, rounds))
@@ -90,6 +96,23 @@ def bench(
         print_json(found)
     else:
         click.echo("\n".join([*table(found), str(path)]))
+
+
+def _print_counts(device: str, as_json: bool) -> None:
+    """What the benchmarks of `hvae gate` do, as exact numbers; needs no data and no quiet."""
+    from ablations.executors import resolve_device
+    from hvae.threads import one_thread
+
+    one_thread()
+    from bench.counts import count_all
+
+    found = count_all(resolve_device(device))
+    if as_json:
+        print_json(dict(found))
+        return
+    for benchmark, counts in found.items():
+        click.echo(benchmark)
+        click.echo("\n".join(f"  {metric:<45} {count:>15,}" for metric, count in counts.items()))
 
 
 def _source(name: str, folder: Path) -> "Source":
@@ -131,7 +154,8 @@ def _measure(rungs: "list[Rung]", source: "Source", rounds: int) -> "Ladder":
             raise click.ClickException(str(error)) from error
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """A device's name as part of a file name."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 

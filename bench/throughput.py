@@ -1,120 +1,116 @@
-"""Images per second of one model alone: training step and inference, on one device.
+"""Images per second of one model alone: training step, inference and sampling, on one device.
 
-Every task is warmed up, its repeats calibrated to a fixed time, and the order of all cells and
-tasks drawn anew for each round, so that a slow moment of the machine hits all alike.
+Every task is timed at the batch size that the run trains with and at the device's best. It is
+warmed up, its repeats calibrated to a fixed time, and the order of cells and tasks drawn anew for
+each round, so that a slow moment of the machine hits all alike.
 """
 
 import random
 import statistics
-import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from hvae.capture import CapturedStep
+from bench.batches import best_batches
+from bench.tasks import TASKS, Call, build
+from bench.timing import seconds
 from hvae.config import RunConfig
 from hvae.environment import device_name
-from hvae.stacking import initial
-from hvae.training import Group
 
 ROUNDS = 7
-SECONDS_PER_ROUND = 0.01  # of each task: a hundred times the clock's error
+SECONDS_PER_ROUND = 0.003  # of each task: a thousand times what reading the clock costs
 
-Call = Callable[[], None]
+Rates = dict["Job", list[float]]  # images per second, round by round
 
 
 @dataclass(frozen=True)
-class Timed:
-    """A task ready to be timed: `call` handles `batch_size` images."""
+class Job:
+    """What is timed: a task of one cell at one batch size."""
 
     cell: int
     task: str
     batch_size: int
-    call: Call
+
+
+def measure_everywhere(cells: Sequence[RunConfig], device: str) -> list[list[list[dict[str, Any]]]]:
+    """`measure` on the CPU, and on CUDA where it is present, even if `device` is what trains.
+
+    A CUDA device that trains nothing and cannot be measured, as when others fill it, is left out.
+    """
+    measured = []
+    for name in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+        try:
+            measured.append(measure(cells, name))
+        except RuntimeError as error:  # of CUDA
+            if name in ("cpu", device):
+                raise
+            reason = str(error).strip().partition("\n")[0]
+            warnings.warn(f"no throughput measured on {name}: {reason}", stacklevel=2)
+    return measured
 
 
 def measure(cells: Sequence[RunConfig], device: str) -> list[list[dict[str, Any]]]:
-    """Measurements of each cell: task, device, threads, median and quartiles of images/second."""
-    timed = [task for cell, run in enumerate(cells) for task in _tasks(cell, run, device)]
-    repeats = [_calibrate(task.call, device) for task in timed]
-    rates: list[list[float]] = [[] for _ in timed]
-    order, shuffle = list(range(len(timed))), random.Random(0)
-    for _ in range(ROUNDS):
-        shuffle.shuffle(order)
-        for index in order:
-            seconds = _seconds(timed[index].call, repeats[index], device)
-            rates[index].append(timed[index].batch_size * repeats[index] / seconds)
-    measurements: list[list[dict[str, Any]]] = [[] for _ in cells]
-    for task, found in zip(timed, rates, strict=True):
-        measurements[task.cell].append(_measurement(task, found, device))
-    return measurements
-
-
-def _tasks(cell: int, run: RunConfig, device: str) -> list[Timed]:
-    size = run.train.batch_size
+    """Measurements of each cell: task, batch size, device, threads, median and quartiles of images
+    per second. Where the best batch size is the run's own there is one measurement for both."""
+    best = {task: best_batches(task, cells, device) for task in TASKS}
+    rates: Rates = {}
+    for part in _parts(cells, best):
+        rates |= _clock(part, cells, device)
+        if device == "cuda":
+            torch.cuda.empty_cache()  # else the next part, and the training, find it taken
     return [
-        Timed(cell, "train_step", size, training_step(run, device)),
-        Timed(cell, "inference", size, inference(run, device)),
+        [
+            _measurement(job, found, device, job.batch_size == best[job.task][run])
+            for job, found in rates.items()
+            if job.cell == cell
+        ]
+        for cell, run in enumerate(cells)
     ]
 
 
-def training_step(run: RunConfig, device: str) -> Call:
-    """One Adam step of the engine, for a pack of one, on a fixed batch."""
-    group = Group([run], [0], run.model, [run.train.seed], torch.device(device))
-    samples, levels, latent = run.train.importance_samples, run.model.num_layers, run.model
-    x = torch.full((1, run.train.batch_size, run.model.input_dim), 0.5, device=device)
-    shape = (1, run.train.batch_size, samples, levels, latent.latent_dim)
-    noise = torch.zeros(shape, device=device)
-    if device == "cuda":  # as the engine does there
-        captured = CapturedStep(group.step, [*group.optimizer.state, group.sums])
-        return lambda: captured(x, noise)
-    return lambda: group.step(x, noise)
+def _parts(
+    cells: Sequence[RunConfig], best: dict[str, dict[RunConfig, int]]
+) -> Iterable[list[Job]]:
+    """What is timed side by side: all cells at their own batch size; then those of one depth at the
+    best, because a captured step keeps all its activations."""
+    own = [Job(i, task, run.train.batch_size) for i, run in enumerate(cells) for task in TASKS]
+    yield own
+    others = [Job(i, task, best[task][run]) for i, run in enumerate(cells) for task in TASKS]
+    for depth in sorted({run.model.num_layers for run in cells}):
+        deep = [job for job in others if cells[job.cell].model.num_layers == depth]
+        yield [job for job in deep if job not in own]
 
 
-def inference(run: RunConfig, device: str) -> Call:
-    """Encode a fixed batch through all levels and reconstruct it."""
-    model = initial(run).to(device)
-    x = torch.full((run.train.batch_size, run.model.input_dim), 0.5, device=device)
-    shape = (run.train.batch_size, run.model.num_layers, run.model.latent_dim)
-    noise = torch.zeros(shape, device=device)
-
-    @torch.no_grad()
-    def call() -> None:
-        model(x, noise).logits.sigmoid()
-
-    return call
+def _clock(jobs: Sequence[Job], cells: Sequence[RunConfig], device: str) -> Rates:
+    calls = {job: build(job.task, cells[job.cell], device, job.batch_size) for job in jobs}
+    repeats = {job: _calibrate(call, device) for job, call in calls.items()}
+    rates: Rates = {job: [] for job in jobs}
+    order, shuffle = list(jobs), random.Random(0)
+    for _ in range(ROUNDS):
+        shuffle.shuffle(order)
+        for job in order:
+            taken = seconds(calls[job], repeats[job], device)
+            rates[job].append(job.batch_size * repeats[job] / taken)
+    return rates
 
 
 def _calibrate(call: Call, device: str) -> int:
     """Warm up, then how many calls fill `SECONDS_PER_ROUND`."""
-    for _ in range(3):
-        call()
-    once = _seconds(call, 3, device) / 3
-    return max(1, round(SECONDS_PER_ROUND / once))
+    call()
+    return max(1, round(SECONDS_PER_ROUND / seconds(call, 1, device)))
 
 
-def _seconds(call: Call, repeats: int, device: str) -> float:
-    """Wall seconds of `repeats` calls, the device idle at both ends."""
-    _synchronize(device)
-    started = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    _synchronize(device)
-    return time.perf_counter() - started
-
-
-def _synchronize(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def _measurement(task: Timed, rates: list[float], device: str) -> dict[str, Any]:
+def _measurement(
+    job: Job, rates: Sequence[float], device: str, is_best_batch: bool
+) -> dict[str, Any]:
     lower, median, upper = statistics.quantiles(rates, n=4)
     return {
-        "task": task.task,
-        "batch_size": task.batch_size,
+        "task": job.task,
+        "batch_size": job.batch_size,
+        "is_best_batch": is_best_batch,
         "device": device,
         "device_name": device_name(device),
         "threads": torch.get_num_threads(),

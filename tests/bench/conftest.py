@@ -1,12 +1,15 @@
-"""A small MNIST in torchvision's layout."""
+"""A small MNIST in torchvision's layout; a scratch checkout for the gate."""
 
 import struct
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bench import harness
+from bench.harness import BENCHMARKS, CONSTRAINTS, FILES, TRAININGS
 from bench.rungs import Source
 
 MakeSource = Callable[[int], Source]
@@ -33,3 +36,69 @@ def make_source(tmp_path_factory: pytest.TempPathFactory) -> MakeSource:
         return Source("mnist", folder, images)
 
     return make
+
+
+STUB_WORKER = """
+import json, sys, time
+from hvae import stub
+
+for line in sys.stdin:
+    order = json.loads(line)
+    if order["do"] == "exact":
+        time.sleep(stub.SLEEP)
+        answer = {"counts": stub.COUNTS, "numerics": stub.NUMERICS}
+    elif order["do"] == "build":
+        answer = dict.fromkeys(order["benchmarks"], 0.05)
+    else:
+        seconds = stub.SECONDS[order["benchmark"]] * order["calls"]
+        answer = {"busy": seconds, "wall": seconds}
+    print(json.dumps(answer), flush=True)
+"""
+
+
+class Scratch:
+    """A git checkout whose worker answers at once with what `hvae/stub.py` says."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.stub: dict[str, object] = {
+            "SLEEP": 0,
+            "COUNTS": {name: {"flops": 100, "operators.mul": 3} for name in BENCHMARKS},
+            "NUMERICS": {
+                name: {"values": {"loss": 1.5}, "parameters_sha256": "0"} for name in TRAININGS
+            },
+            "SECONDS": dict.fromkeys(BENCHMARKS, 1.0),
+        }
+        for name in ("hvae/__init__.py", *FILES, CONSTRAINTS):
+            self.write(name, "")
+        self.write("bench/harness.py", Path(harness.__file__).read_text())
+        self.write("bench/worker.py", STUB_WORKER)
+        self.git("init", "--quiet", "--initial-branch=main")
+        self.commit()
+
+    def write(self, name: str, content: str) -> None:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+    def commit(self, **changes: object) -> str:
+        """Change what the worker says, commit everything, return the commit."""
+        self.stub |= changes
+        content = "".join(f"{name} = {value!r}\n" for name, value in self.stub.items())
+        self.write("hvae/stub.py", content)
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message=change")
+        return self.git("rev-parse", "HEAD")
+
+    def git(self, *arguments: str) -> str:
+        who = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+        command = ["git", "-C", str(self.root), *who, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    def worktrees(self) -> int:
+        return len(self.git("worktree", "list").splitlines())
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Scratch:
+    return Scratch(tmp_path / "checkout")

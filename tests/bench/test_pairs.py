@@ -1,0 +1,73 @@
+"""Pairs of processes, with a worker whose seconds are given."""
+
+import math
+import random
+from typing import Any
+
+import pytest
+
+from bench import pairs
+from bench.checkouts import laid_out
+from bench.measured import CannotMeasure
+from bench.pairs import BLOCKS, time_pairs
+
+
+def test_a_pair_is_the_ratio_of_its_sides_and_seconds_are_of_a_call(scratch: Any) -> None:
+    base = scratch.commit(SECONDS={"train_step": 0.002, "evaluation": 0.5})
+    scratch.commit(SECONDS={"train_step": 0.003, "evaluation": 0.25})
+    with laid_out(scratch.root, base) as layout:
+        found = time_pairs(layout.sides, ["train_step", "evaluation"], 3, "cpu", random.Random(0))
+    assert list(found) == ["train_step", "evaluation"]
+    assert [len(values) for values in found.values()] == [3, 3]
+    for pair in found["train_step"]:
+        assert pair.log_ratio == pytest.approx({"busy": math.log(1.5), "wall": math.log(1.5)})
+        assert (pair.base_seconds, pair.head_seconds) == pytest.approx((0.002, 0.003))
+    assert found["evaluation"][0].log_ratio["busy"] == pytest.approx(-math.log(2))
+
+
+def test_the_median_over_blocks_ignores_a_disturbed_one(
+    scratch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pairs, "BLOCKS", 5)
+    worker = (scratch.root / "bench/worker.py").read_text()
+    disturbed = worker.replace("seconds = ", "seconds = (line.count('block') and blocks(stub)) * ")
+    blocks = (
+        "def blocks(stub):\n"
+        "    stub.N = getattr(stub, 'N', 0) + 1\n"
+        "    return 50 if stub.N == 2 else 1\n"
+    )
+    scratch.write("bench/worker.py", blocks + disturbed)
+    scratch.commit()
+    with laid_out(scratch.root, None) as layout:
+        (pair,) = time_pairs(layout.sides, ["train_step"], 1, "cpu", random.Random(0))["train_step"]
+    assert pair.log_ratio["busy"] == 0.0
+
+
+def test_who_comes_first_is_drawn_by_lot_alike_for_both(
+    scratch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    real = pairs.Measured.answer
+
+    def note(self: pairs.Measured) -> object:
+        asked.append(self.folder.name)
+        return real(self)
+
+    monkeypatch.setattr(pairs.Measured, "answer", note)
+    monkeypatch.setattr(pairs, "LANES", 1)
+    with laid_out(scratch.root, None) as layout:
+        time_pairs(layout.sides, ["train_step"], 8, "cpu", random.Random(0))
+    assert len(asked) == 8 * 2 * (BLOCKS + 1)
+    assert asked.count("base") == asked.count("head")
+    first = asked[::2]
+    assert 0.35 < first.count("base") / len(first) < 0.65
+
+
+def test_a_side_that_dies_on_the_way_ends_the_measurement(scratch: Any) -> None:
+    base = scratch.commit()
+    scratch.commit(SECONDS={})  # the block finds no seconds
+    with (
+        laid_out(scratch.root, base) as layout,
+        pytest.raises(CannotMeasure, match=r"^head .*KeyErr"),
+    ):
+        time_pairs(layout.sides, ["train_step"], 6, "cpu", random.Random(0))
