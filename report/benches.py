@@ -1,33 +1,53 @@
-"""The ladders that `hvae bench` left beside the studies: JSON files in, drawings out."""
+"""What `hvae bench` and the gate's trials left beside the studies: JSON files in, drawings and a
+table out."""
 
 import json
 import math
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from report.drawing import Drawing
+from report.formats import Table
+from report.gates import gate_table, is_trial, read_trials
 from report.ladder import caption, ladder
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
 class Benches:
-    """A drawing per whole file, in the order of their names, and a line per damaged one."""
+    """A drawing per whole ladder and the trials of the gate, in the order of their files' names,
+    and a line per damaged file."""
 
     drawings: tuple[Drawing, ...] = ()
+    gate: Table | None = None
     notices: tuple[str, ...] = ()
 
 
 def read_benches(folder: Path) -> Benches:
-    """The ladders in `folder`; none where there is no such folder."""
-    drawings, notices = [], []
-    for path in sorted(folder.glob("*.json")):
+    """The ladders in `folder`, the trials in its folder `gate`; none where there is no folder."""
+    ladders, notices = _read(sorted(folder.glob("*.json")), _drawing, "ladder")
+    files = sorted(path for path in (folder / "gate").glob("*.json") if is_trial(path))
+    trials, damaged = _read(files, read_trials, "record of trials")
+    table = gate_table(trials) if trials else None
+    return Benches(tuple(ladders), table, (*notices, *damaged))
+
+
+def _read(
+    files: Sequence[Path], read: Callable[[Path], Found], what: str
+) -> tuple[list[Found], list[str]]:
+    """What each whole file holds, and a line per damaged one."""
+    found, notices = [], []
+    for path in files:
         try:
-            drawings.append(_drawing(path))
+            found.append(read(path))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            notices.append(f"{folder.name}/{path.name} is no whole ladder: {_reason(error)}.")
-    return Benches(tuple(drawings), tuple(notices))
+            place = f"{path.parent.name}/{path.name}"
+            notices.append(f"{place} is no whole {what}: {_reason(error)}.")
+    return found, notices
 
 
 def _drawing(path: Path) -> Drawing:

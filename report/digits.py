@@ -3,12 +3,15 @@
 import math
 
 ABSENT = "–"
+ROUNDING = 1e-9  # of a mean: an interval below it is rounding error, not spread
 
 
 def shown(mean: float, half_width: float) -> str:
     """`−101.23 ± 0.45`: two significant digits of the interval decide; four without interval."""
     if math.isnan(mean):
         return ABSENT
+    if half_width < ROUNDING * abs(mean):
+        half_width = 0.0
     if math.isnan(half_width) or half_width == 0:
         text = rounded(mean, max(0, 3 - _exponent(mean)))
         return text if math.isnan(half_width) else f"{text} ± 0"

@@ -5,7 +5,6 @@ Figures are built without pyplot, so nothing is global and no window is ever ask
 
 import io
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +17,12 @@ from matplotlib.figure import Figure
 
 from report.load import Study
 from report.panels import ORDINARY, panel_title, series
+from report.vector import slim
 
 INK, FAINT = "#1c1e21", "#c9ccd1"  # replaced by the page's own colours in inline SVG
 PANEL_WIDTHS = {1: 5.0, 2: 3.5, 3: 2.9}  # inches, by columns; 2.4 beyond
 PANEL_HEIGHT = 2.6
+ENTRY_WIDTH = 1.25  # inches, of an entry in the legend: `documented, seed 1` is the longest
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "hvae",
     "svg.fonttype": "path",
@@ -54,13 +55,8 @@ def svg(drawing: Drawing) -> str:
     buffer = io.StringIO()
     with mpl.rc_context(STYLE):
         drawing.figure.savefig(buffer, format="svg", transparent=True)
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :].replace(INK, "var(--ink)").replace(FAINT, "var(--line)")
-    # The metadata hold the date of now.
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    for opening in ('id="', "url(#", 'href="#'):
-        text = text.replace(opening, f"{opening}{drawing.name}-")
-    return text
+    text = slim(buffer.getvalue(), drawing.name)
+    return text.replace(INK, "var(--ink)").replace(FAINT, "var(--line)")
 
 
 def image(drawing: Drawing, kind: str) -> bytes:
@@ -112,8 +108,9 @@ def _legend(figure: Figure) -> None:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
     if len(entries) > 1:
-        columns = min(len(entries), 5)
-        figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=columns)
+        columns = min(len(entries), int(figure.get_figwidth() / ENTRY_WIDTH))
+        # Left, so that a phone shows the legend before a wide figure is scrolled.
+        figure.legend(entries.values(), entries.keys(), loc="outside upper left", ncols=columns)
 
 
 def error_lines(
@@ -127,7 +124,8 @@ def error_lines(
         places = ordered[x]
         if x in ORDINARY:  # evenly spaced, and apart where the means coincide
             places = places.map(values.index) + 0.02 * len(values) * (i - (len(lines) - 1) / 2)
-        bars = np.nan_to_num(ordered["half_width"].to_numpy(float))
+        ends = ordered[["lower", "upper"]].to_numpy(float).T - ordered["mean"].to_numpy(float)
+        bars = np.nan_to_num(abs(ends))
         given = style | {"linestyle": line, "capsize": 2.5}
         axes.errorbar(places, ordered["mean"], yerr=bars, label=label, **given)
     if x in ORDINARY:

@@ -4,19 +4,26 @@ Numbers of one likelihood family (ELBO, NLL, reconstruction) are faceted by loss
 its own scale, for they are not comparable; panels of a common yardstick share theirs.
 """
 
+from typing import Any
+
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullFormatter
+from seaborn.utils import relative_luminance
 
+from report.costs import PRICES, QUALITIES, cost
 from report.digits import rounded
 from report.documented_figures import draw_documented
 from report.drawing import Drawing, error_lines, facets
 from report.load import Study
-from report.metrics import METRICS, TASKS
-from report.panels import axis_title, interval_note, panel_axes, seed_count, series
+from report.metrics import METRICS
+from report.panels import UNITS, axis_title, interval_note, panel_axes, seed_count, series
 from report.statistics import summary
+from report.throughput import throughput
 
+EVEN_LUMINANCE = 0.179  # black and white have the same contrast on it: 4.58
 LEVEL_MAPS = (
     ("kl_nats", "KL per level", "nats per image"),
     ("value_nats", "What levels t to T buy", "nats per image"),
@@ -29,39 +36,46 @@ def draw_all(study: Study) -> list[Drawing]:
     made: list[Drawing | None] = [loss_curves(study)]
     for metric in ("elbo_nats", "nll_nats", "scoreboard_nll_nats"):
         made += [against(study, metric, "depth"), against(study, metric, "latent")]
-    made += [rate_distortion(study), *draw_documented(study), bound_curve(study)]
+    made += [*draw_documented(study), rate_distortion(study), bound_curve(study)]
     made += [level_map(study, *given) for given in LEVEL_MAPS]
     made += [throughput(study, "depth"), throughput(study, "latent")]
-    made += [cost(study, "parameters"), cost(study, "train_seconds")]
+    made += [cost(study, metric, price) for metric in QUALITIES for price in PRICES]
     return [drawing for drawing in made if drawing is not None]
 
 
 def loss_curves(study: Study) -> Drawing | None:
-    """Training objective against epoch; band: lowest to highest seed."""
+    """Training objective against epoch; band: lowest to highest seed; diverged runs dotted."""
     frame = study.epochs.dropna(subset="loss_nats")
     if frame["epoch"].nunique() < 2:
         return None
+    states = study.status.set_index("key")["status"]
+    lost = frame["key"].map(states) == "diverged"
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:
-        for (label, style), group in series(study, part, "depth"):
-            curve = group.groupby("epoch")["loss_nats"].agg(["mean", "min", "max"]).astype(float)
-            axes.plot(curve.index, curve["mean"], label=label, **style | {"marker": ""})
-            axes.fill_between(
-                curve.index,
-                curve["min"],
-                curve["max"],
-                color=style["color"],
-                alpha=0.2,
-                lw=0,
-            )
+        for (label, style), group in series(study, part[~lost[part.index]], "depth"):
+            _draw_seeds(axes, group, label, style | {"marker": ""})
+        limits = axes.get_ylim()
+        for (label, style), group in series(study, part[lost[part.index]], "depth"):
+            look = style | {"marker": "", "linestyle": ":"}
+            for _, run in group.groupby("seed"):
+                axes.plot(run["epoch"], run["loss_nats"], label=f"{label}, diverged", **look)
+        if not lost[part.index].all():
+            axes.set_ylim(limits)  # what diverges may leave the panel, not flatten it
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
     figure = facets(frame, panel_axes(study, "latent"), draw, "epoch", "training objective (nats)")
-    caption = (
-        f"Mean over seeds ({seed_count(frame, study.cell)}); band: lowest to highest seed. "
-        "Each panel has its own scale."
-    )
+    n = "n = 0" if lost.all() else seed_count(frame[~lost], study.cell)
+    caption = f"Mean over seeds ({n}); band: lowest to highest seed. Each panel has its own scale."
+    if lost.any():
+        caption += " Dotted: diverged runs, one line each; the scale is that of the finished ones."
     return Drawing("loss-curves", "Training objective", caption, figure)
+
+
+def _draw_seeds(axes: Axes, runs: pd.DataFrame, label: str, style: dict[str, Any]) -> None:
+    curve = runs.groupby("epoch")["loss_nats"].agg(["mean", "min", "max"]).astype(float)
+    axes.plot(curve.index, curve["mean"], label=label, **style)
+    band = {"color": style["color"], "alpha": 0.2, "lw": 0}
+    axes.fill_between(curve.index, curve["min"], curve["max"], **band)
 
 
 def against(study: Study, metric: str, axis: str) -> Drawing | None:
@@ -76,7 +90,7 @@ def against(study: Study, metric: str, axis: str) -> Drawing | None:
         error_lines(axes, study, part, axis, hue)
 
     is_shared = known.is_common or table["loss"].nunique() == 1
-    figure = facets(table, panel_axes(study), draw, axis_title(axis), known.heading, is_shared)
+    figure = facets(table, panel_axes(study), draw, UNITS[axis], known.heading, is_shared)
     scale = "" if is_shared else "Compare within a panel only: the losses are different families."
     if known.is_common:
         scale = "All panels share one scale: this yardstick is common to all losses."
@@ -160,6 +174,7 @@ def level_map(study: Study, metric: str, title: str, unit: str) -> Drawing | Non
             cbar=False,
             **ends,
         )
+        _make_legible(axes)
         axes.grid(visible=False)
         axes.tick_params(length=0, rotation=0)
 
@@ -171,6 +186,16 @@ def level_map(study: Study, metric: str, title: str, unit: str) -> Drawing | Non
     return Drawing(metric.replace("_", "-") + "-per-level", title, caption, figure)
 
 
+def _make_legible(axes: Axes) -> None:
+    """Black or white numbers on a heat map, whichever has more contrast: 4.5 or better."""
+    (mesh,) = axes.collections
+    is_drawn = ~np.ma.getmaskarray(np.ma.asarray(mesh.get_array())).ravel()
+    faces = np.asarray(mesh.get_facecolor())[is_drawn]
+    for text, face in zip(axes.texts, faces, strict=True):
+        is_light = relative_luminance(tuple(face)) > EVEN_LUMINANCE
+        text.set_color("black" if is_light else "white")
+
+
 def cell_text(value: float) -> str:
     """A value in a heat map: two decimals, one from 10 on; 0.00 below 0.005."""
     return rounded(value, 2 if abs(value) < 10 else 1) if abs(value) >= 0.005 else "0.00"
@@ -179,53 +204,3 @@ def cell_text(value: float) -> str:
 def count_text(value: float) -> str:
     """A mean count in a heat map: `2`, `5.5`."""
     return rounded(value, 1).removesuffix(".0")
-
-
-def throughput(study: Study, axis: str) -> Drawing | None:
-    """Images per second against depth or latent size, one panel per task and machine."""
-    hue = "latent" if axis == "depth" else "depth"
-    frame = study.throughput
-    if frame.empty or frame[axis].nunique() < 2:
-        return None
-    # The runs of a cell share one measurement: no interval over them, which would be 0 wide.
-    by = [axis, hue, "task", "device", "machine"]
-    once = frame.drop_duplicates([*by, "images_per_second"])
-    table = summary(once, by, ["images_per_second"])
-    table[["half_width", "lower", "upper"]] = float("nan")
-    table["task"] = table["task"].map(lambda task: TASKS.get(task, task))
-
-    def draw(axes: Axes, part: pd.DataFrame) -> None:
-        error_lines(axes, study, part, axis, hue)
-        axes.set_ylim(bottom=0)
-        axes.yaxis.set_major_formatter("{x:,.0f}")
-
-    figure = facets(table, ("task", "device"), draw, axis_title(axis), "images per second")
-    machines = "; ".join(sorted(table["machine"].unique()))
-    caption = f"One measurement a cell (n = 1), mean over the other settings. {machines}."
-    return Drawing(f"throughput-{axis}", f"Throughput against {axis_title(axis)}", caption, figure)
-
-
-def cost(study: Study, price: str) -> Drawing | None:
-    """Quality (scoreboard, else ELBO) against parameters or training seconds."""
-    table = pd.DataFrame()
-    for metric in ("scoreboard_nll_nats", "elbo_nats"):
-        table = summary(study.runs, study.cell, [metric])
-        if len(table):
-            break
-    prices = summary(study.runs, study.cell, [price])
-    if table.empty or prices["mean"].nunique() < 2:
-        return None
-    table = table.merge(prices[[*study.cell, "mean"]].rename(columns={"mean": price}))
-
-    def draw(axes: Axes, part: pd.DataFrame) -> None:
-        error_lines(axes, study, part, price, "depth", line="")
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.xaxis.set_major_formatter("{x:,.0f}" if price == "parameters" else "{x:,g}")
-
-    known = METRICS[metric]
-    label = "parameters" if price == "parameters" else "training (s)"
-    figure = facets(table, panel_axes(study), draw, label, known.heading, known.is_common)
-    caption = f"{interval_note(table)} One point per cell."
-    name = f"cost-{price.replace('_', '-')}"
-    words = {"parameters": "parameters"}.get(price, "training time")
-    return Drawing(name, f"{known.title} against {words}", caption, figure)

@@ -23,6 +23,11 @@ LEVEL_METRICS = {  # in the record -> in the frame
     "level_value_standard_error_nats": "value_standard_error_nats",
     "probe_accuracy_per_level": "probe_accuracy",
 }
+RATES = (  # of a measurement of throughput, besides where and at which batch size it was taken
+    *("task", "device", "is_best_batch", "repeats"),
+    *("images_per_second", "lower_quartile", "upper_quartile"),
+)
+PLACES = ("machine", "batch", "is_own_batch")
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ def load(store: Store, expected: Sequence[RunConfig]) -> Study:
         levels=frame((row for r in finished for row in _level_rows(r)), "level"),
         epochs=frame((row for r in records for row in _epoch_rows(r)), "epoch", "loss_nats"),
         curve=frame((row for r in finished for row in _curve_rows(r)), "samples", "nll_nats"),
-        throughput=frame((row for r in records for row in _throughput_rows(r)), "task", "device"),
+        throughput=frame((row for r in records for row in _throughput_rows(r)), *RATES, *PLACES),
         made=frame(map(_made_row, records)),
         cell=cell,
         unasked=len(store.finished() - set(configs)),
@@ -130,10 +135,12 @@ def _run_row(record: Record) -> dict[str, Any]:
 
 
 def _throughput_columns(record: Record) -> dict[str, Any]:
-    """Images per second as scalars; the name holds all that must not be averaged over."""
+    """Images per second at the batch size that trains, as scalars; the name holds all that must
+    not be averaged over."""
     return {
         f"{row['task']}@{row['machine']}": row["images_per_second"]
         for row in _throughput_rows(record)
+        if row["is_own_batch"]
     }
 
 
@@ -163,19 +170,25 @@ def _curve_rows(record: Record) -> Iterable[dict[str, Any]]:
 
 
 def _throughput_rows(record: Record) -> Iterable[dict[str, Any]]:
+    own_batch = record.run.train.batch_size
     for measurement in record.throughput.get("measurements") or []:
         if measurement.get("images_per_second") is not None:
-            given = {"device": "?", "task": "?", **measurement}
-            yield {"key": record.digest, **given, "machine": _machine(given)}
+            batch = measurement.get("batch_size", own_batch)
+            absent = {"device": "?", "task": "?", "is_best_batch": False}
+            given = absent | {name: measurement[name] for name in RATES if name in measurement}
+            yield {
+                "key": record.digest,
+                **given,
+                "batch": batch,
+                "is_own_batch": batch == own_batch,
+                "machine": _machine(given | measurement),
+            }
 
 
 def _machine(measurement: dict[str, Any]) -> str:
     name = measurement.get("device_name") or measurement["device"]
     threads = measurement.get("threads", "?")
-    return (
-        f"{measurement['device']}, {name}, {threads} thread{'' if threads == 1 else 's'}, "
-        f"batch {measurement.get('batch_size', '?')}"
-    )
+    return f"{measurement['device']}, {name}, {threads} thread{'' if threads == 1 else 's'}"
 
 
 def _made_row(record: Record) -> dict[str, Any]:

@@ -41,17 +41,22 @@ DETAIL = (
     Metric("rate_nats", "rate", "nats"),
     Metric("reconstruction_bce_nats", "reconstruction BCE", "nats"),
     Metric("effective_sample_size", "effective sample size"),
-    Metric("train_seconds", "training", "s"),
-    Metric("evaluate_seconds", "evaluation", "s"),
+    Metric("train_seconds", "training, share of pack", "s"),
+    Metric("evaluate_seconds", "evaluation, share of pack", "s"),
 )
 METRICS = {metric.name: metric for metric in (*HEADLINE, *DETAIL)}
 
 TASKS = {"train_step": "train", "inference": "inference", "sampling": "sampling"}
+HEADLINE_TASKS = ("train_step", "inference")  # the other has its place in the figures and details
 LOSS_LABELS = {"bce": "BCE", "mse": "MSE"}
 COMMON_NOTE = (
     "Raw ELBO and NLL are never ranked across losses: BCE is a Bernoulli likelihood of the pixels "
     "and MSE a Gaussian density, so their nats have different zero points. Ranking across losses "
     "uses the scoreboard NLL, PSNR and MSE only."
+)
+SHARE_NOTE = (
+    "The training time of a run is an equal share of its pack's time, and so is its evaluation's: "
+    "the runs of a pack are trained as one, so their times do not tell them apart."
 )
 BOLD_NOTE = (
     "Bold: not distinguishable from the best of its group (paired t test over seeds, Holm-adjusted "

@@ -6,37 +6,25 @@ Nothing of now enters it: the same records give the same bytes.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from report.benches import Benches
 from report.comparisons import contrast_table, error_table
+from report.contact_sheets import TITLES, caption
 from report.drawing import Drawing, svg
 from report.findings import findings
-from report.formats import Entry, Table, frame_table, to_html
-from report.load import STATUSES, Study
-from report.metrics import BOLD_NOTE, COMMON_NOTE, DETAIL
-from report.tables import cells, cells_table
+from report.formats import Entry, Table, to_html
+from report.load import Study
+from report.metrics import BOLD_NOTE, COMMON_NOTE, DETAIL, SHARE_NOTE, axis_label
+from report.pictures import CellPictures, Gallery, data_uri
+from report.provenance import lacking_table, made_table, notices, status_counts, status_table
+from report.tables import cells, cells_table, levels_table, setting, shown_axes
+from report.throughput import throughput_table
 
 TEMPLATES = Path(__file__).parent / "templates"
 WIDE_INCHES = 8.0  # wider figures take the whole width of the page
-MADE = {  # column of `Study.made` -> what a reader calls it
-    "code_version": "hvae version",
-    "code_sources_sha256": "digest of its sources",
-    "code_git_commit": "git commit",
-    "code_git_dirty": "uncommitted changes",
-    "data_sha256": "data SHA-256",
-    "python": "Python",
-    "torch": "PyTorch",
-    "device": "device",
-    "device_name": "device name",
-    "threads": "threads",
-    "platform": "platform",
-    "flags": "flags",
-}
 
 
 @dataclass(frozen=True)
@@ -51,12 +39,23 @@ class Picture:
     width_rem: float
 
 
+@dataclass(frozen=True)
+class Thumb:
+    """A sheet of images as the template needs it; sizes in CSS pixels."""
+
+    source: str
+    text: str
+    width: int
+    height: int
+
+
 def render(
     title: str,
     question: str,
     study: Study,
     drawings: Sequence[Drawing],
     benches: Benches,
+    gallery: Gallery,
 ) -> str:
     """The page as HTML."""
     environment = Environment(
@@ -75,10 +74,16 @@ def render(
         counts=status_counts(study),
         headline=headline_table(study),
         pictures=[_picture(drawing) for drawing in drawings],
+        gallery=[(_place(study, cell), _thumbs(cell)) for cell in gallery.cells],
+        gallery_axes=[axis.replace("_", " ") for axis in shown_axes(study)],
+        gallery_titles=TITLES,
+        gallery_notes=gallery_notes(study, gallery),
         ladders=[_picture(drawing) for drawing in benches.drawings],
+        gate=benches.gate,
         details=[table for table in detail_tables(study) if table.rows],
-        made=[made_table(study), status_table(study)],
-        notices=[*notices(study), *benches.notices],
+        lacking=lacking_table(study),
+        made=[table for table in (made_table(study), status_table(study)) if table.rows],
+        notices=[*notices(study), *gallery.notices, *benches.notices],
     )
 
 
@@ -89,9 +94,39 @@ def _tie(text: str) -> str:
 
 def _picture(drawing: Drawing) -> Picture:
     inches = float(drawing.figure.get_figwidth())
-    graphic = Markup(svg(drawing))  # our own output, already escaped by matplotlib
+    opening = f'<svg role="img" aria-label="{escape(drawing.title)}"'
+    # The rest is our own output, already escaped by matplotlib.
+    graphic = Markup(svg(drawing).replace("<svg", opening, 1))
     wide = inches > WIDE_INCHES
     return Picture(drawing.name, drawing.title, drawing.caption, graphic, wide, 6.5 * inches)
+
+
+def _place(study: Study, cell: CellPictures) -> list[Entry]:
+    return [setting(axis, cell.settings[axis]) for axis in shown_axes(study)]
+
+
+def _thumbs(cell: CellPictures) -> list[Thumb]:
+    zoom = cell.zoom
+    return [
+        Thumb(data_uri(s.pixels), s.text, zoom * s.pixels.shape[1], zoom * s.pixels.shape[0])
+        for s in cell.sheets
+    ]
+
+
+def gallery_notes(study: Study, gallery: Gallery) -> list[str]:
+    """What the pictures show, and which cells have none."""
+    if study.runs.empty:
+        return []
+    if not gallery.cells:
+        return ["No run of this study has left pictures beside its record."]
+    notes = [caption(gallery), "Traversed units are counted from 0. Shown in 16 grey levels."]
+    if gallery.absent:
+        cells = [
+            ", ".join(axis_label(axis, settings[axis]) for axis in shown_axes(study))
+            for settings in gallery.absent
+        ]
+        notes.append(f"No pictures of seed {gallery.seed} in {len(cells)}: {'; '.join(cells)}.")
+    return notes
 
 
 def headline_table(study: Study) -> Table:
@@ -104,67 +139,19 @@ def detail_tables(study: Study) -> list[Table]:
     """What stands behind the headline: more metrics, contrasts, the errors apart."""
     more = cells(study, DETAIL, has_throughput=False)
     return [
-        cells_table(more, study, "more", "Further metrics of every cell"),
+        cells_table(more, study, "more", "Further metrics of every cell", [SHARE_NOTE]),
+        throughput_table(study),
+        levels_table(study),
         contrast_table(study, is_averaged=True),
         contrast_table(study, is_averaged=False),
         error_table(study),
     ]
 
 
-def status_counts(study: Study) -> dict[str, int]:
-    """Expected keys, and how many are in each state."""
-    found = study.status["status"].value_counts()
-    return {"expected": len(study.status)} | {n: int(found.get(n, 0)) for n in STATUSES}
-
-
-def status_table(study: Study) -> Table:
-    """Every expected key: its settings, its state, and why it has no numbers if it has none."""
-    names = [*(n for n in study.cell if study.status[n].nunique() > 1), "seed"]
-    frame = study.status[["key", *names, "status", "message"]]
-    return frame_table(frame, "status", "Every run of the study, by key")
-
-
-def made_table(study: Study) -> Table:
-    """Where the records came from: each value with the number of runs that have it."""
-    rows = []
-    for column, label in MADE.items():
-        if column in study.made:
-            counts = study.made[column].map(_plain).value_counts().sort_index()
-            rows += [(label, str(value), int(n)) for value, n in counts.items()]
-    for name, label in (
-        ("train_seconds", "training, s"),
-        ("evaluate_seconds", "evaluation, s"),
-    ):
-        if name in study.made:
-            total = study.made[name].astype(float).sum()
-            rows.append((f"cost of all runs: {label}", f"{total:,.0f}", len(study.made)))
-    entries = [(label, Entry(value, value), n) for label, value, n in rows]
-    frame = pd.DataFrame(entries, columns=["what", "value", "runs"])
-    return frame_table(frame, "made", "How the records were made")
-
-
-def _plain(value: Any) -> str:
-    return str(value) if pd.notna(value) and value != "" else "not recorded"
-
-
-def notices(study: Study) -> list[str]:
-    """What a reader must know before believing a mean."""
-    said = []
-    if study.status.empty:
-        said.append("This study expects no run.")
-    if study.made.get("code_sources_sha256", pd.Series(dtype=str)).nunique() > 1:
-        said.append("The records come from different hvae sources: their means mix versions.")
-    if len(study.made) and (study.made.groupby("data")["data_sha256"].nunique() > 1).any():
-        said.append("The records of one data set come from different data files.")
-    diverged = int((study.status["status"] == "diverged").sum())
-    if diverged:
-        said.append(f"{diverged} diverged: shown in the loss curves, left out of every mean.")
-    if study.unasked:
-        said.append(f"{study.unasked} further records in the folder belong to no expected run.")
-    return said
-
-
 def _machines(study: Study) -> list[str]:
-    if study.throughput.empty:
+    own = study.throughput[study.throughput["is_own_batch"].astype(bool)]
+    if own.empty:
         return []
-    return [f"Throughput measured on: {'; '.join(sorted(study.throughput['machine'].unique()))}."]
+    batches = ", ".join(map(str, sorted(own["batch"].unique())))
+    machines = "; ".join(sorted(own["machine"].unique()))
+    return [f"Throughput at the batch size that trains, {batches}, measured on: {machines}."]

@@ -8,9 +8,11 @@ import pandas as pd
 from report.load import Study
 from report.metrics import axis_label
 
-# Wong (2011, doi:10.1038/nmeth.1618), without the yellow, which is too faint on white.
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#8c6d1f")
+# Four of Wong (2011, doi:10.1038/nmeth.1618), which colour-blind readers tell apart, and two that
+# stay apart from them; each has a contrast of 3 on the light page and on the dark one (tested).
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#6048f0", "#3c9ad6")
 MARKERS = "osD^vP"
+UNITS = {"depth": "depth (levels)", "latent": "latent size (dimensions)"}
 ORDINARY = ("depth", "latent")  # axes drawn inside a panel; all others make panels
 
 
@@ -38,7 +40,7 @@ def panel_axes(study: Study, *more: str) -> tuple[str, ...]:
 
 def panel_title(panels: Sequence[str], values: Sequence[Any]) -> str:
     """`BCE, latent 20`: what one panel shows."""
-    names = dict.fromkeys(("task", "device", "metric"), "objective")  # named by their value alone
+    names = dict.fromkeys(("panel", "metric"), "objective")  # named by their value alone
     return ", ".join(
         axis_label(names.get(name, name), v) for name, v in zip(panels, values, strict=True)
     )
@@ -52,15 +54,16 @@ def axis_title(axis: str) -> str:
 def seed_count(frame: pd.DataFrame, cell: Sequence[str]) -> str:
     """`n = 5`, or `n = 3 to 5`: the seeds behind the means of the cells."""
     counts = frame.groupby([*cell])["seed"].nunique()
-    return _span(int(counts.min()), int(counts.max()))
+    return span(int(counts.min()), int(counts.max()))
 
 
 def interval_note(table: pd.DataFrame, of: str = "seeds") -> str:
     """What the means and bars of a figure are, with n."""
     low, high = int(table["n"].min()), int(table["n"].max())
     bars = "bars: 95 % t intervals" if high > 1 else "one run has no interval"
-    return f"Mean over {of} ({_span(low, high)}); {bars}."
+    return f"Mean over {of} ({span(low, high)}); {bars}."
 
 
-def _span(low: int, high: int) -> str:
+def span(low: int, high: int) -> str:
+    """`n = 5`, or `n = 3 to 5`."""
     return f"n = {low}" if low == high else f"n = {low} to {high}"

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,7 @@ import pandas as pd
 from report.digits import ABSENT, shown
 from report.formats import Entry, Table
 from report.load import STATUSES, Study
-from report.metrics import HEADLINE, LOSS_LABELS, TASKS, Metric
+from report.metrics import HEADLINE, HEADLINE_TASKS, LOSS_LABELS, TASKS, Metric
 from report.statistics import not_worse, summary
 
 FAMILY = (
@@ -20,6 +21,13 @@ FAMILY = (
     "binarize",
 )  # cells that share a likelihood of the same pixels
 ALWAYS = ("depth", "loss", "latent")
+OF_LEVELS = {  # column of `Study.levels` -> its heading
+    "kl_nats": "KL (nats)",
+    "value_nats": "levels t to T buy (nats)",
+    "active_units": "active units",
+    "active_units_scale_free": "active units, scale-free",
+    "probe_accuracy": "probe accuracy",
+}
 
 
 def cells(
@@ -54,8 +62,10 @@ def cells(
 
 
 def throughput_metrics(study: Study) -> list[Metric]:
-    """One metric per task and machine measured; the device alone names it where that is enough."""
-    seen = study.throughput.reindex(columns=["task", "device", "machine"]).drop_duplicates()
+    """One metric per headline task and machine measured, at the batch size that trains; the device
+    alone names it where that is enough."""
+    measured = study.throughput[study.throughput["task"].isin(HEADLINE_TASKS)]
+    seen = measured.reindex(columns=["task", "device", "machine"]).drop_duplicates()
     metrics = []
     for _, row in seen.iterrows():
         is_only = len(seen[(seen["task"] == row["task"]) & (seen["device"] == row["device"])]) == 1
@@ -97,14 +107,14 @@ def cells_table(
     tidy: pd.DataFrame, study: Study, name: str, caption: str, notes: Sequence[str] = ()
 ) -> Table:
     """The tidy frame laid out with one row per cell; axes that never vary are left out."""
-    axes = [a for a in study.cell if a in ALWAYS or a in study.varying()]
+    axes = shown_axes(study)
     names = [metric for metric in tidy["metric"].unique() if metric]
     headings = tidy.drop_duplicates("metric").set_index("metric")["heading"]
     rows = []
     for values, group in tidy.groupby(list(study.cell)):
         first = group.iloc[0]
         settings = dict(zip(study.cell, values, strict=True))
-        left = [_setting(axis, settings[axis]) for axis in axes]
+        left = [setting(axis, settings[axis]) for axis in axes]
         left += [
             runs_entry(first),
             Entry(f"{first['parameters']:,}", int(first["parameters"])),
@@ -121,9 +131,37 @@ def cells_table(
     )
 
 
-def _setting(axis: str, value: Any) -> Entry:
+def levels_table(study: Study) -> Table:
+    """One row per cell and level: what each level holds, with intervals over seeds."""
+    place = [*shown_axes(study), "level"]
+    names = [name for name in OF_LEVELS if name in study.levels]
+    table = summary(study.levels, [*study.cell, "level"], names)
+    rows = []
+    for _, group in table.groupby([*study.cell, "level"]):
+        first, by_metric = group.iloc[0], group.set_index("metric")
+        n = int(group["n"].max())
+        values = [_level_value(by_metric, name) for name in names]
+        rows.append((*(setting(p, first[p]) for p in place), Entry(str(n), n), *values))
+    titles = [name.replace("_", " ") for name in place]
+    headings = (*titles, "n", *(OF_LEVELS[name] for name in names))
+    note = "Level 1 is next to the pixels. 95 % t intervals over seeds."
+    return Table("levels", "Every level of every cell", headings, tuple(rows), (note,))
+
+
+def _level_value(by_metric: pd.DataFrame, name: str) -> Entry:
+    values = by_metric[["mean", "half_width"]].astype(float).reindex([name]).to_numpy()[0]
+    return Entry(shown(*values), float(values[0]))
+
+
+def shown_axes(study: Study) -> list[str]:
+    """The columns that name a cell to a reader: depth, loss, latent, and whatever varies."""
+    return [a for a in study.cell if a in ALWAYS or a in study.varying()]
+
+
+def setting(axis: str, value: Any) -> Entry:
+    """One level of an axis as an entry of a table."""
     text = LOSS_LABELS.get(str(value), str(value)) if axis == "loss" else str(value)
-    return Entry(text, value if isinstance(value, int | float) else text)
+    return Entry(text, float(value) if isinstance(value, Real) else text)
 
 
 def runs_entry(row: "pd.Series[Any]") -> Entry:

@@ -10,11 +10,13 @@ import pandas as pd
 from hvae.config import RunConfig
 from hvae.records import Store
 from report.benches import Benches, read_benches
+from report.contact_sheets import contact_sheets
 from report.drawing import image
 from report.figures import draw_all
 from report.formats import to_latex, to_markdown
 from report.load import Study, load
 from report.page import headline_table, render
+from report.pictures import Gallery, read_gallery
 from report.tables import cells
 
 FORMATS = ("html", "latex", "csv", "md", "png", "pdf")
@@ -31,7 +33,8 @@ def write_report(
     """Write the report of a study from its records; the paths written, the page first.
 
     `html` → index.html; `csv` → cells.csv, runs.csv; `latex`, `md` → cells.tex, cells.md;
-    `png`, `pdf` → figures/. Ladders of `hvae bench` beside the store are shown too. Raises
+    `png`, `pdf` → figures/, pictures included. Ladders of `hvae bench` beside the store are shown
+    too. Raises
     `ValueError` on an unknown format or a folder that cannot be written.
     """
     for name in formats:
@@ -39,7 +42,9 @@ def write_report(
             raise ValueError(f"format: {name!r} is not known; allowed: {', '.join(FORMATS)}")
     study = load(store, expected)
     benches = read_benches(store.folder.parent / "bench")  # where `hvae bench` writes
-    files = _contents(title, question, study, benches, formats)
+    drawn = {"html", "png", "pdf"} & set(formats)
+    gallery = read_gallery(store, study) if drawn else Gallery()
+    files = _contents(title, question, study, benches, gallery, formats)
     try:
         return [_write(folder / name, content) for name, content in files.items()]
     except OSError as error:
@@ -50,14 +55,20 @@ def write_report(
 
 
 def _contents(
-    title: str, question: str, study: Study, benches: Benches, formats: Sequence[str]
+    title: str,
+    question: str,
+    study: Study,
+    benches: Benches,
+    gallery: Gallery,
+    formats: Sequence[str],
 ) -> dict[str, bytes]:
     """File name -> content, the page first."""
     files: dict[str, bytes] = {}
     pictures = [kind for kind in ("png", "pdf") if kind in formats]
     drawings = draw_all(study) if pictures or "html" in formats else []
     if "html" in formats:
-        files["index.html"] = render(title, question, study, drawings, benches).encode()
+        page = render(title, question, study, drawings, benches, gallery)
+        files["index.html"] = page.encode()
     if "latex" in formats:
         files["cells.tex"] = to_latex(headline_table(study)).encode()
     if "md" in formats:
@@ -65,10 +76,13 @@ def _contents(
     if "csv" in formats:
         files["cells.csv"] = _csv(cells(study).drop(columns="heading", errors="ignore"))
         files["runs.csv"] = _csv(long_runs(study))
+    everything = [
+        *drawings,
+        *benches.drawings,
+        *(contact_sheets(study, gallery) if pictures else ()),
+    ]
     for kind in pictures:
-        files |= {
-            f"figures/{d.name}.{kind}": image(d, kind) for d in (*drawings, *benches.drawings)
-        }
+        files |= {f"figures/{d.name}.{kind}": image(d, kind) for d in everything}
     return files
 
 

@@ -20,6 +20,8 @@ HOMES = {  # outside library -> the only places that may import it
     "torchvision": ("hvae/data.py", "bench/documented.py"),
     "torch": ("hvae/", "bench/", "ablations/"),
     "pandas": ("report/",),
+    "PIL": ("report/", "ablations/sampling.py"),
+    "safetensors": ("hvae/attachments.py",),
 }
 LIGHT = ["hvae", "hvae.config", "hvae.records", "hvae.data", "hvae.environment", "ablations.cli"]
 

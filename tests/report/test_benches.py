@@ -90,7 +90,7 @@ def test_the_page_shows_the_ladder_and_says_what_is_damaged(store: Store, bench:
     assert "bench/ladder-bad.json is no whole ladder" in page()
     (bench / "ladder-cpu.json").write_text(json.dumps(document()))
     first = page()
-    assert "<h2>Throughput ladder of this machine</h2>" in first
+    assert ">Throughput ladder of this machine</h2>" in first
     assert 'id="figure-bench-ladder-cpu"' in first
     assert 'href="#ladder"' in first
     assert (store.folder / "report" / "figures" / "bench-ladder-cpu.png").stat().st_size

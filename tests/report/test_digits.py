@@ -16,6 +16,7 @@ from report.digits import detectable, p_text, shown
         (-18.1, math.nan, "−18.10"),
         (13_668.0, math.nan, "13,668"),
         (1.5, 0.0, "1.500 ± 0"),
+        (0.3 + 4e-17, 4e-16, "0.3000 ± 0"),  # rounding error is no spread
         (0.0, math.nan, "0.000"),
         (math.nan, math.nan, "–"),
     ],

@@ -4,15 +4,29 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from seaborn.utils import relative_luminance
 
 from hvae.config import RunConfig
 from hvae.records import Record, Store
 from report.drawing import Drawing, image, svg
-from report.figures import against, cell_text, count_text, draw_all, level_map
+from report.figures import against, cell_text, count_text, draw_all, level_map, loss_curves
 from report.load import load
 
 Grid = Callable[..., list[RunConfig]]
 Make = Callable[..., Record]
+
+
+EVERY_STUDY_HAS = {
+    "loss-curves",
+    "nll_nats-depth",
+    "nll_nats-latent",
+    "rate-distortion",
+    "kl-nats-per-level",
+    "value-nats-per-level",
+    "active-units-per-level",
+    "bound-curve",
+    "throughput-depth",
+}
 
 
 @pytest.fixture
@@ -21,7 +35,9 @@ def drawings(full_store: Store, make_grid: Grid) -> list[Drawing]:
 
 
 def test_every_figure_has_data_axis_labels_and_a_caption_with_n(drawings: list[Drawing]) -> None:
-    assert len({drawing.name for drawing in drawings}) == len(drawings) == 18
+    names = [drawing.name for drawing in drawings]
+    assert len(set(names)) == len(names)
+    assert set(names) >= EVERY_STUDY_HAS
     for drawing in drawings:
         assert "n = " in drawing.caption, drawing.name
         for axes in drawing.figure.axes:
@@ -68,6 +84,38 @@ def test_figures_without_data_are_left_out(
     assert draw_all(load(store, configs)) == []
 
 
+def test_a_diverged_run_is_dotted_and_neither_in_the_mean_nor_in_the_scale(
+    store: Store, make_grid: Grid, make_record: Make
+) -> None:
+    configs = make_grid((1,), ("bce",), (20,), 3)
+    for config in configs[:2]:
+        store.write(make_record(config))
+    burst = [{"epoch": epoch, "loss": 10.0**epoch} for epoch in (1, 2, 3)]
+    burst.append({"epoch": 4, "loss": None})
+    store.write(make_record(configs[2], status="diverged", history=burst))
+    drawing = loss_curves(load(store, configs))
+    assert drawing is not None
+    (axes,) = drawing.figure.axes
+    mean, dotted = axes.lines
+    assert np.asarray(dotted.get_ydata()).tolist() == [10.0, 100.0, 1000.0]
+    assert dotted.get_linestyle() == ":"
+    assert max(np.asarray(mean.get_ydata())) < axes.get_ylim()[1] < 1000.0
+    assert "(n = 2)" in drawing.caption
+    assert "diverged" in drawing.caption
+
+
+def test_numbers_on_a_heat_map_can_be_read(full_store: Store, make_grid: Grid) -> None:
+    drawing = level_map(load(full_store, make_grid()), "kl_nats", "KL", "nats")
+    assert drawing is not None
+    for axes in drawing.figure.axes:
+        (mesh,) = axes.collections
+        shades = np.asarray(mesh.get_facecolor())[~np.ma.getmaskarray(mesh.get_array()).ravel()]
+        assert len(shades) == len(axes.texts) > 0
+        for text, shade in zip(axes.texts, shades, strict=True):
+            pair = sorted((relative_luminance(shade), relative_luminance(text.get_color())))
+            assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5
+
+
 def test_a_study_without_records_has_no_figure(store: Store, make_grid: Grid) -> None:
     assert draw_all(load(store, make_grid())) == []
     assert draw_all(load(store, [])) == []
@@ -89,7 +137,7 @@ def test_svg_takes_the_pages_ink_and_needs_nothing_outside(drawings: list[Drawin
     assert "var(--ink)" in text
     assert "<metadata" not in text
     assert "<image" not in text
-    assert f'id="{drawings[0].name}-figure_1"' in text  # ids of its own among many figures
+    assert f'id="{drawings[0].name}-' in text  # ids of its own among many figures
 
 
 @pytest.mark.parametrize(

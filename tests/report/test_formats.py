@@ -1,11 +1,5 @@
 """Escaping: a text means the same in every format."""
 
-import shutil
-import subprocess
-from pathlib import Path
-
-import pytest
-
 from report.formats import Entry, Table, to_html, to_latex, to_markdown
 
 NASTY = "a<b> & 50% $x_1$ #{y} ~^\\ | *z* −1 ± 2"
@@ -31,18 +25,3 @@ def test_latex_escapes_every_special_character() -> None:
     assert text.isascii()
     for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
         assert rule in text
-
-
-@pytest.mark.skipif(
-    not shutil.which("pdflatex") and not shutil.which("tectonic"),
-    reason="needs pdflatex or tectonic (apt-get install texlive-latex-recommended)",
-)
-def test_the_latex_compiles_as_it_is(tmp_path: Path) -> None:
-    (tmp_path / "cells.tex").write_text(to_latex(TABLE))
-    compiler = shutil.which("tectonic") or "pdflatex"
-    options = [] if "tectonic" in compiler else ["-interaction=nonstopmode", "-halt-on-error"]
-    done = subprocess.run(
-        [compiler, *options, "cells.tex"], cwd=tmp_path, capture_output=True, timeout=120
-    )
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert (tmp_path / "cells.pdf").stat().st_size > 1000

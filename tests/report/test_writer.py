@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from synthetic import grid, record, write_pictures
 
 from hvae.config import RunConfig, digest
 from hvae.records import Record, Store
@@ -17,7 +18,7 @@ from report.writer import write_report
 
 Grid = Callable[..., list[RunConfig]]
 Make = Callable[..., Record]
-VOID = {"meta", "link", "input", "use", "path"}
+VOID = {"meta", "link", "input", "img"}
 
 
 class Balance(HTMLParser):
@@ -55,7 +56,8 @@ def test_every_file_is_written_and_listed(store: Store, make_grid: Grid, make_re
     configs = make_grid((1, 2), ("bce",), (20,), 3)
     for config in configs:
         store.write(make_record(config))
-    formats = ("html", "latex", "csv", "md", "png")
+        write_pictures(store, config)
+    formats = ("html", "latex", "csv", "md", "png", "pdf")
     paths = write_report("T", "Q", configs, store, store.folder / "report", formats)
     assert [p.name for p in paths[:5]] == [
         "index.html",
@@ -65,6 +67,11 @@ def test_every_file_is_written_and_listed(store: Store, make_grid: Grid, make_re
         "runs.csv",
     ]
     assert all(path.stat().st_size for path in paths)
+    figures = {path.name for path in paths[5:]}
+    assert {"pictures-bce.png", "pictures-bce.pdf", "loss-curves.pdf"} <= figures
+    page = paths[0].read_text()
+    for name in re.findall(r'<figure id="figure-([a-z_-]+)"', page):
+        assert {f"{name}.png", f"{name}.pdf"} <= figures
     assert not list(store.folder.rglob(".partial-*"))
     runs = pd.read_csv(paths[4])
     assert runs.groupby("key").size().index.tolist() == sorted(map(digest, configs))
@@ -72,19 +79,28 @@ def test_every_file_is_written_and_listed(store: Store, make_grid: Grid, make_re
     assert elbo[digest(configs[0])] == make_record(configs[0]).metrics["elbo_nats"]
 
 
-def test_the_page_is_whole_and_asks_for_nothing_outside(full_store: Store, make_grid: Grid) -> None:
-    page = write(make_grid((1, 2)), full_store, full_store.folder / "report")
+@pytest.fixture(scope="module")
+def whole_page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of 24 finished runs with pictures."""
+    store = Store(tmp_path_factory.mktemp("study"))
+    store.open_for_writing()
+    configs = grid((1, 2))
+    for config in configs:
+        store.write(record(config))
+        write_pictures(store, config)
+    return write(configs, store, store.folder / "report")
+
+
+def test_the_page_is_whole_and_asks_for_nothing_outside(whole_page: str) -> None:
     parser = Balance()
-    parser.feed(page)
+    parser.feed(whole_page)
     assert parser.open == []
     assert len(parser.ids) == len(set(parser.ids))
     assert all(address.startswith(("#", "data:")) for address in parser.addresses)
     assert {address[1:] for address in parser.addresses if address[0] == "#"} <= set(parser.ids)
-    assert not re.search(r"@import|url\((?!#)", page)
-    assert "<h1>A &amp; B</h1>" in page
-    assert "Does &lt;depth&gt; help?" in page
-    order = [page.index(f'id="{name}"') for name in ("findings", "headline", "figures", "how")]
-    assert order == sorted(order)
+    assert not re.search(r"@import|url\((?!#)", whole_page)
+    assert "<h1>A &amp; B</h1>" in whole_page
+    assert "Does &lt;depth&gt; help?" in whole_page
 
 
 def test_the_same_records_give_the_same_bytes_wherever_they_lie(
@@ -97,6 +113,7 @@ def test_the_same_records_give_the_same_bytes_wherever_they_lie(
         store.open_for_writing()
         for config in order:
             store.write(make_record(config))
+            write_pictures(store, config)
         store.path(digest(configs[0])).write_text("{")
         formats = ("html", "latex", "csv", "md")
         paths = write_report("T", "Q", configs, store, tmp_path / place / "report", formats)
@@ -105,7 +122,17 @@ def test_the_same_records_give_the_same_bytes_wherever_they_lie(
     assert str(tmp_path).encode() not in b"".join(pages[0])
 
 
-@pytest.mark.parametrize("state", ["nothing", "missing", "failed", "diverged", "one", "bare"])
+STATES = {
+    "nothing": "This study expects no run.",
+    "missing": "0 of 1 (1 missing)",
+    "failed": "RuntimeError: out of &lt;memory&gt;",
+    "diverged": "1 diverged: shown in the loss curves, left out of every mean.",
+    "one": "No finding: n\xa0=\xa01",
+    "bare": "No finding: n\xa0=\xa01",
+}
+
+
+@pytest.mark.parametrize("state", STATES)
 def test_a_thin_study_gets_a_page_that_says_so(
     store: Store, make_grid: Grid, make_record: Make, state: str
 ) -> None:
@@ -123,15 +150,52 @@ def test_a_thin_study_gets_a_page_that_says_so(
             store.write(make_record(config, **bare, environment={}, code={}))
     formats = ("html", "latex", "csv", "md", "png")
     page = write(configs, store, store.folder / "report", *formats)
-    expected = {
-        "nothing": "This study expects no run.",
-        "missing": "0 of 1 (1 missing)",
-        "failed": "RuntimeError: out of &lt;memory&gt;",
-        "diverged": "1 diverged: shown in the loss curves, left out of every mean.",
-        "one": "No finding: n\xa0=\xa01",
-        "bare": "No finding: n\xa0=\xa01",
-    }
-    assert expected[state] in page
+    assert STATES[state] in page
+    has_curves = state in ("one", "diverged")
+    assert ("<svg" in page) == has_curves  # no axis without data, nor a heading above none
+    assert ('id="figures"' in page) == has_curves
+    is_whole = state in ("one", "bare")
+    assert ("Every run of the study finished" in page) == is_whole
+    assert ("Runs without numbers" in page) == (not is_whole and state != "nothing")
+
+
+def test_one_seed_gives_figures_without_intervals_and_no_finding(
+    store: Store, make_grid: Grid, make_record: Make
+) -> None:
+    configs = make_grid((1, 2), ("bce",), (20,), 1)
+    for config in configs:
+        store.write(make_record(config))
+    page = write(configs, store, store.folder / "report")
+    assert "No finding: n\xa0=\xa01, and nothing is claimed from fewer than 3" in page
+    assert "Holm p" not in page.split('id="headline"')[0].split('id="findings"')[1]
+    assert "(n\xa0=\xa01); one run has no interval." in page
+    assert "\xa0±\xa0" not in page
+    assert 'id="figure-nll_nats-depth"' in page
+
+
+def test_a_record_of_a_newer_schema_is_left_out_and_named(
+    store: Store, make_grid: Grid, make_record: Make
+) -> None:
+    configs = make_grid((1,), ("bce",), (20,), 3)
+    for config in configs[:2]:
+        store.write(make_record(config))
+    store.write(make_record(configs[2], schema=2))
+    page = write(configs, store, store.folder / "report")
+    said = "schema 2 was written by a newer hvae; this one reads up to 1"
+    assert f"1 damaged, left out of everything; the first: runs/{digest(configs[2])}.json" in page
+    assert said in page
+    assert "2 of 3 (1 damaged)" in page
+
+
+def test_the_order_is_findings_table_figures_pictures_details_making(whole_page: str) -> None:
+    sections = ("findings", "headline", "figures", "pictures", "details", "how")
+    order = [whole_page.index("Does &lt;depth&gt; help?")]
+    order += [whole_page.index(f'<section id="{name}"') for name in sections]
+    assert order == sorted(order)
+    how = whole_page[order[-1] :]
+    for made in ("git commit", "data SHA-256", "Python", "device name", "cost of all runs"):
+        assert made in how
+    assert len(re.findall("<img ", whole_page)) == 8 * 3
 
 
 def test_records_of_different_sources_are_pointed_out(

@@ -1,0 +1,70 @@
+"use strict";
+// Tables: a click on a heading sorts by each entry's data-order, empty ones last; the filter keeps
+// rows that have every number typed, and for every other word one that starts with it.
+for (const sheet of document.querySelectorAll(".sheet")) {
+  const body = sheet.querySelector("tbody"), heads = [...sheet.querySelectorAll("th")];
+  const filter = sheet.querySelector(".filter"), said = filter.querySelector("output");
+  const key = (row, column) => row.cells[column].dataset.order;
+  heads.forEach((head, column) => {
+    const first = body.rows[0] && body.rows[0].cells[column];
+    head.classList.toggle("number", !!first && first.classList.contains("number"));
+    if (!first || first.dataset.order === undefined) return;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", () => {
+      const up = head.getAttribute("aria-sort") !== "ascending", sign = up ? 1 : -1;
+      heads.forEach(other => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", up ? "ascending" : "descending");
+      const order = (a, b) => {
+        const x = key(a, column), y = key(b, column);
+        if (x === "" || y === "") return (x === "") - (y === "");
+        return sign * (isNaN(x) || isNaN(y) ? x.localeCompare(y) : x - y);
+      };
+      body.append(...[...body.rows].sort(order));
+    });
+  });
+  filter.hidden = body.rows.length < 2;
+  filter.querySelector("input").addEventListener("input", event => {
+    const words = text => text.toLowerCase().split(/[\s(),]+/).filter(word => word);
+    const fits = word => isNaN(word) ? other => other.startsWith(word) : other => other === word;
+    const wanted = words(event.target.value).map(fits);
+    let kept = 0;
+    for (const row of body.rows) {
+      const present = words([...row.cells].map(cell => cell.textContent).join(" "));
+      row.hidden = !wanted.every(fit => present.some(fit));
+      kept += !row.hidden;
+    }
+    said.textContent = wanted.length ? `${kept} of ${body.rows.length} rows` : "";
+  });
+}
+
+// A figure wider than the screen is scrolled by the keyboard, too; no other needs the focus.
+const reach = () => {
+  for (const part of document.querySelectorAll("figure > div")) {
+    part.tabIndex = part.scrollWidth > part.clientWidth ? 0 : -1;
+  }
+};
+addEventListener("resize", reach);
+reach();
+
+// Light or dark: as the system says, until the button says otherwise.
+const theme = document.querySelector("#theme");
+let isDark = matchMedia("(prefers-color-scheme: dark)").matches;
+const label = () => { theme.textContent = isDark ? "Light" : "Dark"; };
+theme.addEventListener("click", () => {
+  isDark = !isDark;
+  document.documentElement.style.colorScheme = isDark ? "dark" : "light";
+  label();
+});
+label();
+theme.hidden = false;
+
+// On paper every detail is open; afterwards the page is as it was.
+let closed = [];
+addEventListener("beforeprint", () => {
+  closed = [...document.querySelectorAll("details:not([open])")];
+  closed.forEach(part => { part.open = true; });
+});
+addEventListener("afterprint", () => closed.forEach(part => { part.open = false; }));

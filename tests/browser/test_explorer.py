@@ -1,0 +1,230 @@
+"""The latent explorer, in a real browser: its numbers are PyTorch's, and it does what it says."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from chromium import Browser
+from selenium.webdriver import ActionChains, Keys
+from selenium.webdriver.common.by import By
+from synthetic_reproduction import config, write
+
+from hvae.config import RunConfig
+from hvae.model import HierarchicalVAE
+from hvae.sampling import with_weights
+from report.reproduction import write_reproduction
+
+pytestmark = pytest.mark.browser
+PIXEL = 1e-2  # half precision keeps 11 bits of a weight
+Make = Callable[[RunConfig], tuple[Path, HierarchicalVAE]]
+PICTURE = """
+const canvas = document.getElementById("explorer-picture");
+const copy = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+copy.drawImage(canvas, 0, 0);
+const {data} = copy.getImageData(0, 0, canvas.width, canvas.height);
+return [...data].filter((_, i) => i % 4 === 0);
+"""
+NEXT_FRAME = "requestAnimationFrame(() => requestAnimationFrame(() => arguments[0](null)))"
+CONTROLS = "main button, main input, main select, [role=slider], [role=img]"
+NAMELESS = """
+const isNamed = part => part.labels?.length || part.textContent.trim()
+  || part.getAttribute("aria-label") || part.getAttribute("aria-labelledby");
+return [...document.querySelectorAll(arguments[0])].filter(part => !isNamed(part))
+  .map(part => part.outerHTML.slice(0, 80));
+"""
+ENCODE = "return window.hvae.encode(arguments[0]).map(mean => [...mean])"
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """The page of a run and the model in it, each made once."""
+    made: dict[RunConfig, tuple[Path, HierarchicalVAE]] = {}
+
+    def page(run: RunConfig) -> tuple[Path, HierarchicalVAE]:
+        if run not in made:
+            folder = tmp_path_factory.mktemp("reproduce")
+            state = write(folder, run)
+            made[run] = write_reproduction(folder, run.data.name)[0], with_weights(run, state)
+        return made[run]
+
+    return page
+
+
+@pytest.fixture
+def explorer(browser: Browser, make: Make) -> Iterator[Browser]:
+    """The documented page, open; afterwards it must have kept quiet and asked for nothing."""
+    browser.open(make(config())[0])
+    settled(browser)
+    yield browser
+    assert (browser.console_errors(), browser.requests()) == ([], [])
+
+
+def settled(browser: Browser) -> None:
+    """Wait until what was asked for is drawn."""
+    browser.driver.execute_async_script(NEXT_FRAME)
+
+
+def picture(browser: Browser) -> list[int]:
+    settled(browser)
+    shown: list[int] = browser.js(PICTURE)
+    return shown
+
+
+def find(browser: Browser, name: str) -> Any:
+    return browser.driver.find_element(By.ID, f"explorer-{name}")
+
+
+def decoded(model: HierarchicalVAE, level: int, z: torch.Tensor) -> torch.Tensor:
+    """Pixels from a level, through the means below it."""
+    for t in range(level, 0, -1):
+        z = model.decode(t, z)
+    return model.decode(0, z).sigmoid()
+
+
+@pytest.mark.parametrize(("data", "depth"), [("mnist", 1), ("mnist", 2), ("digits", 3)])
+def test_decode_and_encode_are_those_of_pytorch(
+    browser: Browser, make: Make, data: str, depth: int
+) -> None:
+    page, model = make(config(data, depth))
+    browser.open(page)
+    generator = torch.Generator().manual_seed(depth)
+    with torch.no_grad():
+        for level in range(depth):
+            for z in 2 * torch.randn(4, 20, generator=generator):
+                pixels = browser.js(
+                    "return [...window.hvae.decode(...arguments)]", level, z.tolist()
+                )
+                np.testing.assert_allclose(pixels, decoded(model, level, z), atol=PIXEL)
+        x = mean = torch.rand(model.config.input_dim, generator=generator)
+        for level, found in enumerate(browser.js(ENCODE, x.tolist())):
+            mean = model.posterior(level, mean).mu
+            np.testing.assert_allclose(found, mean, atol=PIXEL, rtol=PIXEL)
+    assert (browser.console_errors(), browser.requests()) == ([], [])
+
+
+def test_what_is_shown_is_what_the_model_decodes(explorer: Browser, make: Make) -> None:
+    _, model = make(config())
+    with torch.no_grad():
+        origin = decoded(model, 1, torch.zeros(20))
+    assert np.abs(np.array(picture(explorer)) / 255 - origin.numpy()).max() < PIXEL
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_dragging_over_the_pad_moves_two_dimensions_and_the_picture(
+    browser: Browser, make: Make, width: int
+) -> None:
+    browser.open(make(config())[0], width=width)
+    before, pad = picture(browser), find(browser, "pad")
+    browser.js("arguments[0].scrollIntoView({block: 'center'})", pad)
+    quarter = pad.size["width"] // 4
+    drag = ActionChains(browser.driver).move_to_element(pad).click_and_hold()
+    drag.move_by_offset(quarter, -quarter).release().perform()
+    assert picture(browser) != before
+    said = pad.get_attribute("aria-valuetext")
+    values = [float(part.split(": ")[1]) for part in said.split(", ")]
+    assert values == pytest.approx([1.5, 1.5], abs=0.05)  # right and up, a quarter of −3 … 3
+    moved = picture(browser)
+    ActionChains(browser.driver).move_by_offset(-quarter, 0).perform()
+    assert picture(browser) == moved  # released: a mouse that passes moves nothing
+    assert browser.js("return document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_pad_listens_to_keys(explorer: Browser) -> None:
+    pad, before = find(explorer, "pad"), picture(explorer)
+    pad.send_keys(Keys.ARROW_RIGHT, Keys.SHIFT, Keys.ARROW_UP, Keys.SHIFT)
+    assert picture(explorer) != before
+    assert pad.get_attribute("aria-valuetext") == "dimension 1: 0.10, dimension 2: 1.00"
+    for _ in range(5):
+        pad.send_keys(Keys.SHIFT, Keys.ARROW_LEFT, Keys.SHIFT)
+    settled(explorer)
+    assert pad.get_attribute("aria-valuenow") == "-3.00"  # no farther
+    pad.send_keys(Keys.HOME)
+    assert picture(explorer) == before
+
+
+def test_the_pad_takes_the_two_dimensions_that_are_chosen(explorer: Browser) -> None:
+    for name, dimension in (("across", 6), ("up", 8)):
+        find(explorer, name).find_elements(By.TAG_NAME, "option")[dimension].click()
+    pad = find(explorer, "pad")
+    pad.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_DOWN)
+    settled(explorer)
+    assert pad.get_attribute("aria-valuetext") == "dimension 7: 0.10, dimension 9: −0.10"
+
+
+def test_every_slider_moves_its_dimension(explorer: Browser) -> None:
+    before = picture(explorer)
+    sliders = find(explorer, "sliders").find_elements(By.TAG_NAME, "input")
+    assert len(sliders) == 20
+    sliders[12].send_keys(Keys.END)
+    assert picture(explorer) != before
+    shown = find(explorer, "sliders").find_elements(By.CLASS_NAME, "value")
+    assert [value.text for value in shown] == ["3.00" if i == 12 else "0.00" for i in range(20)]
+
+
+def test_samples_differ_and_reset_goes_back(explorer: Browser) -> None:
+    pictures = [picture(explorer)]
+    for _ in range(2):
+        find(explorer, "sample").click()
+        pictures.append(picture(explorer))
+    assert len({tuple(shown) for shown in pictures}) == 3
+    assert "noise at every level" in find(explorer, "said").text
+    find(explorer, "reset").click()
+    assert picture(explorer) == pictures[0]
+
+
+def test_samples_are_drawn_with_unit_noise_at_every_level(browser: Browser, make: Make) -> None:
+    page, model = make(config())
+    browser.open(page)
+    draws = browser.js("return Array.from({length: 500}, () => hvae.sample().map(z => [...z]))")
+    bottom, top = torch.tensor(draws).unbind(1)
+    with torch.no_grad():
+        noise = bottom - model.decode(1, top)
+    for z in (top, noise):  # 10,000 draws: five standard errors
+        assert abs(z.mean().item()) < 0.05
+        assert abs(z.var().item() - 1) < 0.07
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_a_test_digit_is_encoded_and_decoded_from_the_chosen_level(
+    explorer: Browser, make: Make, level: int
+) -> None:
+    find(explorer, "levels").find_elements(By.TAG_NAME, "input")[1 - level].click()  # top first
+    buttons = find(explorer, "digits").find_elements(By.TAG_NAME, "button")
+    assert [b.get_attribute("aria-label")[:12] for b in buttons[2:4]] == ["Test digit 1"] * 2
+    buttons[3].click()
+    shown = np.array(picture(explorer)) / 255
+    assert buttons[3].get_attribute("aria-pressed") == "true"
+    assert f"posterior mean of z_{level + 1}" in find(explorer, "said").text
+    with torch.no_grad():
+        mean = torch.tensor(explorer.js("return [...hvae.digits[3]]"))
+        for t in range(level + 1):
+            mean = make(config())[1].posterior(t, mean).mu
+        expected = decoded(make(config())[1], level, mean).numpy()
+    assert np.abs(shown - expected).max() < 2 * PIXEL  # encoder and decoder
+
+
+def test_a_digit_is_encoded_again_for_another_level_and_forgotten_when_moved(
+    explorer: Browser,
+) -> None:
+    radios = find(explorer, "levels").find_elements(By.TAG_NAME, "input")
+    button = find(explorer, "digits").find_element(By.TAG_NAME, "button")
+    button.click()
+    from_top = picture(explorer)
+    assert find(explorer, "original").is_displayed()
+    radios[1].click()
+    assert picture(explorer) != from_top
+    assert "posterior mean of z_1" in find(explorer, "said").text
+    radios[0].click()
+    assert picture(explorer) == from_top
+    find(explorer, "pad").send_keys(Keys.ARROW_UP)
+    settled(explorer)
+    assert button.get_attribute("aria-pressed") == "false"
+    assert not find(explorer, "original").is_displayed()
+
+
+def test_every_control_has_a_name(explorer: Browser) -> None:
+    assert explorer.js("return document.querySelectorAll(arguments[0]).length", CONTROLS) > 45
+    assert explorer.js(NAMELESS, CONTROLS) == []

@@ -1,0 +1,245 @@
+"""The report in a real browser: a page from synthetic records, opened from its file."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from chromium import Browser
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from synthetic import grid, record, write_pictures
+
+from hvae.records import Store
+from report.writer import write_report
+
+pytestmark = pytest.mark.browser
+AA = 4.5  # WCAG 2.2, 1.4.3: contrast of text
+
+TEXT_CONTRASTS = """
+const rgb = text => text.match(/[\\d.]+/g).map(Number);
+const luminance = ([r, g, b]) => {
+  const [x, y, z] = [r, g, b].map(v => v / 255)
+    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+};
+const paper = element => {
+  for (let e = element; e; e = e.parentElement) {
+    const colour = rgb(getComputedStyle(e).backgroundColor);
+    if (colour.length === 3 || colour[3] === 1) return colour;
+  }
+  throw new Error("no background");
+};
+document.querySelectorAll("details").forEach(part => { part.open = true; });
+const own = element => [...element.childNodes].some(n => n.nodeType === 3 && n.data.trim());
+return [...document.querySelectorAll("body *")]
+  .filter(e => own(e) && e.checkVisibility() && !["SCRIPT", "STYLE"].includes(e.tagName))
+  .map(e => {
+    const pair = [luminance(rgb(getComputedStyle(e).color)), luminance(paper(e))];
+    const ratio = (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+    return [ratio, e.tagName + " " + e.textContent.slice(0, 40)];
+  });
+"""
+COLUMN = """
+const heads = [...document.querySelectorAll("#cells th")].map(head => head.textContent);
+const column = heads.indexOf(arguments[0]);
+return [...document.querySelectorAll("#cells tbody tr")]
+  .map(row => row.cells[column].dataset.order);
+"""
+VISIBLE = "return document.querySelectorAll(arguments[0] + ' tbody tr:not([hidden])').length"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight cells of three seeds; one run failed, one cell has no record and no pictures."""
+    store = Store(tmp_path_factory.mktemp("study"))
+    store.open_for_writing()
+    configs = grid((1, 2))
+    for config in configs[4:]:
+        store.write(record(config))
+        write_pictures(store, config)
+    store.write_failure(configs[3], RuntimeError("out of memory"))
+    write_report("A study", "What helps?", configs, store, store.folder / "report", ("html",))
+    return store.folder / "report" / "index.html"
+
+
+@pytest.mark.parametrize("is_dark", [False, True])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_opens_without_errors_requests_or_sideways_scrolling(
+    browser: Browser, page: Path, width: int, is_dark: bool
+) -> None:
+    browser.open(page, width, is_dark=is_dark)
+    browser.js("document.querySelectorAll('details').forEach(part => { part.open = true; })")
+    assert browser.js("return document.documentElement.scrollWidth") <= width
+    assert browser.console_errors() == []
+    assert browser.requests() == []
+
+
+@pytest.mark.parametrize("is_dark", [False, True])
+def test_all_text_has_the_contrast_of_aa(browser: Browser, page: Path, is_dark: bool) -> None:
+    browser.open(page, is_dark=is_dark)
+    found = browser.js(TEXT_CONTRASTS)
+    assert len(found) > 300
+    assert [text for ratio, text in found if ratio < AA] == []
+
+
+def test_the_button_changes_between_light_and_dark(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    button = browser.driver.find_element(By.ID, "theme")
+    seen = []
+    for _ in range(3):
+        paper = browser.js("return getComputedStyle(document.body).backgroundColor")
+        seen.append((button.text, paper))
+        button.click()
+    assert seen == [("Dark", "rgb(255, 255, 255)"), ("Light", "rgb(22, 24, 27)"), seen[0]]
+    assert min(ratio for ratio, _ in browser.js(TEXT_CONTRASTS)) >= AA
+
+
+@pytest.mark.parametrize("press", ["click", "Enter", "Space"])
+def test_a_heading_sorts_by_number_and_says_so(browser: Browser, page: Path, press: str) -> None:
+    browser.open(page)
+    heading = browser.driver.find_element(By.XPATH, "//table[@id='cells']//th[.='ELBO (nats)']")
+    button = heading.find_element(By.TAG_NAME, "button")
+    acts: dict[str, Callable[[], None]] = {
+        "click": button.click,
+        "Enter": lambda: button.send_keys(Keys.ENTER),
+        "Space": lambda: button.send_keys(Keys.SPACE),
+    }
+    for direction, sign in (("ascending", 1), ("descending", -1)):
+        acts[press]()
+        assert heading.get_attribute("aria-sort") == direction
+        *values, last = browser.js(COLUMN, "ELBO (nats)")
+        assert last == ""  # the cell without a run stays at the end
+        assert len(values) == 7
+        assert all(sign * (float(b) - float(a)) >= 0 for a, b in pairwise(values))
+
+
+def test_sorting_by_a_second_column_forgets_the_first(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    for heading in ("loss", "PSNR (dB)"):
+        path = f"//table[@id='cells']//th[.='{heading}']/button"
+        browser.driver.find_element(By.XPATH, path).click()
+    sorted_ = browser.driver.find_elements(By.CSS_SELECTOR, "#cells th[aria-sort]")
+    assert [head.text.split(" ▲")[0] for head in sorted_] == ["PSNR (dB)"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "tables"),
+    [("mse", {"#cells": 4, ".gallery": 4}), ("BCE 20", {"#cells": 2, ".gallery": 2}), ("x", {})],
+)
+def test_the_filter_keeps_rows_that_have_every_word(
+    browser: Browser, page: Path, typed: str, tables: dict[str, int]
+) -> None:
+    browser.open(page)
+    for table, rows in (("#cells", 8), (".gallery", 7)):
+        assert browser.js(VISIBLE, table) == rows
+        sheet = f"//*[contains(@class, 'sheet')][.//*[@id='{table[1:]}']]"
+        if table == ".gallery":
+            sheet = "//*[contains(@class, 'gallery')]"
+        field = browser.driver.find_element(By.XPATH, f"{sheet}//input")
+        field.send_keys(typed)
+        kept = tables.get(table, 0)
+        assert browser.js(VISIBLE, table) == kept
+        said = browser.driver.find_element(By.XPATH, f"{sheet}//output")
+        assert said.text == f"{kept} of {rows} rows"
+        field.send_keys(Keys.BACKSPACE * len(typed))
+        assert browser.js(VISIBLE, table) == rows
+        assert said.text == ""
+
+
+def test_a_filter_that_is_typed_on_a_phone_hides_pictures_too(browser: Browser, page: Path) -> None:
+    browser.open(page, width=390)
+    browser.driver.find_element(By.CSS_SELECTOR, ".gallery input").send_keys("bce 20")
+    shown = (
+        "return [...document.querySelectorAll('.gallery img')].filter(i => i.offsetParent).length"
+    )
+    assert browser.js(shown) == 2 * 3
+
+
+def test_every_picture_is_there_and_described(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    pictures = browser.js(
+        "return [...document.images].map(i => [i.naturalWidth, i.width, i.height, i.alt])"
+    )
+    assert len(pictures) == 7 * 3
+    for natural, width, height, text in pictures:
+        assert natural in (8 * 8, 10 * 8, 7 * 8)
+        assert (width, height) == (4 * natural, 64)  # 8 × 8 digits at a whole multiple
+        assert text
+
+
+def test_printing_opens_every_detail_and_closes_it_again(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    closed = "return document.querySelectorAll('details:not([open])').length"
+    before = browser.js(closed)
+    assert before > 0
+    browser.js(
+        "addEventListener('beforeprint', () => { window.closedOnPaper = "
+        "document.querySelectorAll('details:not([open])').length; })"
+    )
+    browser.driver.execute_cdp_cmd("Page.printToPDF", {})
+    assert browser.js("return window.closedOnPaper") == 0
+    assert browser.js(closed) == before
+
+
+def test_paper_has_no_controls_and_no_scroll_boxes(browser: Browser, page: Path) -> None:
+    browser.open(page, is_dark=True)
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    seen = browser.js(
+        "return ['nav', '.filter', '.skip'].map(s => getComputedStyle(document.querySelector(s))"
+        ".display)"
+    )
+    assert seen == ["none"] * 3
+    boxes = (
+        "return [...document.querySelectorAll('.scroll')].map(s => getComputedStyle(s).overflowX)"
+    )
+    assert set(browser.js(boxes)) == {"visible"}
+    assert browser.js("return getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+
+
+def test_a_screen_reader_finds_landmarks_names_and_headings(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    nodes = browser.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    found = [
+        (node["role"]["value"], node.get("name", {}).get("value", ""))
+        for node in nodes
+        if not node["ignored"]
+    ]
+    roles = [role for role, _ in found]
+    for landmark in ("banner", "navigation", "main"):
+        assert roles.count(landmark) == 1
+    named = {"region", "table", "image", "img", "button", "searchbox", "navigation", "link"}
+    assert [role for role, name in found if role in named and not name] == []
+    regions = [name for role, name in found if role == "region"]
+    assert regions[0] == "Findings"
+    assert "How it was made" in regions
+    levels = browser.js(
+        "return [...document.querySelectorAll('h1, h2, h3')].map(h => Number(h.tagName[1]))"
+    )
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
+def test_the_first_tab_is_a_way_past_the_links_and_focus_is_seen(
+    browser: Browser, page: Path
+) -> None:
+    browser.open(page)
+    body = browser.driver.find_element(By.TAG_NAME, "body")
+    body.send_keys(Keys.TAB)
+    focus = browser.driver.switch_to.active_element
+    assert focus.text == "Skip to the findings"
+    focus.send_keys(Keys.ENTER)
+    assert browser.js("return location.hash") == "#findings"
+    browser.driver.switch_to.active_element.send_keys(Keys.TAB)
+    style = "return getComputedStyle(document.activeElement).outlineStyle"
+    assert browser.js(style) == "solid"
+
+
+def test_a_study_without_records_is_a_page_without_errors(browser: Browser, tmp_path: Path) -> None:
+    for name, configs in (("nothing", []), ("missing", grid((1,)))):
+        store = Store(tmp_path / name)
+        (index,) = write_report("T", "Q", configs, store, tmp_path / name, ("html",))
+        browser.open(index)
+        assert browser.console_errors() == []
+        assert browser.js("return document.querySelectorAll('svg, img').length") == 0

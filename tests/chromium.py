@@ -1,0 +1,49 @@
+"""What the browser tests ask of a page; `tests/browser/conftest.py` starts the browser."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from selenium.webdriver import Chrome
+
+OWN = ("file:", "data:", "blob:", "about:")  # what a page may load without asking anybody
+
+
+@dataclass(frozen=True)
+class Browser:
+    """A Selenium driver, and what a test asks of it beyond."""
+
+    driver: Chrome
+
+    def open(
+        self, page: Path, width: int = 1280, height: int = 900, is_dark: bool = False
+    ) -> "Browser":
+        """Load a file by its `file://` address at a width in CSS pixels, light or dark."""
+        self._forget()
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        self.driver.get(page.resolve().as_uri())
+        return self
+
+    def js(self, script: str, *arguments: Any) -> Any:
+        """What a piece of JavaScript returns (`arguments[0]` … are the arguments)."""
+        return self.driver.execute_script(script, *arguments)
+
+    def console_errors(self) -> list[str]:
+        """Errors and warnings in the console since the page was opened; asking empties it."""
+        entries = self.driver.get_log("browser")
+        return [e["message"] for e in entries if e["level"] in ("SEVERE", "WARNING")]
+
+    def requests(self) -> list[str]:
+        """Addresses asked for since the page was opened, but files beside it and inline data."""
+        sent = [json.loads(e["message"])["message"] for e in self.driver.get_log("performance")]
+        asked = [e["params"] for e in sent if e["method"] == "Network.requestWillBeSent"]
+        return [a["request"]["url"] for a in asked if not a["request"]["url"].startswith(OWN)]
+
+    def _forget(self) -> None:
+        self.driver.get("about:blank")
+        for log in ("browser", "performance"):
+            self.driver.get_log(log)
