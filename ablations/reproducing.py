@@ -121,7 +121,7 @@ def _measure(study: Study, store: Store, data_dir: Path) -> None:
     run = _only_run(study)
     if is_current(store.folder, digest(run), store.weights_path(digest(run)).read_bytes()):
         return
-    click.echo(f"{study.name}: measuring samples, map and manifold, about a minute", err=True)
+    click.echo(f"{study.name}: measuring samples, map and manifold, a minute at most", err=True)
     (outcome,) = Local(1).map(measure, [Measuring(store.folder, run, data_dir)])
     if outcome.error is not None:
         raise outcome.error
@@ -134,9 +134,11 @@ def measure(task: Measuring, progress: Progress) -> None:
     from hvae.data import load
     from hvae.sampling import with_weights
 
-    path = Store(task.folder).weights_path(digest(task.run))
+    store = Store(task.folder)
+    path = store.weights_path(digest(task.run))
     model = with_weights(task.run, read_weights(path))
-    measured = reproduction.measure(model, load(task.run.data, task.data_dir))
+    unit_kl = store.read(digest(task.run)).metrics["kl_per_unit_nats"][-1]
+    measured = reproduction.measure(model, load(task.run.data, task.data_dir), unit_kl)
     reproduction.write(task.folder, digest(task.run), path.read_bytes(), measured)
     progress(1, 1)
 

@@ -135,8 +135,9 @@ def _counted(records: Sequence[Record]) -> str:
 
 def _command(study: str) -> str:
     """What trains a study and keeps its weights."""
-    if study.startswith("reproduce"):
-        return "hvae reproduce"
+    name, _, data = study.partition("-")
+    if name == "reproduce":
+        return f"hvae reproduce --data {data}" if data else "hvae reproduce"
     return f"hvae run {study} --keep-weights"
 
 

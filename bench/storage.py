@@ -91,7 +91,8 @@ def prove_writable(folder: Path) -> None:
 
 
 def replace(path: Path, document: dict[str, Any]) -> None:
-    """Whole or not at all."""
+    """Write a document, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _partial(path.parent)
     temporary.write_text(json.dumps(document, indent=1) + "\n")
     temporary.replace(path)

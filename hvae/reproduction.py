@@ -7,6 +7,7 @@ the same files. Shapes: N images, D pixels, L latent.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from hvae.environment import sources_sha256
 from hvae.files import overwrite, sweep
 from hvae.model import HierarchicalVAE
 from hvae.probes import TRAIN_IMAGES, level_means
-from hvae.sampling import EXTENT, first_of_each_digit, manifold, samples
+from hvae.sampling import EXTENT, first_of_each_digit, largest, manifold, samples
 
 FACTS, ARRAYS = "reproduction.json", "reproduction.npz"
 SAMPLES = 64  # as documented
@@ -41,9 +42,16 @@ class Measured(NamedTuple):
     arrays: Arrays
 
 
-def measure(model: HierarchicalVAE, images: Images) -> Measured:
-    """The facts and arrays of a trained model; the map is most of the time."""
-    drawn, tiles = samples(model, SAMPLES), manifold(model, MANIFOLD_STEPS)
+def measure(model: HierarchicalVAE, images: Images, unit_kl: Sequence[float]) -> Measured:
+    """The facts and arrays of a trained model; the map is most of the time.
+
+    The manifold is that of the first two dimensions, as documented, and once more that of the two
+    that are used: those with the largest `unit_kl` [L] of the top level.
+    """
+    drawn, test = samples(model, SAMPLES), images.test / images.test_levels
+    first, second = sorted(largest(unit_kl, 2))
+    planes = {"manifold": (0, 1), "used_manifold": (first, second)}
+    tiles = {name: manifold(model, MANIFOLD_STEPS, plane) for name, plane in planes.items()}
     chosen = every_other(len(images.test))
     labels = images.test_labels[chosen]
     latents = level_means(model, images.test[chosen], images.test_levels)[-1]
@@ -52,15 +60,14 @@ def measure(model: HierarchicalVAE, images: Images) -> Measured:
     facts = {
         "samples": sample_facts(drawn, train_probe(images), images),
         "map": map_facts(points, latents, labels),
-        "manifold": manifold_facts(tiles, images.test / images.test_levels),
-    }
+    } | {name: manifold_facts(tiles[name], test, plane) for name, plane in planes.items()}
     arrays: Arrays = {
         "samples": drawn,
         "map": points,
         "map_labels": labels,
-        "manifold": tiles,
-        "digits": np.rint(images.test[digits] / images.test_levels * 255).astype(np.uint8),
+        "digits": np.rint(test[digits] * 255).astype(np.uint8),
         "digit_labels": images.test_labels[digits],
+        **tiles,
     }
     return Measured(facts, arrays)
 
@@ -136,7 +143,9 @@ def neighbour_accuracy(points: npt.NDArray[np.floating[Any]], labels: Bytes) -> 
     return float(np.mean(np.array(votes) == labels))
 
 
-def manifold_facts(tiles: Bytes, test: npt.NDArray[np.float64]) -> Facts:
+def manifold_facts(
+    tiles: Bytes, test: npt.NDArray[np.float64], plane: tuple[int, int] = (0, 1)
+) -> Facts:
     """How smoothly the manifold changes, by mean squared differences of pixels in [0, 1].
 
     `step_mse` is that of neighbouring tiles, `digit_mse` that of two random test images,
@@ -147,6 +156,7 @@ def manifold_facts(tiles: Bytes, test: npt.NDArray[np.float64]) -> Facts:
     steps = np.concatenate([np.diff(pixels, axis=axis).reshape(-1) for axis in (0, 1)])
     step_mse, digit_mse = float(np.mean(steps**2)), pair_mse(test)
     return {
+        "dimensions": plane,
         "steps": len(tiles),
         "extent": EXTENT,
         "step_mse": step_mse,

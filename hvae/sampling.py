@@ -38,13 +38,13 @@ def pictures(
     """
     shown = first_of_each_digit(images.test_labels)
     originals = _pixels(images, shown)
-    units = np.argsort(-np.nan_to_num(unit_kl, nan=-np.inf), kind="stable")[:TRAVERSAL_UNITS]
+    units = largest(unit_kl, TRAVERSAL_UNITS)
     return {
         "samples": samples(model, SAMPLES),
         "originals": as_bytes(originals),
         "reconstructions": reconstructions(model, originals),
-        "traversals": traversals(model, originals[TRAVERSED], units.tolist()),
-        "traversal_units": units,
+        "traversals": traversals(model, originals[TRAVERSED], units),
+        "traversal_units": np.array(units),
     }
 
 
@@ -75,19 +75,25 @@ def traversals(model: HierarchicalVAE, x: Tensor, units: Sequence[int]) -> Bytes
 
 
 @torch.no_grad()
-def manifold(model: HierarchicalVAE, steps: int) -> Bytes:
-    """The plane of the first two dimensions of the top level, the others 0: [steps, steps, D].
+def manifold(model: HierarchicalVAE, steps: int, plane: tuple[int, int] = (0, 1)) -> Bytes:
+    """The plane of two dimensions of the top level, the others 0: [steps, steps, D].
 
-    Columns run over the first dimension from −3 to 3, rows over the second from 3 down to −3, as
+    Columns run over its first dimension from −3 to 3, rows over its second from 3 down to −3, as
     on paper. Every level below is at its prior's mean: no noise. Needs L ≥ 2.
     """
     axis = torch.linspace(-EXTENT, EXTENT, steps)
     z = torch.zeros(steps, steps, model.config.latent_dim)
-    z[..., 0], z[..., 1] = axis, axis.flip(0)[:, None]
+    z[..., plane[0]], z[..., plane[1]] = axis, axis.flip(0)[:, None]
     z = _beside(model, z)
     for level in range(model.config.num_layers - 1, 0, -1):
         z = model.decode(level, z)
     return _drawn(model, z)
+
+
+def largest(values: Sequence[float], count: int) -> list[int]:
+    """Where the largest values are, the largest first; NaN counts as the least."""
+    order = np.argsort(-np.nan_to_num(values, nan=-np.inf), kind="stable")
+    return [int(index) for index in order[:count]]
 
 
 def first_of_each_digit(labels: Bytes, each: int = 1) -> list[int]:

@@ -128,24 +128,26 @@ def manifold(made: Reproduction) -> Result:
     """How smoothly the plane changes, and whether it changes at all."""
     facts, level = made.numbers["manifold"], made.record.run.model.num_layers
     kl = made.unit_kl_nats[-1]
-    most = sorted(sorted(range(len(kl)), key=lambda unit: -kl[unit])[:2])
-    used = " and ".join(str(unit + 1) for unit in most)
+    plane, used = made.plane("manifold"), made.plane("used_manifold")
+    most = " and ".join(str(dimension + 1) for dimension in used.dimensions)
     near, far, test = (_grey_levels(facts[n]) for n in ("step_mse", "tile_mse", "digit_mse"))
     return Result(
         "manifold",
         "Manifold over two dimensions",
-        f"smoothness {rounded(facts['smoothness'], 3)}, variety {rounded(made.variety, 3)}",
+        f"smoothness {rounded(plane.smoothness, 3)}, variety {rounded(plane.variety, 3)}",
         "The manifold over the first two dimensions of the latent space in [−3, 3].",
         f"As root mean square over pixels, neighbouring tiles differ by {near} of 255 grey levels, "
         f"two random tiles by {far}, two random test images by {test}. The first two dimensions of "
-        f"z_{level} hold {nats(kl[0], 2)} and {nats(kl[1], 2)} nats; the two that hold most are "
-        f"{used}.",
+        f"z_{level} hold {nats(kl[0], 2)} and {nats(kl[1], 2)} nats. The two that hold most, "
+        f"{most}, hold {nats(used.kl_nats, 2)} together: over them smoothness is "
+        f"{rounded(used.smoothness, 3)} and variety {rounded(used.variety, 3)}.",
         (
-            Number(rounded(facts["smoothness"], 3), "smoothness"),
-            Number(rounded(made.variety, 3), "variety"),
-            Number(nats(kl[0] + kl[1], 2), "nats in the two dimensions"),
+            Number(rounded(plane.smoothness, 3), "smoothness"),
+            Number(rounded(plane.variety, 3), "variety"),
+            Number(nats(plane.kl_nats, 2), "nats in the two dimensions"),
+            Number(rounded(used.variety, 3), f"variety over dimensions {most}"),
         ),
-        verdicts.manifold(facts["smoothness"], made.variety, kl[0] + kl[1], made.differences),
+        verdicts.manifold(plane, used, made.differences),
     )
 
 

@@ -5,7 +5,7 @@ Shapes: D pixels, N images on the map, S steps of the manifold, T levels, L late
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ import numpy.typing as npt
 from hvae.attachments import Arrays, AttachmentError, read_arrays, read_weights
 from hvae.config import RunConfig, as_dict
 from hvae.records import Record, Store
+from report.verdicts import Plane
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+PLANE = ("steps", "extent", "step_mse", "tile_mse", "digit_mse", "smoothness")
 NUMBERS = {  # section -> the numbers it must hold
     "samples": ("digits_found", "confidence", "threshold", "probe_test_accuracy"),
     "map": (
@@ -29,13 +31,17 @@ NUMBERS = {  # section -> the numbers it must hold
         "neighbour_accuracy",
         "latent_neighbour_accuracy",
     ),
-    "manifold": ("steps", "extent", "step_mse", "tile_mse", "digit_mse", "smoothness"),
+    "manifold": PLANE,
+    "used_manifold": PLANE,
 }
+MANIFOLDS = ("manifold", "used_manifold")
+LISTS = {"samples": ("counts",), **dict.fromkeys(MANIFOLDS, ("dimensions",))}
 SHAPES = {  # array -> its dimensions; D is the record's
     "samples": ("64", "D"),
     "map": ("N", "2"),
     "map_labels": ("N",),
     "manifold": ("S", "S", "D"),
+    "used_manifold": ("S", "S", "D"),
     "digits": ("n", "D"),
     "digit_labels": ("n",),
 }
@@ -50,10 +56,12 @@ class Reproduction:
     record: Record
     numbers: Mapping[str, Mapping[str, float]]
     counts: tuple[int, ...]  # of each digit among the samples
+    dimensions: Mapping[str, tuple[int, int]]  # of each manifold, from 0
     samples: Bytes  # [64, D]
     map: Floats  # [N, 2]
     map_labels: Bytes  # [N]
-    manifold: Bytes  # [S, S, D]
+    manifold: Bytes  # [S, S, D], over the first two dimensions of the last level
+    used_manifold: Bytes  # [S, S, D], over the two that hold most
     digits: Bytes  # [20, D]
     digit_labels: Bytes  # [20]
     weights: Arrays
@@ -87,11 +95,13 @@ class Reproduction:
         """A metric of the test set; NaN where it was no number."""
         return _number(self.record.metrics[name])
 
-    @property
-    def variety(self) -> float:
-        """Mean squared difference of two random tiles of the manifold, over that of two images."""
-        facts = self.numbers["manifold"]
-        return facts["tile_mse"] / facts["digit_mse"]
+    def plane(self, name: str) -> Plane:
+        """What was measured of `manifold` or of `used_manifold`."""
+        facts, units = self.numbers[name], self.unit_kl_nats[-1]
+        first, second = self.dimensions[name]
+        variety = facts["tile_mse"] / facts["digit_mse"]
+        held = units[first] + units[second]
+        return Plane((first, second), facts["smoothness"], variety, held)
 
     @property
     def differences(self) -> list[str]:
@@ -120,6 +130,7 @@ def read_reproduction(folder: Path) -> Reproduction:
             for section, names in NUMBERS.items()
         },
         counts=tuple(map(int, facts["samples"]["counts"])),
+        dimensions={name: _pair(facts[name]["dimensions"]) for name in MANIFOLDS},
         weights=read_weights(store.weights_path(record.digest)),
         **_arrays(folder / "reproduction.npz", record.run.model.input_dim),
     )
@@ -130,8 +141,8 @@ def _facts(path: Path) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads(path.read_bytes())
         missing = [
             f"{section}.{name}"
-            for section, names in {**NUMBERS, "samples": (*NUMBERS["samples"], "counts")}.items()
-            for name in names
+            for section, names in NUMBERS.items()
+            for name in (*names, *LISTS.get(section, ()))
             if name not in facts[section]
         ]
         if missing or not isinstance(facts["digest"], str):
@@ -158,6 +169,11 @@ def _damage(path: Path, error: Exception) -> ValueError:
     if isinstance(error, OSError):
         reason = error.strerror or reason
     return ValueError(f"{path}: {reason.splitlines()[0]}; run `hvae reproduce` again")
+
+
+def _pair(values: Sequence[int]) -> tuple[int, int]:
+    first, second = values
+    return first, second
 
 
 def _number(value: Any) -> float:

@@ -94,14 +94,20 @@ def latent_map(made: Reproduction) -> Drawing:
 
 
 def manifold(made: Reproduction) -> Drawing:
-    """What the decoders make of the plane of the first two dimensions, from −3 to 3."""
-    figure, axes = _canvas(5.4, 5.2)
+    """What the decoders make of a plane from −3 to 3: as documented, and of the dimensions used."""
+    figure = Figure(figsize=(9.6, 5.0), dpi=100.0, layout="constrained")
     facts, level = made.numbers["manifold"], made.record.run.model.num_layers
     steps, extent = int(facts["steps"]), facts["extent"]
     edge = extent * (1 + 1 / (steps - 1))  # tiles are centred on their places
-    _show(axes, mosaic(made.manifold, made.side, 0), edge)
-    axes.set(xlabel=f"z_{level}, dimension 1", ylabel=f"z_{level}, dimension 2")
-    axes.grid(visible=False)
+    sides = (
+        ("manifold", made.manifold, "the first two dimensions, as documented"),
+        ("used_manifold", made.used_manifold, "the two that hold most"),
+    )
+    for axes, (name, tiles, title) in zip(figure.subplots(1, 2), sides, strict=True):
+        _show(axes, mosaic(tiles, made.side, 0), edge)
+        across, up = (f"z_{level}, dimension {d + 1}" for d in made.dimensions[name])
+        axes.set(title=title, xlabel=across, ylabel=up)
+        axes.grid(visible=False)
     below = "" if level == 1 else " Levels below are at the means of their priors, without noise."
     rest = made.record.run.model.latent_dim - 2
     held = f"The other {rest} dimensions are held at 0." if rest else ""

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from report.digits import rounded
 
@@ -44,6 +45,15 @@ class Demand:
 
     is_met: bool
     otherwise: str
+
+
+class Plane(NamedTuple):
+    """A manifold in numbers: its two dimensions, from 0, and the nats that they hold."""
+
+    dimensions: tuple[int, int]
+    smoothness: float
+    variety: float
+    kl_nats: float
 
 
 def judge(rule: str, demands: Sequence[Demand], differences: Sequence[str]) -> Verdict:
@@ -157,19 +167,33 @@ def needed_nats(accuracy: float, classes: int = DIGITS) -> float:
     return math.log(classes) - doubt - error * math.log(classes - 1)
 
 
-def manifold(
-    smoothness: float, variety: float, kl_nats: float, differences: Sequence[str] = ()
-) -> Verdict:
-    """Neighbouring tiles must be alike, and tiles apart must not be; the KL of the two dimensions
-    says why they are."""
+def manifold(documented: Plane, used: Plane, differences: Sequence[str] = ()) -> Verdict:
+    """Neighbouring tiles must be alike, and tiles apart must not be, on the documented plane; where
+    it shows nothing but the plane of the dimensions in use does, that is the difference."""
+    verdict = plane(documented, differences)
+    if verdict.grade == FAILED and plane(used).grade == REPRODUCED:
+        names = " and ".join(str(dimension + 1) for dimension in used.dimensions)
+        other = f"it is dimensions {names} that the model uses, and their plane shows digits"
+        return Verdict(DIFFERENT, (*verdict.reasons, other, *differences), verdict.rule)
+    return verdict
+
+
+def plane(measured: Plane, differences: Sequence[str] = ()) -> Verdict:
+    """The verdict on one plane; the KL of its dimensions says why it is as it is."""
+    smoothness, variety = measured.smoothness, measured.variety
     rule = (
         f"smoothness of at least {LEAST_SMOOTHNESS} (neighbouring tiles differ by at most a tenth "
         "of what two random test images do), and variety of at least "
         f"{LEAST_VARIETY}: two random tiles differ, as root mean square, by at least half of what "
         f"two test images do. Variety from {NO_VARIETY} (a tenth) on is a difference; below, it is "
-        "one picture, which is smooth and shows nothing."
+        "one picture, which is smooth and shows nothing. Where the first two dimensions show "
+        "nothing and the two that hold most fulfil all of this, that is a difference."
     )
-    held = f"variety {variety:.3f}; the model holds {kl_nats:.2f} nats in the two dimensions"
+    first, second = (dimension + 1 for dimension in measured.dimensions)
+    held = (
+        f"variety {variety:.3f}; the model holds {measured.kl_nats:.2f} nats in dimensions {first} "
+        f"and {second}"
+    )
     demands = [
         Demand(smoothness >= LEAST_SMOOTHNESS, f"smoothness is {smoothness:.2f} only"),
         Demand(variety >= NO_VARIETY, f"the picture is the same everywhere ({held})"),

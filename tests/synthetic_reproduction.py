@@ -37,6 +37,8 @@ GOOD: dict[str, dict[str, Any]] = {
         "smoothness": 0.97,
     },
 }
+GOOD["manifold"]["dimensions"] = [0, 1]
+GOOD["used_manifold"] = GOOD["manifold"] | {"dimensions": [3, 7]}
 
 
 def config(data: str = "mnist", depth: int = 2, epochs: int = 30) -> RunConfig:
@@ -90,6 +92,7 @@ def arrays(pixels: int, seed: int = 0) -> Arrays:
         "map": rng.normal(size=(300, 2)).astype(np.float32),
         "map_labels": (np.arange(300) % 10).astype(np.uint8),
         "manifold": noise(5, 5),
+        "used_manifold": noise(5, 5),
         "digits": noise(20),
         "digit_labels": (np.arange(20) // 2).astype(np.uint8),
     }

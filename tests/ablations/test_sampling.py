@@ -155,6 +155,21 @@ def test_a_study_without_records_says_what_to_run_first(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("study", "command"),
+    [
+        ("reproduce", "hvae reproduce"),
+        ("reproduce-digits", "hvae reproduce --data digits"),
+        ("mine", "hvae run mine --keep-weights"),
+    ],
+)
+def test_what_keeps_the_weights_is_told_for_every_kind_of_study(
+    tmp_path: Path, study: str, command: str
+) -> None:
+    result = CliRunner().invoke(main, ["sample", study, "--results", str(tmp_path)])
+    assert f"run `{command}` first" in refused(result)
+
+
 def test_damaged_weights_are_refused_naming_the_file(tmp_path: Path, keep: Keep) -> None:
     keep([0])
     path = Store(tmp_path / "quick").weights_path(digest(RUNS[0]))

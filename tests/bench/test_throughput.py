@@ -80,6 +80,12 @@ def test_one_measurement_a_task_is_the_best_and_may_be_that_of_the_own_size(
     assert {v["task"]: v["batch_size"] for v in found if v["is_best_batch"]} == best
 
 
+def test_what_is_best_at_its_own_size_is_not_timed_twice(calls: list[Any]) -> None:
+    measure([cell(batch_size=8)], "cpu")
+    calibrations = jobs = 3 + 2  # of its own size, of a best size that is another
+    assert len(calls) == calibrations + jobs * throughput.ROUNDS
+
+
 @pytest.mark.usefixtures("calls")
 def test_the_rate_is_images_over_seconds() -> None:
     """With a clock of our own: 8 images in a call of 0.25 s."""

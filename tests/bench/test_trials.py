@@ -129,7 +129,7 @@ def test_planting_adds_products_before_adam_and_refuses_a_step_it_does_not_know(
     source.write_text(f"    def step(self, x):\n{BEFORE}")
     plant(tmp_path, 12)
     planted = source.read_text()
-    assert "[:, :12], first)" in planted
+    assert "x[None, :12], first)" in planted
     compile(f"class Group:\n{planted}", "planted", "exec")
     source.write_text("no such step")
     with pytest.raises(ValueError, match=r"planted: hvae/training.py has no one line"):

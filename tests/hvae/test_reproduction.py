@@ -28,9 +28,11 @@ from hvae.reproduction import (
     train_probe,
     write,
 )
+from hvae.sampling import manifold
 from hvae.stacking import initial
 
 RUN = RunConfig(ModelConfig(64), data=DataConfig("digits"))
+UNIT_KL = [0.1, 0.0, 0.7, float("nan"), 0.1, 1.2, *[0.0] * 14]  # most in the sixth and the third
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +147,7 @@ def test_the_same_model_gives_the_same_arrays_and_facts_in_the_agreed_format(
     digits: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reproduction, "LANDMARKS", 50)  # faster, and as good for this
-    once, again = (measure(initial(RUN), digits) for _ in range(2))
+    once, again = (measure(initial(RUN), digits, UNIT_KL) for _ in range(2))
     assert once.facts == again.facts
     assert arrays_file(once.arrays) == arrays_file(again.arrays)
     write(tmp_path, "digest", b"weights", once)
@@ -155,12 +157,17 @@ def test_the_same_model_gives_the_same_arrays_and_facts_in_the_agreed_format(
         "map": ("float32", (360, 2)),
         "map_labels": ("uint8", (360,)),
         "manifold": ("uint8", (15, 15, 64)),
+        "used_manifold": ("uint8", (15, 15, 64)),
         "digits": ("uint8", (20, 64)),
         "digit_labels": ("uint8", (20,)),
     }
     assert arrays["digit_labels"].tolist() == [digit for digit in range(10) for _ in range(2)]
     facts = json.loads((tmp_path / FACTS).read_text())
-    assert {name: facts[name] for name in once.facts} == once.facts
+    assert {name: facts[name] for name in once.facts} == json.loads(json.dumps(once.facts))
+    assert facts["manifold"]["dimensions"] == [0, 1]
+    assert facts["used_manifold"]["dimensions"] == [2, 5]
+    np.testing.assert_array_equal(arrays["used_manifold"], manifold(initial(RUN), 15, (2, 5)))
+    assert (arrays["used_manifold"] != arrays["manifold"]).any()
 
 
 MEASURED = Measured({"samples": {}}, {"samples": np.zeros(1, np.uint8)})

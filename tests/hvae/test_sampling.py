@@ -148,6 +148,12 @@ def test_the_manifold_is_the_plane_of_the_top_level_without_noise() -> None:
         np.testing.assert_allclose(found[row, column], expected, atol=1)
 
 
+def test_the_manifold_of_other_dimensions_moves_these() -> None:
+    model, found = model_of(layers=1), manifold(model_of(layers=1), 3, (2, 0))
+    z = torch.tensor([[3.0, 0.0, -3.0]])  # the upper left corner
+    np.testing.assert_allclose(found[0, 0], pixels(model, z)[0], atol=1)
+
+
 def test_pixels_are_rounded_and_what_is_no_number_is_black() -> None:
     values = torch.tensor([0.0, 0.4 / 255, 0.6 / 255, 1.0, torch.nan])
     assert as_bytes(values).tolist() == [0, 0, 1, 255, 0]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from seaborn.utils import relative_luminance
+from synthetic import grid, record
 
 from hvae.config import RunConfig
 from hvae.records import Record, Store
@@ -29,9 +30,13 @@ EVERY_STUDY_HAS = {
 }
 
 
-@pytest.fixture
-def drawings(full_store: Store, make_grid: Grid) -> list[Drawing]:
-    return draw_all(load(full_store, make_grid()))
+@pytest.fixture(scope="module")
+def drawings(tmp_path_factory: pytest.TempPathFactory) -> list[Drawing]:
+    store = Store(tmp_path_factory.mktemp("study"))
+    store.open_for_writing()
+    for config in grid():
+        store.write(record(config))
+    return draw_all(load(store, grid()))
 
 
 def test_every_figure_has_data_axis_labels_and_a_caption_with_n(drawings: list[Drawing]) -> None:

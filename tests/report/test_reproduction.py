@@ -64,6 +64,9 @@ def grades(text: str) -> list[str]:
     return found[:5]
 
 
+FLAT = {"tile_mse": 1e-5, "step_mse": 1e-7, "smoothness": 1.0}
+
+
 def changed(section: str, **values: Any) -> dict[str, dict[str, Any]]:
     facts = copy.deepcopy(GOOD)
     facts[section] |= values
@@ -131,7 +134,7 @@ def test_other_settings_are_said_on_top_and_in_every_verdict(tmp_path: Path) -> 
     [
         (changed("samples", digits_found=1, counts=[0] * 9 + [64]), 2),
         (changed("map", trustworthiness=0.5, neighbour_accuracy=0.1), 3),
-        (changed("manifold", tile_mse=1e-5, step_mse=1e-7, smoothness=1.0), 4),
+        (changed("manifold", **FLAT) | {"used_manifold": GOOD["manifold"] | FLAT}, 4),
         (changed("samples", confidence=None), 2),
     ],
 )
@@ -200,6 +203,7 @@ def test_what_is_not_whole_is_named(tmp_path: Path) -> None:
         ("map", np.zeros((300, 3), np.float32)),
         ("map_labels", np.zeros(299, np.uint8)),
         ("manifold", np.zeros((5, 4, 784), np.uint8)),
+        ("used_manifold", np.zeros((6, 6, 784), np.uint8)),
         ("digits", np.zeros(784, np.uint8)),
     ],
 )

@@ -115,6 +115,14 @@ def test_the_headline_holds_training_and_inference_at_the_batch_that_trains(
     assert any("at the batch size that trains, 64" in note for note in table.notes)
 
 
+def test_the_rate_of_a_run_is_that_of_its_own_batch_whatever_comes_last(
+    studied: Callable[..., Study],
+) -> None:
+    best = measurement(batch_size=1024, images_per_second=900.0)
+    runs = studied(measurement(is_best_batch=False), best).runs
+    assert set(runs["train_step@cpu, Example CPU, 1 thread"]) == {100.0}
+
+
 def test_the_table_has_a_row_per_cell_and_task_with_both_batches(
     full_store: Store, make_grid: Grid
 ) -> None:

@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 
 from report import verdicts
-from report.verdicts import DIFFERENT, FAILED, REPRODUCED, Verdict, needed_nats
+from report.verdicts import DIFFERENT, FAILED, REPRODUCED, Plane, Verdict, needed_nats
 
 FALLING = [180.0 - 2 * epoch for epoch in range(30)]
+
+
+def plane(smoothness: float, variety: float, kl_nats: float = 1.9) -> Plane:
+    return Plane((0, 1), smoothness, variety, kl_nats)
+
+
+def on_plane(smoothness: float, variety: float) -> Verdict:
+    return verdicts.plane(plane(smoothness, variety))
 
 
 def good(differences: tuple[str, ...] = ()) -> list[Verdict]:
@@ -20,7 +28,7 @@ def good(differences: tuple[str, ...] = ()) -> list[Verdict]:
         verdicts.loss_curve(FALLING, 15.0, differences),
         verdicts.samples(10, 0.8, 0.95, differences),
         verdicts.latent_map(0.97, 0.85, 3.7, differences),
-        verdicts.manifold(0.97, 0.4, 1.9, differences),
+        verdicts.manifold(plane(0.97, 0.4), plane(0.5, 0.0), differences),
     ]
 
 
@@ -86,7 +94,7 @@ def test_a_curve_of_noise_around_a_plateau_is_not_reproduced() -> None:
     [
         (verdicts.samples, [(1, 0.8, 0.95), (10, 0.3, 0.95), (10, 0.8, 0.85), (0, 0.1, 0.1)]),
         (verdicts.latent_map, [(0.5, 0.85, 3.7), (0.97, 0.1, 3.7), (0.97, 0.85, 0.003)]),
-        (verdicts.manifold, [(0.02, 0.9, 2.0), (1.0, 0.0005, 0.0)]),
+        (on_plane, [(0.02, 0.9), (1.0, 0.0005)]),
     ],
 )
 def test_collapsed_and_random_models_are_not_reproduced(
@@ -101,16 +109,15 @@ def test_collapsed_and_random_models_are_not_reproduced(
     [
         (verdicts.samples, (10, 0.8, 0.95)),
         (verdicts.latent_map, (0.97, 0.85, 3.7)),
-        (verdicts.manifold, (0.97, 0.4)),
+        (on_plane, (0.97, 0.4)),
     ],
 )
 def test_a_number_that_is_missing_fulfils_nothing(
     judge: Callable[..., Verdict], numbers: tuple[float, ...]
 ) -> None:
-    rest = (1.9,) if judge is verdicts.manifold else ()  # the KL is told, not demanded
     for place in range(len(numbers)):
         broken = [*numbers[:place], math.nan, *numbers[place + 1 :]]
-        assert judge(*broken, *rest).grade == FAILED
+        assert judge(*broken).grade == FAILED
 
 
 def test_arrays_of_noise_are_not_reproduced() -> None:
@@ -131,13 +138,24 @@ def test_arrays_of_noise_are_not_reproduced() -> None:
     assert len(judged.reasons) == 2
     moved = manifold_facts(noise.reshape(8, 8, 64), test)
     variety = moved["tile_mse"] / moved["digit_mse"]
-    assert verdicts.manifold(moved["smoothness"], variety, 2.0).grade == FAILED
+    assert on_plane(moved["smoothness"], variety).grade == FAILED
 
 
 def test_a_manifold_that_changes_little_is_a_difference_that_says_why() -> None:
-    verdict = verdicts.manifold(0.99, 0.1, 0.02)
+    verdict = verdicts.plane(plane(0.99, 0.1, 0.02))
     assert verdict.grade == DIFFERENT
-    assert "variety 0.100; the model holds 0.02 nats" in verdict.reasons[0]
+    assert "variety 0.100; the model holds 0.02 nats in dimensions 1 and 2" in verdict.reasons[0]
+
+
+def test_a_dead_plane_beside_one_that_shows_digits_is_a_difference_that_names_it() -> None:
+    dead, used = plane(1.0, 0.0005, 0.0), Plane((3, 7), 0.97, 0.4, 2.8)
+    verdict = verdicts.manifold(dead, used, ("epochs 3, not 30",))
+    assert verdict.grade == DIFFERENT
+    assert "0.00 nats in dimensions 1 and 2" in verdict.reasons[0]
+    assert "dimensions 4 and 8" in verdict.reasons[1]
+    assert verdict.reasons[2] == "epochs 3, not 30"
+    for bad in (dead, plane(0.97, 0.1), plane(0.02, 0.9), plane(math.nan, 0.4)):
+        assert verdicts.manifold(dead, bad).grade == FAILED
 
 
 @pytest.mark.parametrize("flip", [0.05, 0.4, 0.75])
