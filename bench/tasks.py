@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch._guards import TracingContext, tracing
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hvae.capture import CapturedStep
 from hvae.config import RunConfig, weight_count
@@ -42,10 +40,6 @@ def training_step(run: RunConfig, device: str, batch_size: int) -> Call:
     step: Callable[[Tensor, Tensor], None] = group.step
     if device == "cuda":
         step = CapturedStep(group.step, [*group.optimizer.state, group.sums])
-    # The first call traces. Every value is described by a fake tensor, and without a context by one
-    # with a mode of its own, whose making is half of the tracing.
-    with tracing(TracingContext(FakeTensorMode())):
-        step(x, noise)
     return lambda: step(x, noise)
 
 

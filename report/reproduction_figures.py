@@ -95,7 +95,7 @@ def latent_map(made: Reproduction) -> Drawing:
 
 def manifold(made: Reproduction) -> Drawing:
     """What the decoders make of a plane from −3 to 3: as documented, and of the dimensions used."""
-    figure = Figure(figsize=(9.6, 5.0), dpi=100.0, layout="constrained")
+    figure = Figure(figsize=(5.4, 10.2), dpi=100.0, layout="constrained")
     facts, level = made.numbers["manifold"], made.record.run.model.num_layers
     steps, extent = int(facts["steps"]), facts["extent"]
     edge = extent * (1 + 1 / (steps - 1))  # tiles are centred on their places
@@ -103,7 +103,7 @@ def manifold(made: Reproduction) -> Drawing:
         ("manifold", made.manifold, "the first two dimensions, as documented"),
         ("used_manifold", made.used_manifold, "the two that hold most"),
     )
-    for axes, (name, tiles, title) in zip(figure.subplots(1, 2), sides, strict=True):
+    for axes, (name, tiles, title) in zip(figure.subplots(2), sides, strict=True):
         _show(axes, mosaic(tiles, made.side, 0), edge)
         across, up = (f"z_{level}, dimension {d + 1}" for d in made.dimensions[name])
         axes.set(title=title, xlabel=across, ylabel=up)
