@@ -159,7 +159,8 @@ def compare_times(series: Series, benchmarks: Sequence[str], waivers: Sequence[W
     findings = []
     for (benchmark, on), found in judge(series).items():
         status, waiver, name = found.status, "", f"{benchmark}.{on}"
-        detail = f"error {found.error:.1%}, p {found.p:.1g}, {found.pairs} pairs"
+        how = "screened" if found.p is None else f"p {found.p:.1g}"
+        detail = f"error {found.error:.1%}, {how}, {found.pairs} pairs"
         text = f"{benchmark}: {titles[on]} {found.slowdown:+.1%} ({detail})"
         if status == FAIL:
             ratio = 1 + found.slowdown

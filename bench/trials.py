@@ -5,6 +5,7 @@ The record is one JSON file for each kind of trial, device and load. It grows by
 so that an interrupted series goes on where it was.
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -167,7 +168,8 @@ def _load(is_under_load: bool) -> Iterator[None]:
         return
     core = usable_cores()[-1]
     pin = f"import os; hasattr(os, 'sched_setaffinity') and os.sched_setaffinity(0, {{{core}}})"
-    hog = subprocess.Popen([sys.executable, "-c", f"{pin}\nwhile True: pass"])
+    spin = f"while os.getppid() == {os.getpid()}: pass"  # not on, should this process be killed
+    hog = subprocess.Popen([sys.executable, "-c", f"{pin}\n{spin}"])
     try:
         yield
     finally:

@@ -57,12 +57,12 @@ Series = Mapping[Key, Sequence[float]]
 
 class Judgement(NamedTuple):
     """What one benchmark says on one clock; `slowdown` is head / base - 1, `error` its robust
-    standard error, `p` of the signed-rank test (1 where the screen was enough)."""
+    standard error, `p` of the signed-rank test, None where the screen was enough."""
 
     status: str
     slowdown: float
     error: float
-    p: float
+    p: float | None
     pairs: int
 
 
@@ -110,14 +110,13 @@ def judge(series: Series) -> dict[Key, Judgement]:
 
 def _judgement(values: Sequence[float], clock: Clock, p: float, is_rejected: bool) -> Judgement:
     centre, error = statistics.median(values), robust_error(values)
+    is_enough = is_screened(values, clock)
     status = PASS
     if is_rejected and centre >= math.log1p(clock.smallest_effect):
         status = FAIL
-    elif not is_screened(values, clock) and (
-        len(values) < FULL_PAIRS or error > clock.largest_error
-    ):
+    elif not is_enough and (len(values) < FULL_PAIRS or error > clock.largest_error):
         status = INCONCLUSIVE
-    return Judgement(status, math.expm1(centre), error, p, len(values))
+    return Judgement(status, math.expm1(centre), error, None if is_enough else p, len(values))
 
 
 def signed_rank_p(values: Sequence[float]) -> float:

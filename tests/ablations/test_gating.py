@@ -185,7 +185,9 @@ def test_interrupted_it_leaves_no_worktree_no_folder_and_no_process(
     assert list(temporary.iterdir()) == []
     listed = subprocess.run([*git, "worktree", "list"], capture_output=True, text=True, check=True)
     assert len(listed.stdout.splitlines()) == 1
-    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid), 0)
 
 
 def wait_for_two(pid_file: Path, gate: subprocess.Popen[str]) -> list[str]:

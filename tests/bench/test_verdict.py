@@ -103,6 +103,7 @@ def test_size_decides_where_nothing_scatters(clock: str, percent: float, status:
 def test_size_without_significance_is_no_failure() -> None:
     values = [*constant(3, 14), *constant(-3, 6)]  # median +3 %, six of twenty the other way
     found = judge({BUSY: values})[BUSY]
+    assert found.p is not None
     assert found.p > ALPHA
     assert found.status == PASS
 
@@ -118,6 +119,7 @@ def test_the_screen_passes_on_two_grounds_only_and_never_on_scatter() -> None:
 def test_what_the_screen_passed_stays_passed() -> None:
     later = [*constant(0, SCREEN_PAIRS), *constant(50, 14)]
     assert judge({BUSY: later})[BUSY].status == PASS
+    assert judge({BUSY: later})[BUSY].p is None
 
 
 def test_pairs_that_were_not_measured_cannot_pass() -> None:

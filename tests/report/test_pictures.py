@@ -43,7 +43,7 @@ def arrays(units: int = 2, side: int = 8) -> dict[str, np.ndarray]:
 
 
 def test_sheets_hold_every_image_in_reading_order() -> None:
-    samples, pairs, traversals = (sheet.pixels[::8, ::8].tolist() for sheet in sheets(arrays()))
+    samples, pairs, traversals = (sheet.pixels[::9, ::9].tolist() for sheet in sheets(arrays()))
     assert samples == [[*range(8)], [*range(8, 16)]]
     assert pairs == [[*range(20, 30)], [*range(30, 40)]]  # originals above, reconstructions below
     assert traversals == [[*range(40, 47)], [*range(47, 54)]]
@@ -52,14 +52,14 @@ def test_sheets_hold_every_image_in_reading_order() -> None:
 def test_an_image_keeps_its_own_pixels() -> None:
     found = arrays()
     found["samples"] = np.arange(16 * 64).astype(np.uint8).reshape(16, 64)
-    second = sheets(found)[0].pixels[:8, 8:16]
+    second = sheets(found)[0].pixels[:8, 9:17]  # a black pixel keeps neighbours apart
     assert second.ravel().tolist() == found["samples"][1].tolist()
 
 
 @pytest.mark.parametrize(("units", "text"), [(2, "of units 3 and 4"), (1, "of unit 3")])
 def test_a_latent_of_one_dimension_has_one_traversal(units: int, text: str) -> None:
     sheet = sheets(arrays(units))[2]
-    assert sheet.pixels.shape == (8 * units, 7 * 8)
+    assert sheet.pixels.shape == (9 * units, 7 * 9)
     assert sheet.text.endswith(text)
 
 
