@@ -1,6 +1,7 @@
 """A slowdown to be found: matrix products planted in the training step of a side, of one model
 alone, so that one benchmark is slower, by as much as is said."""
 
+import math
 import random
 import statistics
 from pathlib import Path
@@ -19,7 +20,7 @@ WORK = """\
 """
 PRODUCTS = 4  # each of up to the 64 rows of a batch: more than a fifth of the step's time
 TRIAL_ROWS = 32  # to see what a row costs
-TRIAL_PAIRS = 4
+TRIAL_PAIRS = 6
 
 
 def plant(side: Path, rows: int) -> None:
@@ -33,11 +34,22 @@ def plant(side: Path, rows: int) -> None:
 
 def rows_for(root: Path, percent: float, device: str, progress: Progress) -> int:
     """Rows of the products that cost `percent` of the time of a training step, measured here: of
-    its time, not of its FLOPs, about half of which is no matrix work."""
+    its time, not of its FLOPs, because about half of it is no matrix work."""
+    many = max(_added(root, TRIAL_ROWS, device, progress), 1.0)
+    few_rows = max(1, round(TRIAL_ROWS * percent / many))
+    few = _added(root, few_rows, device, progress)
+    if few_rows == TRIAL_ROWS or few >= many:
+        return few_rows
+    # A product of few rows costs more a row: along the line through both points.
+    row = (many - few) / (TRIAL_ROWS - few_rows)
+    return max(1, round(few_rows + (percent - few) / row))
+
+
+def _added(root: Path, rows: int, device: str, progress: Progress) -> float:
+    """Per cent that the products add to `train_step`."""
     benchmark = BENCHMARKS[0]
     with laid_out(root, None) as layout:
-        plant(layout.sides.head, TRIAL_ROWS)
+        plant(layout.sides.head, rows)
         lot = random.Random()
         pairs = time_pairs(layout.sides, [benchmark], TRIAL_PAIRS, device, lot, progress)
-    added = statistics.median(p.head_seconds / p.base_seconds - 1 for p in pairs[benchmark])
-    return max(1, round(TRIAL_ROWS * percent / 100 / max(added, 0.01)))
+    return 100 * math.expm1(statistics.median(pair.log_ratio["busy"] for pair in pairs[benchmark]))

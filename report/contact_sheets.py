@@ -18,6 +18,7 @@ from report.pictures import CellPictures, Gallery, Pixels
 TITLES = ("samples", "test images, reconstructions below", "traversals, −3 … 3")
 GAP = 0.3  # of an image, between sheets and between cells
 IMAGE_INCHES = 0.26
+LABEL_INCHES, TITLE_INCHES = 1.4, 0.3  # room for the words at the left and on top
 WHITE = 255
 
 
@@ -51,16 +52,16 @@ def _figure(cells: Sequence[CellPictures]) -> Figure:
     side = cells[0].side
     gap = round(GAP * side)
     rows = [_side_by_side([sheet.pixels for sheet in cell.sheets], gap) for cell in cells]
-    height = max(row.shape[0] for row in rows)
-    page = np.vstack([_grown(row, height + gap) for row in rows])
-    inch = IMAGE_INCHES / side
-    size = (page.shape[1] * inch + 1.5, page.shape[0] * inch + 0.5)
+    step = max(row.shape[0] for row in rows) + gap
+    page = np.vstack([_grown(row, step) for row in rows])
+    wide, high = (IMAGE_INCHES / side * pixels for pixels in page.shape[::-1])
+    width, height_inches = wide + LABEL_INCHES, high + TITLE_INCHES
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots()
+        figure = Figure(figsize=(width, height_inches))
+        axes = figure.add_axes((LABEL_INCHES / width, 0, wide / width, high / height_inches))
         axes.imshow(page, cmap="gray", vmin=0, vmax=WHITE, interpolation="none")
         labels = [", ".join(axis_label(n, cell.settings[n]) for n in ORDINARY) for cell in cells]
-        axes.set_yticks([i * (height + gap) + height / 2 for i in range(len(cells))], labels)
+        axes.set_yticks([i * step + (step - gap) / 2 for i in range(len(cells))], labels)
         widths = [sheet.pixels.shape[1] for sheet in cells[0].sheets]
         starts = np.cumsum([0, *(width + gap for width in widths)])
         middles = [start + width / 2 for start, width in zip(starts, widths, strict=False)]

@@ -41,7 +41,7 @@ class CellPictures:
 
     @property
     def side(self) -> int:
-        """Pixels along an image."""
+        """Pixels along an image and the black one after it."""
         return len(self.sheets[0].pixels[0]) // COLUMNS["samples"]
 
     @property
@@ -113,12 +113,12 @@ def sheets(found: Mapping[str, npt.NDArray[Any]]) -> tuple[Sheet, ...]:
 
 
 def _tiled(images: npt.NDArray[Any], columns: int) -> Pixels:
-    """Images [..., D] in rows of `columns`: [H, W]."""
+    """Images [..., D] in rows of `columns`, a black pixel after each: [H, W]."""
     if images.dtype != np.uint8:
         raise ValueError(f"pixels are {images.dtype}, not uint8")
     side = round(images.shape[-1] ** 0.5)
-    grid = images.reshape(-1, columns, side, side)
-    return grid.transpose(0, 2, 1, 3).reshape(-1, columns * side)
+    grid = np.pad(images.reshape(-1, columns, side, side), ((0, 0), (0, 0), (0, 1), (0, 1)))
+    return grid.transpose(0, 2, 1, 3).reshape(-1, columns * (side + 1))
 
 
 def data_uri(pixels: Pixels) -> str:

@@ -1,12 +1,13 @@
 """The gate's own record: what is counted, its bounds, and that a series goes on where it was."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench import trials
+from bench import planted, trials
 from bench.gate import Device
 from bench.harness import BENCHMARKS
 from bench.planted import BEFORE, FILE, plant
@@ -105,16 +106,16 @@ def test_planted_work_is_judged_by_the_clock_alone(
     scratch.write(FILE, BEFORE)
     scratch.commit()
     monkeypatch.setattr(trials, "rows_for", lambda *given: 7)
-    planted = []
+    rows_planted = []
 
     def slower(side: Path, rows: int) -> None:
-        planted.append(rows)
+        rows_planted.append(rows)
         stub = side / "hvae/stub.py"
         stub.write_text(stub.read_text() + f"SECONDS = dict.fromkeys({BENCHMARKS!r}, 1.05)\n")
 
     monkeypatch.setattr(trials, "plant", slower)
     document = run(scratch.root, Plan(5.0, False, 1), DEVICE, file, lambda line: None)
-    assert planted == [7]
+    assert rows_planted == [7]
     assert (document["caught"], document["repeats"]) == (1, 1)
     assert document["trials"][0]["tiers"] == {"time": FAIL}
     assert closing(document).startswith("caught 1 of 1 slowdowns of 5 % (at least, 95% bound 5.0%)")
@@ -128,9 +129,19 @@ def test_planting_adds_products_before_adam_and_refuses_a_step_it_does_not_know(
     source.parent.mkdir()
     source.write_text(f"    def step(self, x):\n{BEFORE}")
     plant(tmp_path, 12)
-    planted = source.read_text()
-    assert "x[None, :12], first)" in planted
-    compile(f"class Group:\n{planted}", "planted", "exec")
+    found = source.read_text()
+    assert "x[None, :12], first)" in found
+    compile(f"class Group:\n{found}", "planted", "exec")
     source.write_text("no such step")
     with pytest.raises(ValueError, match=r"planted: hvae/training.py has no one line"):
         plant(tmp_path, 12)
+
+
+@pytest.mark.parametrize("cost", [lambda rows: 0.5 * rows, lambda rows: 2.0 + 0.4 * rows])
+def test_as_many_rows_are_planted_as_cost_the_per_cent_asked_for(
+    cost: Callable[[int], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planted, "_added", lambda root, rows, device, progress: cost(rows))
+    for percent in (5.0, 10.0):
+        rows = planted.rows_for(Path(), percent, "cpu", lambda what: None)
+        assert cost(rows) == pytest.approx(percent, abs=0.25)  # half a row

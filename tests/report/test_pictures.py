@@ -159,5 +159,10 @@ def test_contact_sheets_have_a_row_per_cell_and_a_figure_per_loss(
     assert (
         page[:8, :8].ravel().tolist() == gallery.cells[0].sheets[0].pixels[:8, :8].ravel().tolist()
     )
+    drawings[0].figure.draw_without_rendering()
+    for label in (*axes.get_yticklabels(), *axes.get_xticklabels()):
+        ends = label.get_window_extent()
+        assert ends.x0 >= 0
+        assert ends.y1 <= drawings[0].figure.bbox.height
     assert "n = 1" in caption(gallery)
     assert image(drawings[0], "pdf") == image(contact_sheets(study, gallery)[0], "pdf")
