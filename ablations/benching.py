@@ -1,11 +1,9 @@
 """`hvae bench`: measure the throughput ladder of this machine, keep it, print it."""
 
-import json
-import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -83,15 +81,16 @@ def bench(
         return
     from ablations.executors import resolve_device
     from bench.ladder import document, table
+    from bench.storage import prove_writable, replace
     from hvae import data as datasets
 
     source = _source(data, datasets.data_dir(data_dir))
     device = resolve_device(device)
     path = results / "bench" / f"ladder-{slug(device_name(device))}.json"
-    _prove_writable(path)
+    prove_writable(path.parent)
     rungs = _rungs(device, packs, no_compile)
     found = document(_measure(rungs, source, rounds))
-    _write(path, found)
+    replace(path, found)
     if as_json:
         print_json(found)
     else:
@@ -157,26 +156,3 @@ def _measure(rungs: "list[Rung]", source: "Source", rounds: int) -> "Ladder":
 def slug(name: str) -> str:
     """A device's name as part of a file name."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-
-
-def _prove_writable(path: Path) -> None:
-    """Before minutes are spent. Raises `ValueError` naming the folder."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _partial(path).touch()
-        _partial(path).unlink()
-    except OSError as error:
-        raise ValueError(
-            f"results: cannot write under {path.parent}: {error.strerror}; "
-            "allowed: a folder you may write, or a path where one can be made"
-        ) from error
-
-
-def _write(path: Path, document: dict[str, Any]) -> None:
-    """Whole or not at all."""
-    _partial(path).write_text(json.dumps(document, indent=1) + "\n")
-    os.replace(_partial(path), path)
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f".partial-{os.getpid()}-{path.name}")

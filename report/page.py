@@ -5,9 +5,7 @@ Nothing of now enters it: the same records give the same bytes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from report.benches import Benches
@@ -18,12 +16,12 @@ from report.findings import findings
 from report.formats import Entry, Table, to_html
 from report.load import Study
 from report.metrics import BOLD_NOTE, COMMON_NOTE, DETAIL, SHARE_NOTE, axis_label
+from report.output import environment
 from report.pictures import CellPictures, Gallery, data_uri
 from report.provenance import lacking_table, made_table, notices, status_counts, status_table
 from report.tables import cells, cells_table, levels_table, setting, shown_axes
 from report.throughput import throughput_table
 
-TEMPLATES = Path(__file__).parent / "templates"
 WIDE_INCHES = 8.0  # wider figures take the whole width of the page
 
 
@@ -58,16 +56,10 @@ def render(
     gallery: Gallery,
 ) -> str:
     """The page as HTML."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["table"] = lambda table: Markup(to_html(table))
-    environment.filters["tie"] = _tie
-    return environment.get_template("page.html.j2").render(
+    templates = environment()
+    templates.filters["table"] = lambda table: Markup(to_html(table))
+    templates.filters["tie"] = _tie
+    return templates.get_template("page.html.j2").render(
         title=title,
         question=question,
         findings=findings(study),

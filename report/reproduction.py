@@ -8,22 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from hvae.config import RunConfig
-from hvae.files import overwrite
 from hvae.records import Store
 from report.documented import charged
 from report.documented_results import Number, Result, consequences, documented_results
 from report.drawing import Drawing, image, svg
 from report.explorer import embed
 from report.load import load
+from report.output import environment, write_files
 from report.reproduced import Reproduction, read_reproduction
 from report.reproduction_figures import draw_reproduction
 from report.verdicts import DIFFERENT, FAILED, REPRODUCED
 
-TEMPLATES = Path(__file__).parent / "templates"
 TITLE = "Reproduction of the documented results"
 QUESTION = (
     "Does the documented training of a two-level hierarchical VAE give the documented results?"
@@ -67,13 +65,7 @@ def write_reproduction(folder: Path, data_name: str) -> list[Path]:
     files = {"index.html": render(made, drawings, closed_form_nats(made, folder)).encode()}
     for kind in ("png", "pdf"):
         files |= {f"figures/{d.name}.{kind}": image(d, kind) for d in drawings.values()}
-    try:
-        return [_write(folder / "report" / name, content) for name, content in files.items()]
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ValueError(
-            f"report: cannot write under {folder}: {reason}; allowed: a folder you may write"
-        ) from error
+    return write_files(folder / "report", files)
 
 
 def closed_form_nats(made: Reproduction, folder: Path) -> float:
@@ -84,29 +76,26 @@ def closed_form_nats(made: Reproduction, folder: Path) -> float:
 
 def render(made: Reproduction, drawings: Mapping[str, Drawing], closed_form: float) -> str:
     """The page as HTML."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     results = documented_results(made)
     model = embed(
         made.record.run.model, made.weights, made.digits, made.digit_labels, made.unit_kl_nats
     )
-    return environment.get_template("reproduction.html.j2").render(
-        title=TITLE,
-        question=QUESTION,
-        notices=notices(made),
-        summary=summary(results),
-        results=results,
-        pictures={name: _picture(drawing) for name, drawing in drawings.items()},
-        marks=MARKS,
-        explorer=Markup(model) if model else None,  # numbers and base64 only
-        consequences=consequences(made, closed_form),
-        command=command(made),
-        facts=facts(made),
+    return (
+        environment()
+        .get_template("reproduction.html.j2")
+        .render(
+            title=TITLE,
+            question=QUESTION,
+            notices=notices(made),
+            summary=summary(results),
+            results=results,
+            pictures={name: _picture(drawing) for name, drawing in drawings.items()},
+            marks=MARKS,
+            explorer=Markup(model) if model else None,  # numbers and base64 only
+            consequences=consequences(made, closed_form),
+            command=command(made),
+            facts=facts(made),
+        )
     )
 
 
@@ -174,10 +163,3 @@ def _plain(value: object) -> str:
 
 def _picture(drawing: Drawing) -> Picture:
     return Picture(drawing.title, drawing.caption, Markup(svg(drawing)))
-
-
-def _write(path: Path, content: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    overwrite(path, content)
-    path.chmod(0o644)  # a temporary file's 0600 would hide the page from a web server
-    return path

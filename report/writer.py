@@ -1,7 +1,5 @@
 """Everything a report consists of, written into a folder; each file is whole or not there."""
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from report.drawing import image
 from report.figures import draw_all
 from report.formats import to_latex, to_markdown
 from report.load import Study, load
+from report.output import write_files
 from report.page import headline_table, render
 from report.pictures import Gallery, read_gallery
 from report.tables import cells
@@ -34,8 +33,7 @@ def write_report(
 
     `html` → index.html; `csv` → cells.csv, runs.csv; `latex`, `md` → cells.tex, cells.md;
     `png`, `pdf` → figures/, pictures included. Ladders of `hvae bench` beside the store are shown
-    too. Raises
-    `ValueError` on an unknown format or a folder that cannot be written.
+    too. Raises `ValueError` on an unknown format or a folder that cannot be written.
     """
     for name in formats:
         if name not in FORMATS:
@@ -44,14 +42,7 @@ def write_report(
     benches = read_benches(store.folder.parent / "bench")  # where `hvae bench` writes
     drawn = {"html", "png", "pdf"} & set(formats)
     gallery = read_gallery(store, study) if drawn else Gallery()
-    files = _contents(title, question, study, benches, gallery, formats)
-    try:
-        return [_write(folder / name, content) for name, content in files.items()]
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ValueError(
-            f"report: cannot write under {folder}: {reason}; allowed: a folder you may write"
-        ) from error
+    return write_files(folder, _contents(title, question, study, benches, gallery, formats))
 
 
 def _contents(
@@ -96,17 +87,3 @@ def long_runs(study: Study) -> pd.DataFrame:
 
 def _csv(frame: pd.DataFrame) -> bytes:
     return frame.to_csv(index=False, lineterminator="\n").encode()
-
-
-def _write(path: Path, content: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=".partial-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.chmod(name, 0o644)  # mkstemp's 0600 would hide the page from a web server
-        os.replace(name, path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return path
