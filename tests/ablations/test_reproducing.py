@@ -23,6 +23,7 @@ from hvae.stacking import initial
 RUN = RunConfig(
     ModelConfig(64), TrainConfig(epochs=1), DataConfig("digits"), EvaluationConfig(2)
 )  # the documented one, but for what is needed to be fast and offline
+UNIT_KL = [[0.1], [0.2] * 20]  # of a record made up: only the top level has all its units
 OPTIONS = ("--data", "digits", "--epochs", "1", "--importance-samples", "2", "--device", "cpu")
 
 
@@ -44,7 +45,8 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
     monkeypatch.setattr("ablations.launching.choose", lambda *_: serial)
     monkeypatch.setattr("ablations.executors.Local", lambda workers: serial)
 
-    def measure(model: Any, images: Any) -> reproduction.Measured:
+    def measure(model: Any, images: Any, unit_kl: list[float]) -> reproduction.Measured:
+        assert len(unit_kl) == model.config.latent_dim
         seen.append(model.config)
         return reproduction.Measured({}, {})
 
@@ -76,7 +78,9 @@ def trained(monkeypatch: pytest.MonkeyPatch, make_record: Callable[..., Record])
         (run,) = pack.runs
         seen.append(run)
         weights = weights_file(state(initial(run)), run)
-        store.write_all([make_record(run, pack.study)], {digest(run): {WEIGHTS: weights}})
+        record = make_record(run, pack.study)
+        record = replace(record, metrics={**record.metrics, "kl_per_unit_nats": UNIT_KL})
+        store.write_all([record], {digest(run): {WEIGHTS: weights}})
         return 0
 
     monkeypatch.setattr("ablations.runner.run_study", run_study)
