@@ -20,6 +20,7 @@ from pytest_benchmark.stats import Stats
 from bench.checkouts import Revisions
 from bench.pairs import Pairs
 from bench.verdict import CLOCKS, Series
+from hvae.files import TEMPORARY, overwrite
 
 BASE, HEAD = "0001_base", "0002_head"
 
@@ -81,8 +82,9 @@ def prove_writable(folder: Path) -> None:
     """Before minutes are spent. Raises `ValueError` naming the folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _partial(folder).touch()
-        _partial(folder).unlink()
+        probe = folder / f"{TEMPORARY}{os.getpid()}"
+        probe.touch()
+        probe.unlink()
     except OSError as error:
         raise ValueError(
             f"results: cannot write under {folder}: {error.strerror}; "
@@ -93,9 +95,7 @@ def prove_writable(folder: Path) -> None:
 def replace(path: Path, document: dict[str, Any]) -> None:
     """Write a document, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _partial(path.parent)
-    temporary.write_text(json.dumps(document, indent=1) + "\n")
-    temporary.replace(path)
+    overwrite(path, json.dumps(document, indent=1).encode() + b"\n")
 
 
 def read(base: Path, head: Path) -> Comparison:
@@ -153,10 +153,6 @@ def _stats(seconds: list[float]) -> dict[str, Any]:
         stats.update(value)  # type: ignore[no-untyped-call]
     found: dict[str, Any] = stats.as_dict()  # type: ignore[no-untyped-call]
     return found | {"data": seconds, "iterations": 1}
-
-
-def _partial(folder: Path) -> Path:
-    return folder / f".partial-{os.getpid()}"
 
 
 def load(path: Path) -> dict[str, Any]:
