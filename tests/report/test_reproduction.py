@@ -5,12 +5,12 @@ import json
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from markup import Elements
 from synthetic_reproduction import GOOD, config, write
 
 from hvae.attachments import arrays_file, weights_file
@@ -20,33 +20,7 @@ from report.reproduced import read_reproduction
 from report.reproduction import closed_form_nats, render, write_reproduction
 from report.reproduction_figures import draw_reproduction
 
-VOID = {"meta", "link", "input", "use", "path", "image"}
 GRADE = re.compile(r'<span class="grade">(.*?)</span>')
-
-
-class Elements(HTMLParser):
-    """Collects ids and addresses, and checks that every element is closed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.ids: list[str] = []
-        self.addresses: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in VOID:
-            self.open.append(tag)
-        self.ids += [str(value) for name, value in attrs if name == "id"]
-        self.addresses += [str(v) for k, v in attrs if k in ("src", "href", "xlink:href")]
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self.open.pop() == tag
 
 
 def page(folder: Path, run: RunConfig | None = None, facts: Any = GOOD) -> str:

@@ -5,12 +5,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from markup import Elements
 from synthetic import grid, record, write_pictures
 
 from hvae.config import DataConfig, RunConfig, digest
@@ -19,33 +19,6 @@ from report.writer import write_report
 
 Grid = Callable[..., list[RunConfig]]
 Make = Callable[..., Record]
-VOID = {"meta", "link", "input", "img"}
-
-
-class Balance(HTMLParser):
-    """Collects ids and outside addresses, and checks that every element is closed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.ids: list[str] = []
-        self.addresses: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in VOID:
-            self.open.append(tag)
-        given = dict(attrs)
-        self.ids += [str(given["id"])] if "id" in given else []
-        self.addresses += [str(v) for k, v in attrs if k in ("src", "href", "xlink:href")]
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self.open.pop() == tag
 
 
 def write(configs: list[RunConfig], store: Store, folder: Path, *formats: str) -> str:
@@ -93,7 +66,7 @@ def whole_page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_the_page_is_whole_and_asks_for_nothing_outside(whole_page: str) -> None:
-    parser = Balance()
+    parser = Elements()
     parser.feed(whole_page)
     assert parser.open == []
     assert len(parser.ids) == len(set(parser.ids))
