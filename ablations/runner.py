@@ -135,6 +135,7 @@ def run_pack(task: Task, progress: Progress) -> list[Finished]:
         images,
         runs[0].evaluation.importance_samples,
         device,
+        is_compiled=fitted.is_compiled,
         progress=lambda done, total: progress(epochs + epochs * done // total, 2 * epochs),
     )
     return [

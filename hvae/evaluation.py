@@ -9,12 +9,14 @@ L latent.
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from hvae import streams
+from hvae.compiling import Compiled
 from hvae.data import Images
 from hvae.estimators import (
     CURVE,
@@ -35,15 +37,19 @@ from hvae.objectives import (
     joint_kl_per_unit,
     log_prior_ratio,
 )
-from hvae.pixels import pixel_nlls
+from hvae.pixels import pixel_nlls, pixel_sums
 from hvae.probes import posterior_means, probe_accuracies
 
 BLOCK_IMAGES = 100  # images and samples that share a draw of noise: part of its definition
 BLOCK_SAMPLES = 50
-VALUE_SAMPLES = 10  # of the value of a level: its error is far below that between seeds
+# Draws for the KL and for what units do, and for the value of a level: fewer than for the bounds,
+# because the errors of their means over images are far below those between seeds.
+UNIT_SAMPLES = 100
+VALUE_SAMPLES = 10
 SAMPLES_AT_ONCE = 10  # 1,000 rows: 3 MB of logits at 784 pixels, which a cache can hold
 ACTIVE_VARIANCE = 0.01  # Burda et al. 2016, arXiv:1509.00519, section 5.2
 
+Nlls = Callable[[HierarchicalVAE, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 Values = dict[str, Tensor]  # a value per image: [B, ...] or [N, ...], float64
 
 
@@ -61,15 +67,22 @@ def evaluate(
     importance_samples: int = 1000,
     device: str = "cpu",
     samples_at_once: int = SAMPLES_AT_ONCE,
+    is_compiled: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """The metrics of each model. `samples_at_once` bounds memory; results change by rounding."""
+    """The metrics of each model. `samples_at_once` bounds memory, `is_compiled` sends the sums over
+    pixels through `torch.compile`; either changes the results by rounding only."""
     started = time.perf_counter()
+    nlls = partial(
+        pixel_nlls,
+        at_once=samples_at_once,
+        sums=Compiled(pixel_sums) if is_compiled else pixel_sums,
+    )
     models = [model.to(torch.device(device)) for model in models]
     blocks: list[list[Block]] = [[] for _ in models]
     for inputs in _inputs(models, images, importance_samples, torch.device(device)):
         for model, done in zip(models, blocks, strict=True):
-            done.append(_block(model, inputs, importance_samples, samples_at_once))
+            done.append(_block(model, inputs, importance_samples, nlls))
         progress(inputs.stop, len(images.test))
         del inputs
     metrics = [
@@ -123,37 +136,42 @@ class Block(NamedTuple):
     units: Values
 
 
-def _block(model: HierarchicalVAE, inputs: Inputs, samples: int, samples_at_once: int) -> Block:
+def _block(model: HierarchicalVAE, inputs: Inputs, samples: int, nlls_of: Nlls) -> Block:
     """Everything that one model says of one block of images."""
     x, sizes = inputs.x, model.config
     own = (slice(sizes.num_layers), slice(sizes.latent_dim))
     noise = [drawn[..., *own] for drawn in inputs.posterior]
-    log_w, binary_log_w = [], []
+    log_w, binary_log_w, nlls = [], [], []
     posterior = model.posterior(0, x)
-    sums: Values = {}
+    sums: list[Values] = []
     for done, drawn in enumerate(noise):
         latents = _latents(model, posterior, drawn[: samples - done * BLOCK_SAMPLES])
         ratio = log_prior_ratio(latents, torch.ones((), device=x.device))
-        z = latents.levels[0].z
-        nll, binary_nll = pixel_nlls(model, z, x, inputs.binary, samples_at_once)
+        nll, binary_nll = nlls_of(model, latents.levels[0].z, x, inputs.binary)
+        nlls.append(nll.double())
         log_w.append((ratio - nll).double())
         binary_log_w.append((ratio - binary_nll).double())
-        for name, value in _sums(model, latents, nll, x.shape[-1]).items():
-            sums[name] = sums[name] + value if name in sums else value
-    means = {name: value / samples for name, value in sums.items()}
+        if done * BLOCK_SAMPLES < UNIT_SAMPLES:
+            sums.append(_sums(latents))
+    unit_samples = min(samples, UNIT_SAMPLES)
+    means = {
+        name: torch.stack([part[name] for part in sums]).sum(0) / unit_samples for name in sums[0]
+    }
+    nll = torch.cat(nlls).mean(0)
+    loss = nll if model.loss == "bce" else 2.0 * nll - x.shape[-1] * LOG_2_PI
     first = _latents(model, posterior, noise[0][:VALUE_SAMPLES])
     gaps = value_gaps(model, first, inputs.prior[..., *own]).double()  # [s, B, T - 1]
     scoreboard = torch.cat(binary_log_w)
     images = {
-        "reconstruction": means["reconstruction"],
-        "documented": means["documented"],
+        "reconstruction": nll,
+        "documented": loss + 2.0 * means["closed_form_kl"],
         "scoreboard": importance_bound(scoreboard),
         "scoreboard_variance": variance_of_bound(scoreboard),
         "gap": gaps.mean(0),
         "gap_variance": variance_of_mean(gaps),
     }
     images |= bounds(torch.cat(log_w)) | _reconstruction(model, x)
-    return Block(images, _units(means, samples))
+    return Block(images, _units(means, unit_samples))
 
 
 def _latents(model: HierarchicalVAE, posterior: Gaussian, noise: Tensor) -> Latents:
@@ -177,15 +195,13 @@ def _units(means: Values, samples: int) -> Values:
     return units
 
 
-def _sums(model: HierarchicalVAE, latents: Latents, nll: Tensor, pixels: int) -> Values:
+def _sums(latents: Latents) -> Values:
     """What is averaged over joint samples, summed over these: [B, ...]."""
-    documented = nll if model.loss == "bce" else 2.0 * nll - pixels * LOG_2_PI
     mean = torch.stack([level.mu for level in latents.levels], dim=-2)
     shift = mean - torch.stack(latents.prior_means, dim=-2)
     terms = {
-        "reconstruction": nll,
-        "documented": documented + 2.0 * closed_form_kl(latents).sum(-1),
-        "kl": joint_kl_per_unit(latents, torch.ones((), device=nll.device)),  # [s, B, T, L]
+        "closed_form_kl": closed_form_kl(latents).sum(-1),
+        "kl": joint_kl_per_unit(latents, torch.ones((), device=mean.device)),  # [s, B, T, L]
         "mean": mean,
         "mean_square": mean.square(),
         "shift": shift,

@@ -139,8 +139,8 @@ def log_prior_ratio(result: Latents | Pass, live: Tensor) -> Tensor:
     total = result.levels[0].z.new_zeros(())
     for (mu, logvar, z), mean in zip(result.levels, result.prior_means, strict=True):
         standardised = (z - mu).square() * (-logvar).exp()
-        total = total + (0.5 * live * (standardised + logvar - (z - mean).square())).sum(-1)
-    return total
+        total = total + (live * (standardised + logvar - (z - mean).square())).sum(-1)
+    return 0.5 * total
 
 
 def importance_bound(log_w: Tensor) -> Tensor:

@@ -4,18 +4,24 @@ Of logits l = W h + b, Σ_d x_d l_d is h · Wᵀx + b · x: a sum over hidden un
 Shapes: S draws, s of them at once, B images, D pixels, H hidden. Units: nats.
 """
 
+import math
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from hvae.model import HierarchicalVAE
 from hvae.objectives import LOG_2_PI
 
+PixelSums = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
+
 
 def pixel_nlls(
-    model: HierarchicalVAE, z: Tensor, x: Tensor, binary: Tensor, at_once: int
+    model: HierarchicalVAE, z: Tensor, x: Tensor, binary: Tensor, at_once: int, sums: PixelSums
 ) -> tuple[Tensor, Tensor]:
     """-log p of the image under the model's own likelihood and of the binarised image under
-    Bernoulli, from z_1 [S, B, L]: [S, B] each. `at_once` draws bound the memory of the logits.
+    Bernoulli, from z_1 [S, B, L]: [S, B] each. `at_once` draws bound the memory of the logits;
+    `sums` is `pixel_sums`, as it is or compiled.
 
     Both take the same draw of z from q(z | x). For the binarised image that is a proposal like any
     other, hence a valid bound, and the decoder runs once.
@@ -27,29 +33,30 @@ def pixel_nlls(
     def agreement(pixels: Tensor) -> Tensor:
         return (hidden * (pixels @ weight)).sum(-1) + pixels @ bias  # Σ_d x_d l_d: [S, B]
 
-    partitions, errors = [], []
-    for part in torch.split(hidden, at_once):
-        logits = decoder.output(part)  # [s, B, D]
-        if model.loss == "mse":
-            errors.append((logits.sigmoid() - x).square_().sum(-1))
-        partitions.append(log_partition_(logits))
-    partition = torch.cat(partitions)
+    grey = None if model.loss == "bce" else x
+    parts = [sums(decoder.output(part), grey) for part in torch.split(hidden, at_once)]
+    partition = torch.cat([part for part, _ in parts])
     binary_nll = partition - agreement(binary)
-    if model.loss == "mse":
-        return 0.5 * (torch.cat(errors) + x.shape[-1] * LOG_2_PI), binary_nll
-    return partition - agreement(x), binary_nll
+    if grey is None:
+        return partition - agreement(x), binary_nll
+    errors = torch.cat([error for _, error in parts if error is not None])
+    return 0.5 * (errors + x.shape[-1] * LOG_2_PI), binary_nll
 
 
-def log_partition_(logits: Tensor) -> Tensor:
-    """Σ softplus(l) over pixels at half the cost, overwriting the logits: [..., D] -> [...].
+def pixel_sums(logits: Tensor, x: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Σ softplus(l) over the pixels and, if x is given, Σ (sigmoid(l) - x)²: [s, B, D] and
+    [B, D] -> [s, B] each.
 
-    softplus(l) = max(l, 0) - log sigmoid(|l|), and sigmoid(|l|) lies in [½, 1): the product of 16
-    of them cannot underflow, so one logarithm serves 16 pixels.
+    softplus(l) = max(l, 0) - log sigmoid(|l|), at half the cost: sigmoid(|l|) lies in [½, 1), the
+    product of 16 of them cannot underflow, and one logarithm serves 16 pixels.
     """
     positive = logits.relu().sum(-1)
-    product = logits.abs_().sigmoid_()
-    for _ in range(4):
-        if product.shape[-1] % 2 == 0:
-            half = product.shape[-1] // 2
-            product = product[..., :half] * product[..., half:]
-    return positive - product.log().sum(-1)
+    if x is None:
+        error, likelier = None, logits.abs().sigmoid_()
+    else:
+        p = logits.sigmoid()
+        error = (p - x).square_().sum(-1)
+        likelier = p.sub_(0.5).abs_().add_(0.5)  # sigmoid(|l|)
+    factors = math.gcd(logits.shape[-1], 16)
+    products = likelier.reshape(*logits.shape[:-1], factors, -1).prod(-2)
+    return positive - products.log().sum(-1), error

@@ -6,7 +6,6 @@ elementwise. Members of a seed share batches and noise, whoever trains beside th
 """
 
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from hvae import streams
 from hvae.adam import Adam
 from hvae.capture import CapturedStep
+from hvae.compiling import Compiled
 from hvae.config import ModelConfig, RunConfig
 from hvae.data import Images, binarize
 from hvae.model import HierarchicalVAE
@@ -235,14 +235,11 @@ class Group:
             return {name: gradient.contiguous() for name, gradient in found.items()}, terms
 
         if self.is_compiled:
-            compiled: Gradients = torch.compile(gradients, dynamic=False)
-            try:
-                compiled(self.parameters, self.settings, x, noise)  # compiles at its first call
+            compiled = Compiled(gradients)
+            compiled(self.parameters, self.settings, x, noise)
+            self.is_compiled = compiled.is_compiled
+            if self.is_compiled:
                 return compiled
-            except RuntimeError as error:  # of Dynamo or of its backend: no gain, no loss
-                reason = str(error).strip().partition("\n")[0]
-                self.is_compiled = False
-                warnings.warn(f"torch.compile failed, going on without: {reason}", stacklevel=2)
         traced: Gradients = make_fx(gradients)(self.parameters, self.settings, x, noise)
         return traced
 

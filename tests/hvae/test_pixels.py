@@ -4,11 +4,12 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from hvae.model import HierarchicalVAE
 from hvae.objectives import bernoulli_nll, reconstruction_nll
-from hvae.pixels import log_partition_, pixel_nlls
+from hvae.pixels import pixel_nlls, pixel_sums
 
 S, B, D, L = 9, 6, 64, 5
 
@@ -27,20 +28,28 @@ def test_pixel_nlls_are_those_of_the_decoded_logits(z: Tensor, loss: str, at_onc
     binary = x.bernoulli()
     with torch.no_grad():
         logits = model.decode(0, z)
-        own, scoreboard = pixel_nlls(model, z, x, binary, at_once)
+        own, scoreboard = pixel_nlls(model, z, x, binary, at_once, pixel_sums)
         torch.testing.assert_close(own, reconstruction_nll(logits, x, loss))
         torch.testing.assert_close(scoreboard, bernoulli_nll(logits, binary))
 
 
+@pytest.mark.parametrize("is_grey", [False, True])
 @pytest.mark.parametrize("pixels", [1, 7, 12, 512, 784])
-def test_log_partition_is_the_sum_of_softplus(pixels: int) -> None:
-    logits = torch.randn(B, pixels, dtype=torch.float64) * 10
-    expected = torch.nn.functional.softplus(logits, threshold=1000.0).sum(-1)
-    torch.testing.assert_close(log_partition_(logits.clone()), expected)
+def test_pixel_sums_are_those_of_softplus_and_of_squared_errors(pixels: int, is_grey: bool) -> None:
+    logits = torch.randn(S, B, pixels, dtype=torch.float64) * 10
+    x = torch.rand(B, pixels, dtype=torch.float64) if is_grey else None
+    partition, error = pixel_sums(logits, x)
+    expected = F.softplus(logits, threshold=1000.0).sum(-1)
+    torch.testing.assert_close(partition, expected)
+    if x is None:
+        assert error is None
+    else:
+        torch.testing.assert_close(error, (logits.sigmoid() - x).square().sum(-1))
     # float32: 6e-8 of rounding a product, 49 products of 16 pixels.
-    torch.testing.assert_close(
-        log_partition_(logits.float()).double(), expected, rtol=1e-6, atol=3e-6
-    )
+    single, _ = pixel_sums(logits.float(), None if x is None else x.float())
+    torch.testing.assert_close(single.double(), expected, rtol=1e-6, atol=3e-6)
     for logit in (0.0, -200.0, 200.0):  # the smallest product; saturated pixels
-        value = log_partition_(torch.full((pixels,), logit)).item()
-        assert value == pytest.approx(pixels * (max(logit, 0) or (logit == 0) * math.log(2)))
+        value, _ = pixel_sums(
+            torch.full((1, 1, pixels), logit), None if x is None else torch.zeros(1, 1)
+        )
+        assert value.item() == pytest.approx(pixels * (max(logit, 0) or (logit == 0) * math.log(2)))
