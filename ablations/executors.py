@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ablations.outcomes import Function, OnProgress, Outcome, R, T, WorkerDied, attempt, reporter
 from ablations.workers import Crew
-from hvae.threads import keep_freed_memory, one_thread, usable_cores
+from hvae.threads import core_count, keep_freed_memory, one_thread
 
 EXECUTORS = ("local", "serial")
 
@@ -102,7 +102,7 @@ def worker_count(name: str, device: str, asked: int | None) -> int:
     """How many packs are trained at once: by default one a core, on cuda one for the device."""
     if name == "serial":
         return 1
-    return asked or (len(usable_cores()) if device == "cpu" else 1)
+    return asked or (core_count() if device == "cpu" else 1)
 
 
 def choose(name: str, workers: int) -> Executor:

@@ -19,7 +19,7 @@ from bench.loops import build_gauge, build_rung
 from bench.rungs import BATCH, GAUGES, Gauge, Rung, Source, cpp_compiler
 from hvae.config import flops_per_image
 from hvae.environment import code, environment
-from hvae.threads import usable_cores
+from hvae.threads import core_count, usable_cores
 
 BYTES_PER_MODEL_STEP = 10e6  # unfused traffic of a training step, half of it Adam's
 WARM_UP = 0.1  # of a window, before each window
@@ -122,9 +122,10 @@ def _crews(
 
 
 def _start(task: Task, source: Source) -> Crew:
-    """A process a core where the task takes all cores, else one wherever the system puts it."""
-    is_pinned = task.processes > 1 and hasattr(os, "sched_setaffinity")
-    cores = usable_cores() if is_pinned else [None] * task.processes
+    """A process a core where the task takes all cores, else wherever the system puts them."""
+    all_cores = usable_cores()
+    is_pinned = task.processes == len(all_cores) > 1 and hasattr(os, "sched_setaffinity")
+    cores = all_cores if is_pinned else [None] * task.processes
     if isinstance(task, Gauge):
         return Crew(cores, False, build_gauge, task)
     return Crew(cores, task.kind == "pack", build_rung, task, source)
@@ -227,7 +228,7 @@ def document(found: Ladder) -> dict[str, Any]:
         "machine": {
             **environment(device),
             "threads": 1,  # of each process
-            "cores": len(usable_cores()),
+            "cores": core_count(),
             "cpp_compiler": cpp_compiler(),
             "rates": [asdict(rates) for rates in found.rates],
         },

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hvae.config import RunConfig
-from hvae.threads import usable_cores
+from hvae.threads import core_count
 
 EPOCH_STEPS = 938  # of 60,000 images
 BATCH = RunConfig().train.batch_size
@@ -79,7 +79,7 @@ def cpu_rungs(packs: Sequence[int], all_cores_pack: int, is_compiled: bool) -> l
     `is_compiled` adds each packed rung once more, through `torch.compile`.
     """
     packed = [_packed(models, 1, False) for models in packs]
-    cores = len(usable_cores())
+    cores = core_count()
     shared = [_packed(all_cores_pack, cores, False)] if cores > 1 else []
     if is_compiled:
         packed += [_packed(models, 1, True) for models in packs]

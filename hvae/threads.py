@@ -51,3 +51,11 @@ def usable_cores() -> list[int]:
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
+
+
+def core_count() -> int:
+    """How many cores' worth of time this process may use: fewer than `usable_cores` in a container
+    that is granted two of sixty-four."""
+    from joblib import cpu_count  # affinity, control groups and LOKY_MAX_CPU_COUNT
+
+    return min(int(cpu_count()), len(usable_cores()))

@@ -66,3 +66,10 @@ def test_the_usable_cores_are_those_of_the_affinity(monkeypatch: pytest.MonkeyPa
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     assert threads.usable_cores() == [0, 1]
+
+
+def test_a_container_granted_two_of_four_cores_counts_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "usable_cores", lambda: [0, 1, 2, 3])
+    for granted, counted in ((2, 2), (4, 4), (8, 4)):
+        monkeypatch.setattr("joblib.cpu_count", lambda granted=granted: granted)
+        assert threads.core_count() == counted
