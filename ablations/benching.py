@@ -1,6 +1,5 @@
 """`hvae bench`: measure the throughput ladder of this machine, keep it, print it."""
 
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from ablations.options import (
     results_option,
 )
 from hvae.environment import device_name
+from hvae.files import prove_writable, slug
 
 if TYPE_CHECKING:  # importing this module must not import torch
     from bench.ladder import Ladder
@@ -81,7 +81,7 @@ def bench(
         return
     from ablations.executors import resolve_device
     from bench.ladder import document, table
-    from bench.storage import prove_writable, replace
+    from bench.storage import replace
     from hvae import data as datasets
 
     source = _source(data, datasets.data_dir(data_dir))
@@ -151,8 +151,3 @@ def _measure(rungs: "list[Rung]", source: "Source", rounds: int) -> "Ladder":
             return ladder(rungs, source, rounds, progress)
         except ProcessDied as error:
             raise click.ClickException(str(error)) from error
-
-
-def slug(name: str) -> str:
-    """A device's name as part of a file name."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

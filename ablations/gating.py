@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ablations.benching import slug
 from ablations.options import COUNT, debug_option, json_option, print_json, results_option
 from hvae.environment import device_name
+from hvae.files import slug
 
 if TYPE_CHECKING:  # importing this module must not import what starts slowly
     from bench.gate import Device, Outcome

@@ -29,6 +29,7 @@ from bench.pairs import Pairs, time_pairs
 from bench.storage import Side
 from bench.verdict import FAIL, FULL_PAIRS, INCONCLUSIVE, PASS, SCREEN_PAIRS, needs_more
 from bench.waivers import Waiver
+from hvae.files import prove_writable
 
 EXIT_CODES = {PASS: 0, FAIL: 1, INCONCLUSIVE: 3}
 
@@ -79,7 +80,7 @@ def compare(
             tiers = [Tier("identity", PASS, "measured sources are identical: not timed", [])]
         else:
             if device.folder is not None:
-                storage.prove_writable(device.folder)
+                prove_writable(device.folder)
             tiers, sides = _exactly(layout, device, accepted, progress)
             if worst(tier.status for tier in tiers) == PASS:
                 pairs = time_adaptively(layout.sides, device.kind, progress)

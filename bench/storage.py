@@ -20,7 +20,7 @@ from pytest_benchmark.stats import Stats
 from bench.checkouts import Revisions
 from bench.pairs import Pairs
 from bench.verdict import CLOCKS, Series
-from hvae.files import TEMPORARY, overwrite
+from hvae.files import overwrite
 
 BASE, HEAD = "0001_base", "0002_head"
 
@@ -76,20 +76,6 @@ def write(
         paths.append(folder / f"{name}_{commit[:12]}.json")
         replace(paths[-1], document)
     return paths
-
-
-def prove_writable(folder: Path) -> None:
-    """Before minutes are spent. Raises `ValueError` naming the folder."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f"{TEMPORARY}{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(
-            f"results: cannot write under {folder}: {error.strerror}; "
-            "allowed: a folder you may write, or a path where one can be made"
-        ) from error
 
 
 def replace(path: Path, document: dict[str, Any]) -> None:

@@ -21,8 +21,9 @@ from bench.findings import Tier, compare_times
 from bench.gate import Device, Progress, compare, time_adaptively
 from bench.harness import BENCHMARKS, sources_digest
 from bench.planted import plant, rows_for
-from bench.storage import load, machine, prove_writable, replace, series_of
+from bench.storage import load, machine, replace, series_of
 from bench.verdict import FAIL, INCONCLUSIVE
+from hvae.files import prove_writable
 from hvae.threads import usable_cores
 
 CONFIDENCE = 0.95  # of one-sided bounds

@@ -6,7 +6,9 @@ swept by whoever opens the folder next, perhaps while we write: then the write i
 
 import contextlib
 import os
+import re
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 TEMPORARY = ".partial-"
@@ -35,6 +37,35 @@ def overwrite(path: Path, content: bytes) -> None:
         with contextlib.suppress(FileNotFoundError):  # swept like that of `publish`: once more
             os.replace(temporary, path)
             return
+
+
+@contextlib.contextmanager
+def writing_under(folder: Path, field: str = "results") -> Iterator[None]:
+    """Writing that fails raises `ValueError`: one line with the field, the folder, the reason."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(
+            f"{field}: cannot write under {folder}: {error.strerror or error}; "
+            "allowed: a folder you may write, or a path where one can be made"
+        ) from error
+
+
+def prove_writable(folder: Path) -> None:
+    """Make the folder and write to it, before minutes are spent. Raises `ValueError` naming it."""
+    with writing_under(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        probe(folder)
+
+
+def probe(folder: Path) -> None:
+    """Write a file and remove it. Raises `OSError` where the folder takes none."""
+    _write_temporary(folder, b"").unlink(missing_ok=True)  # another process may sweep it first
+
+
+def slug(name: str) -> str:
+    """A name as part of a file name."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def sweep(folder: Path) -> None:

@@ -8,8 +8,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
-import tempfile
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hvae.config import RunConfig, as_dict, digest, from_dict, require_known
-from hvae.files import TEMPORARY, fsync_folder, overwrite, publish, sweep
+from hvae.files import fsync_folder, overwrite, probe, publish, sweep, writing_under
 
 SCHEMA = 1
 STATUSES = ("finished", "diverged")
@@ -77,20 +75,12 @@ class Store:
 
     def open_for_writing(self) -> None:
         """Make the folder and prove it writable; sweep what killed writers left behind."""
-        try:
+        with writing_under(self.folder):
             self.runs.mkdir(parents=True, exist_ok=True)
             sweep(self.runs)
             for bundle in self.runs.glob(f"{BUNDLE}*"):
                 self._take_apart(bundle)
-            descriptor, probe = tempfile.mkstemp(prefix=TEMPORARY, dir=self.runs)
-            os.close(descriptor)
-            Path(probe).unlink(missing_ok=True)  # another process may sweep it first
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise ValueError(
-                f"results: cannot write under {self.folder}: {reason}; "
-                "allowed: a folder you may write, or a path where one can be made"
-            ) from error
+            probe(self.runs)
 
     def path(self, name: str) -> Path:
         return self.runs / f"{name}.json"

@@ -1,6 +1,5 @@
 """The pictures of a study as figures for PNG and PDF: a row per cell, a figure per loss."""
 
-import re
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
@@ -9,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from hvae.files import slug
 from report.drawing import STYLE, Drawing
 from report.load import Study
 from report.metrics import axis_label
@@ -43,7 +43,7 @@ def contact_sheets(study: Study, gallery: Gallery) -> list[Drawing]:
     drawings = []
     for values, cells in groupby(sorted(gallery.cells, key=panel), key=panel):
         title = f"Pictures, {panel_title(panels, values)}"
-        name = "pictures-" + re.sub(r"[^a-z0-9]+", "-", "-".join(map(str, values)).lower())
+        name = "pictures-" + slug(" ".join(map(str, values)))
         drawings.append(Drawing(name, title, caption(gallery), _figure([*cells])))
     return drawings
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from hvae.files import overwrite
+from hvae.files import overwrite, writing_under
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -27,13 +27,8 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
     Raises `ValueError` where the folder cannot be written.
     """
     paths = [folder / name for name in files]
-    try:
+    with writing_under(folder, "report"):
         for path, content in zip(paths, files.values(), strict=True):
             path.parent.mkdir(parents=True, exist_ok=True)
             overwrite(path, content)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ValueError(
-            f"report: cannot write under {folder}: {reason}; allowed: a folder you may write"
-        ) from error
     return paths

@@ -10,7 +10,7 @@ import pytest
 
 from bench.checkouts import Revisions
 from bench.pairs import Pair
-from bench.storage import Side, prove_writable, read, series_of, write
+from bench.storage import Side, read, series_of, write
 
 NAMES = ("train_step", "evaluation")
 COUNTS = {name: {"flops": 100} for name in NAMES}
@@ -99,11 +99,3 @@ def test_what_is_missing_is_named(files: list[Path], change: Any, complaint: str
     with pytest.raises(ValueError, match="0002_head_") as caught:
         read(*files)
     assert complaint in str(caught.value)
-
-
-def test_a_folder_that_may_not_be_written_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match="results: cannot write under"):
-        prove_writable(tmp_path / "file" / "device")
-    prove_writable(tmp_path / "new" / "device")
-    assert list((tmp_path / "new" / "device").iterdir()) == []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hvae.files import TEMPORARY, overwrite, publish, sweep
+from hvae.files import TEMPORARY, overwrite, prove_writable, publish, slug, sweep
 
 
 def test_the_first_to_publish_wins_and_whoever_overwrites_does(tmp_path: Path) -> None:
@@ -37,3 +37,15 @@ def test_a_sweep_takes_what_is_half_written_and_no_more(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     sweep(tmp_path)
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"^results: cannot write under .*allowed: a folder"):
+        prove_writable(tmp_path / "file" / "device")
+    prove_writable(tmp_path / "new" / "device")
+    assert list((tmp_path / "new" / "device").iterdir()) == []
+
+
+def test_a_slug_can_be_part_of_a_file_name_anywhere() -> None:
+    assert slug("AMD EPYC 7B13 (64/128)") == "amd-epyc-7b13-64-128"
