@@ -77,7 +77,7 @@ def load(store: Store, expected: Sequence[RunConfig]) -> Study:
         epochs=frame((row for r in records for row in _epoch_rows(r)), "epoch", "loss_nats"),
         curve=frame((row for r in finished for row in _curve_rows(r)), "samples", "nll_nats"),
         throughput=frame((row for r in records for row in _throughput_rows(r)), *RATES, *PLACES),
-        made=frame(map(_made_row, records)),
+        made=frame(map(made_by, records)),
         cell=cell,
         unasked=len(store.finished() - set(configs)),
     )
@@ -191,7 +191,8 @@ def _machine(measurement: dict[str, Any]) -> str:
     return f"{measurement['device']}, {name}, {threads} thread{'' if threads == 1 else 's'}"
 
 
-def _made_row(record: Record) -> dict[str, Any]:
+def made_by(record: Record) -> dict[str, Any]:
+    """What made a record, in one row: data, code, environment, seconds."""
     flags = record.environment.get("flags") or {}
     environment = {k: v for k, v in record.environment.items() if k != "flags"}
     return {

@@ -95,9 +95,10 @@ def _sheets(store: Store, keys: "pd.Series[str]", values: Any) -> tuple[Sheet, .
 def sheets(found: Mapping[str, npt.NDArray[Any]]) -> tuple[Sheet, ...]:
     """Samples [16, D] in two rows; originals over reconstructions [10, D]; traversals [U, 7, D].
 
-    Raises `KeyError` or `ValueError` where an array is missing or of another shape.
+    Units are named from 1 on. Raises `KeyError` or `ValueError` where an array is missing or of
+    another shape.
     """
-    units = " and ".join(str(int(unit)) for unit in found["traversal_units"])
+    units = " and ".join(str(int(unit) + 1) for unit in found["traversal_units"])
     both = np.stack([found["originals"], found["reconstructions"]])
     plural = "s" if " and " in units else ""
     return (

@@ -16,8 +16,9 @@ from report.documented import charged
 from report.documented_results import Number, Result, consequences, documented_results
 from report.drawing import Drawing, image, svg
 from report.explorer import embed
-from report.load import load
+from report.load import load, made_by
 from report.output import environment, write_files
+from report.provenance import MADE
 from report.reproduced import Reproduction, read_reproduction
 from report.reproduction_figures import draw_reproduction
 from report.verdicts import DIFFERENT, FAILED, REPRODUCED
@@ -27,18 +28,6 @@ QUESTION = (
     "Does the documented training of a two-level hierarchical VAE give the documented results?"
 )
 MARKS = {REPRODUCED: ("yes", "✓"), DIFFERENT: ("near", "≈"), FAILED: ("no", "✗")}
-MADE = {  # key of a record's `code` and `environment` -> what a reader calls it
-    "version": "hvae version",
-    "git_commit": "git commit",
-    "git_dirty": "uncommitted changes",
-    "sources_sha256": "digest of the sources of hvae",
-    "python": "Python",
-    "torch": "PyTorch",
-    "device": "device",
-    "device_name": "device name",
-    "threads": "threads",
-    "platform": "platform",
-}
 
 
 @dataclass(frozen=True)
@@ -142,15 +131,14 @@ def facts(made: Reproduction) -> list[Number]:
         f"{train.loss.upper()}, objective {train.objective}, {train.epochs} epochs, Adam "
         f"{train.learning_rate:g}, batches of {train.batch_size}, seed {train.seed}"
     )
-    origin = {**record.code, **record.environment}
+    origin = made_by(record)
     seconds = sorted(record.seconds.items(), reverse=True)  # train before evaluate
     cost = ", ".join(f"{value:,.0f} s to {name}" for name, value in seconds)
     return [
         Number(settings, "settings"),
         Number(record.digest, "digest of the settings"),
         Number(record.run.data.name, "data"),
-        Number(record.data_sha256, "data SHA-256"),
-        *(Number(_plain(origin.get(key)), label) for key, label in MADE.items()),
+        *(Number(_plain(origin.get(column)), label) for column, label in MADE.items()),
         Number(cost or "not recorded", "time"),
     ]
 

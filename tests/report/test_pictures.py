@@ -56,7 +56,7 @@ def test_an_image_keeps_its_own_pixels() -> None:
     assert second.ravel().tolist() == found["samples"][1].tolist()
 
 
-@pytest.mark.parametrize(("units", "text"), [(2, "of units 3 and 4"), (1, "of unit 3")])
+@pytest.mark.parametrize(("units", "text"), [(2, "of units 4 and 5"), (1, "of unit 4")])
 def test_a_latent_of_one_dimension_has_one_traversal(units: int, text: str) -> None:
     sheet = sheets(arrays(units))[2]
     assert sheet.pixels.shape == (9 * units, 7 * 9)
