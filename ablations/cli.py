@@ -245,7 +245,7 @@ def data() -> None:
 def fetch(name: str, data_dir: Path | None) -> None:
     """Download a dataset through torchvision; print the folder it lies in.
 
-    NAME is digits (bundled, nothing to do), mnist, fashion-mnist, kmnist or emnist-digits.
+    NAME is digits (comes with scikit-learn), mnist, fashion-mnist, kmnist or emnist-digits.
 
     \b
     Example:
@@ -253,6 +253,9 @@ def fetch(name: str, data_dir: Path | None) -> None:
     """
     from hvae import data as datasets
 
+    if name == datasets.BUNDLED:
+        click.echo(f"{name} comes with scikit-learn: nothing to fetch", err=True)
+        return
     click.echo(datasets.fetch(name, datasets.data_dir(data_dir)))
 
 

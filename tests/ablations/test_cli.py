@@ -327,9 +327,16 @@ def test_report_opens_the_page(
     assert opened == [f"{tmp_path}/quick/report/index.html"]
 
 
-def test_data_fetch_prints_the_folder(tmp_path: Path) -> None:
+def test_data_fetch_prints_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hvae.data.fetch", lambda name, folder: folder / name)
+    result = call("data", "fetch", "mnist", "--data-dir", str(tmp_path))
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}/mnist\n")
+
+
+def test_data_fetch_has_nothing_to_do_for_digits(tmp_path: Path) -> None:
     result = call("data", "fetch", "digits", "--data-dir", str(tmp_path))
-    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}\n")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "digits comes with scikit-learn: nothing to fetch\n"
 
 
 def test_debug_shows_the_traceback_before_or_after_the_command() -> None:
