@@ -11,6 +11,7 @@ import random
 import statistics
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import NamedTuple
 
 from bench.measured import Crowd, Measured, Sides
@@ -48,16 +49,19 @@ def time_pairs(
     cores = usable_cores()[-LANES:] if device == "cpu" else usable_cores()[-1:]
     seeds = [lot.getrandbits(32) for _ in range(count)]
     done: list[dict[str, Pair] | None] = [None] * count
+    waiting: SimpleQueue[int | None] = SimpleQueue()  # so that a busy core takes fewer
+    for index in (*range(count), *(None for _ in cores)):
+        waiting.put(index)
 
     with ThreadPoolExecutor(len(cores)) as lanes, Crowd() as crowd:
 
-        def lane(core: int, first: int) -> None:
-            for index in range(first, count, len(cores)):
+        def lane(core: int) -> None:
+            while (index := waiting.get()) is not None:
                 own = random.Random(seeds[index])
                 done[index] = _time_pair(crowd, sides, benchmarks, core, device, own)
                 progress(f"pair {index + 1} of {count}")
 
-        running = [lanes.submit(lane, core, first) for first, core in enumerate(cores)]
+        running = [lanes.submit(lane, core) for core in cores]
         for future in running:
             future.result()
     return {name: [pair[name] for pair in done if pair is not None] for name in benchmarks}

@@ -2,6 +2,7 @@
 
 import math
 import random
+import threading
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from bench import pairs
 from bench.checkouts import laid_out
 from bench.measured import CannotMeasure
-from bench.pairs import BLOCKS, time_pairs
+from bench.pairs import BLOCKS, Pair, time_pairs
 
 
 def test_a_pair_is_the_ratio_of_its_sides_and_seconds_are_of_a_call(scratch: Any) -> None:
@@ -61,6 +62,26 @@ def test_who_comes_first_is_drawn_by_lot_alike_for_both(
     assert asked.count("base") == asked.count("head")
     first = asked[::2]
     assert 0.35 < first.count("base") / len(first) < 0.65
+
+
+def test_a_busy_core_takes_fewer_pairs(scratch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five of six pairs are timed while the first core is at its first."""
+    five, on_second = threading.Event(), []
+
+    def time_pair(crowd: Any, sides: Any, names: Any, core: int, *rest: Any) -> dict[str, Pair]:
+        if core == 0:
+            assert five.wait(timeout=10)
+        else:
+            on_second.append(core)
+            if len(on_second) == 5:
+                five.set()
+        return {"train_step": Pair(1.0, 1.0, {})}
+
+    monkeypatch.setattr(pairs, "usable_cores", lambda: [0, 1])
+    monkeypatch.setattr(pairs, "_time_pair", time_pair)
+    with laid_out(scratch.root, None) as layout:
+        found = time_pairs(layout.sides, ["train_step"], 6, "cpu", random.Random(0))
+    assert len(found["train_step"]) == 6
 
 
 def test_a_side_that_dies_on_the_way_ends_the_measurement(scratch: Any) -> None:
