@@ -67,8 +67,9 @@ def bench(
 ) -> None:
     """Measure the throughput ladder of this machine.
 
-    From the documented training loop to packs of models on all cores (or captured on a GPU), one
-    after the other, on an otherwise idle machine: two to three minutes with the default options.
+    From the documented training loop to packs of models on up to eight cores (or captured on a
+    GPU), one after the other, on an otherwise idle machine: two to three minutes with the default
+    options.
 
     \b
     Examples:

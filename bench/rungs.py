@@ -19,6 +19,7 @@ COPY_FLOATS = {"cpu": 2**24, "cuda": 2**28}
 # Steps of a window, about a second on one core or one GPU; of a pack in model-steps on the CPU.
 CPU_STEPS = {"documented": 50, "in_memory": 150, "fused": 250, "pack": 300}
 CUDA_STEPS = {"documented": 50, "in_memory": EPOCH_STEPS, "fused": EPOCH_STEPS}
+MOST_PROCESSES = 8  # of 0.4 GB each: four times as many wait for their turns
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,12 @@ def cpp_compiler() -> str | None:
 
 
 def cpu_rungs(packs: Sequence[int], all_cores_pack: int, is_compiled: bool) -> list[Rung]:
-    """The rungs of a CPU; with more than one core the last ones train a pack on each.
+    """The rungs of a CPU; with more than one core the last ones train a pack on each of up to 8.
 
     `is_compiled` adds each packed rung once more, through `torch.compile`.
     """
     packed = [_packed(models, 1, False) for models in packs]
-    cores = core_count()
+    cores = min(core_count(), MOST_PROCESSES)
     shared = [_packed(all_cores_pack, cores, False)] if cores > 1 else []
     if is_compiled:
         packed += [_packed(models, 1, True) for models in packs]

@@ -75,6 +75,9 @@ def test_packs_are_those_asked_for_and_all_cores_train_the_grids(
     call(tmp_path, "--pack", "7", "--pack", "3", "--pack", "7", "--no-compile")
     assert [rung.models for rung in measurer.rungs[3:]] == [3, 7, 7]
     assert measurer.rungs[-1].processes == 2
+    monkeypatch.setattr("bench.rungs.core_count", lambda: 64)  # 256 processes, 90 GB
+    call(tmp_path, "--no-compile")
+    assert measurer.rungs[-1].processes == 8
 
 
 def test_without_a_compiler_it_says_so_and_goes_on(
