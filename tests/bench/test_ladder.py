@@ -127,7 +127,7 @@ def test_the_document_is_json_and_has_every_rung(made_up: dict[str, Any]) -> Non
 def test_the_rungs_of_a_cpu_climb_from_the_documented_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lists, "usable_cores", lambda: [0, 1, 2])
+    monkeypatch.setattr(lists, "core_count", lambda: 3)
     names = [rung.name for rung in cpu_rungs((5, 10), 10, is_compiled=True)]
     assert names == [
         "documented",
@@ -147,7 +147,7 @@ def test_the_rungs_of_a_cpu_climb_from_the_documented_loop(
 
 
 def test_one_core_has_no_rung_of_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lists, "usable_cores", lambda: [0])
+    monkeypatch.setattr(lists, "core_count", lambda: 1)
     assert cpu_rungs((5,), 5, is_compiled=False)[-1].name == "packed_5"
 
 
