@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from bench.rungs import cpp_compiler
+from hvae.compiling import Compiled
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from hvae.data import Images
 from hvae.evaluation import evaluate
@@ -51,6 +52,21 @@ def test_where_compiling_fails_the_plain_sums_serve(few_digits: Images) -> None:
     with pytest.warns(UserWarning, match="going on without: no compiler$") as warned:
         assert evaluate(models, few_digits, 20, is_compiled=True).metrics == expected
     assert len(warned) == 1
+
+
+def test_what_a_compiled_function_raises_later_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+
+    def root(x: float) -> float:
+        if x < 0:
+            raise RuntimeError("out of memory")
+        return x**0.5
+
+    compiled = Compiled(root)
+    assert compiled(4.0) == 2.0
+    with pytest.raises(RuntimeError, match="out of memory"):
+        compiled(-1.0)
+    assert compiled.is_compiled
 
 
 @pytest.mark.slow
