@@ -2,7 +2,8 @@
 B batch, D pixels, S samples, T levels, L latent.
 
 A pack is K separate trainings: the loss is summed over the members, never averaged, and Adam is
-elementwise. Members of a seed share batches and noise, whoever trains beside them.
+elementwise. Members of a seed share batches and noise, whoever trains beside them. On a CPU with a
+C compiler the step is that of `hvae/fused.py`; the one here is its reference, and runs elsewhere.
 """
 
 import time
@@ -21,9 +22,9 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from hvae import streams
 from hvae.adam import Adam
 from hvae.capture import CapturedStep
-from hvae.compiling import Compiled
 from hvae.config import ModelConfig, RunConfig
 from hvae.data import Images, binarize
+from hvae.fused import Fused, compiled_step
 from hvae.model import HierarchicalVAE
 from hvae.objectives import Pass, Settings, objective
 from hvae.stacking import Parameters, build, initial, live_units, stack, unstack, widest
@@ -38,7 +39,7 @@ class Fit:
     models: list[HierarchicalVAE]
     histories: list[list[dict[str, Any]]]
     seconds: float
-    is_compiled: bool
+    is_fused: bool
 
 
 def fit(
@@ -46,14 +47,15 @@ def fit(
     images: Images,
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
-    is_compiled: bool = False,
+    is_fused: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Fit:
     """Train K runs as one. They may differ in seed, loss, latent size, learning rate and KL
-    settings; raises `ValueError` naming the first other setting that differs."""
+    settings; raises `ValueError` naming the first other setting that differs. `is_fused` asks for
+    the compiled step, which is taken where it can be had."""
     require_packable(runs)
     started = time.perf_counter()
-    pack = Training(runs, images, torch.device(device), dtype, is_compiled)
+    pack = Training(runs, images, torch.device(device), dtype, is_fused)
     histories: list[list[dict[str, Any]]] = [[] for _ in runs]
     for epoch in range(1, pack.train.epochs + 1):
         epoch_started = time.perf_counter()
@@ -64,7 +66,7 @@ def fit(
         progress(epoch, pack.train.epochs)
     models = [pack.model(member) for member in range(len(runs))]
     seconds = time.perf_counter() - started
-    return Fit(models, histories, seconds, all(group.is_compiled for group in pack.groups))
+    return Fit(models, histories, seconds, pack.fused is not None)
 
 
 def require_packable(runs: Sequence[RunConfig]) -> None:
@@ -94,22 +96,26 @@ class Training:
         images: Images,
         device: torch.device,
         dtype: torch.dtype,
-        is_compiled: bool,
+        is_fused: bool,
     ) -> None:
         self.runs, self.images, self.device, self.dtype = runs, images, device, dtype
         self.train, self.sizes = runs[0].train, widest(runs)
         self.is_dynamic = runs[0].data.binarize == "dynamic"
         self.seeds = sorted({run.train.seed for run in runs})
         self.pixels = None if self.is_dynamic else torch.from_numpy(images.train).to(device)
+        compiled = compiled_step(runs[0], device, dtype) if is_fused else None
+        self.fused = Fused(runs, dtype, compiled) if compiled is not None else None
         self.groups = [
-            Group(runs, members, self.sizes, self.seeds, device, dtype, is_compiled)
-            for members in _members(runs)
+            Group(runs, members, self.sizes, self.seeds, device, dtype)
+            for members in ([] if self.fused else _members(runs))
         ]
         self.step = CapturedStep(self._step, self._state()) if device.type == "cuda" else self._step
 
     def epoch(self, epoch: int) -> Tensor:
         """One pass over the training images: sums over images of the terms, [K, 2 + T]."""
         ramp = kl_ramp(epoch, self.train.kl_warmup_epochs)
+        if self.fused is not None:
+            return self.fused.epoch(partial(self.draw, epoch=epoch), ramp)
         for group in self.groups:
             group.start_epoch(ramp)
         draws = [self.draw(seed, epoch) for seed in self.seeds]
@@ -138,6 +144,8 @@ class Training:
 
     def model(self, member: int) -> HierarchicalVAE:
         """A trained member at its own size, on the CPU."""
+        if self.fused is not None:
+            return self.fused.members[member].model()
         group = next(group for group in self.groups if member in group.members)
         parameters = transposed(group.parameters)
         return unstack(parameters, group.members.index(member), self.runs[member])
@@ -179,10 +187,9 @@ class Group:
         seeds: list[int],
         device: torch.device,
         dtype: torch.dtype = torch.float32,
-        is_compiled: bool = False,
     ) -> None:
         own = [runs[member] for member in members]
-        self.members, self.train, self.is_compiled = members, own[0].train, is_compiled
+        self.members, self.train = members, own[0].train
         self.losses = Counter(run.train.loss for run in own)  # in the order of the members
         self.template = build(sizes, self.train.loss).to(device)
         parameters = stack([initial(run) for run in own], sizes)
@@ -227,19 +234,13 @@ class Group:
         """The pure gradient function of the group, fixed to the shapes of x and noise.
 
         Tracing once to plain operators spares the interpreter of `vmap` and `grad` in every step
-        and changes no bit of the result; compiling fuses the elementwise operators as well.
+        and changes no bit of the result.
         """
 
         def gradients(*arguments: Any) -> tuple[Parameters, Tensor]:
             found, terms = grad(self._total_loss, has_aux=True)(*arguments)
             return {name: gradient.contiguous() for name, gradient in found.items()}, terms
 
-        if self.is_compiled:
-            compiled = Compiled(gradients)
-            compiled(self.parameters, self.settings, x, noise)
-            self.is_compiled = compiled.is_compiled
-            if self.is_compiled:
-                return compiled
         traced: Gradients = make_fx(gradients)(self.parameters, self.settings, x, noise)
         return traced
 
