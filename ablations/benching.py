@@ -45,7 +45,7 @@ PACKS = {"cpu": (5, 10, 20), "cuda": (50, 100, 200)}
     help="Models trained as one; repeat for several.  [default: 5, 10, 20; cuda: 50, 100, 200]",
 )
 @device_option("Whose ladder")
-@click.option("--no-compile", is_flag=True, help="Leave out the compiled packs, slow to build.")
+@click.option("--no-compile", is_flag=True, help="Leave out the packs whose step is compiled C.")
 @click.option(
     "--data", type=click.Choice(DATASETS), default="mnist", show_default=True, help="Dataset."
 )
@@ -123,14 +123,15 @@ def _source(name: str, folder: Path) -> "Source":
 
 
 def _rungs(device: str, packs: tuple[int, ...], no_compile: bool) -> "list[Rung]":
-    from bench.rungs import cpp_compiler, cpu_rungs, cuda_rungs
+    from bench.rungs import cpu_rungs, cuda_rungs
+    from hvae.c_library import NO_COMPILER, c_compiler
 
     sizes = sorted(set(packs or PACKS[device]))
     if device == "cuda":
         return cuda_rungs(sizes)
-    is_compiled = not no_compile and cpp_compiler() is not None
+    is_compiled = not no_compile and c_compiler() is not None
     if not is_compiled and not no_compile:
-        click.echo("no C++ compiler found (CXX, g++, clang++): no compiled packs", err=True)
+        click.echo(f"{NO_COMPILER}: no compiled packs", err=True)
     common = PACK_SIZES["cpu"]  # as `hvae run` packs
     return cpu_rungs(sizes, common if common in sizes else sizes[-1], is_compiled)
 

@@ -17,13 +17,9 @@ from hvae.config import (
 # Runs of a pack at most. CPU: more gain nothing once the operators outweigh their dispatch, and the
 # state of ten (28 MB at 784-100-20) still fits a last-level cache. CUDA: enough to fill the device.
 PACK_SIZES = {"cpu": 10, "cuda": 200}
-# What one worker reaches, for predictions only: an EPYC core as measured, one H200 as targeted.
-FLOPS_PER_SECOND = {"cpu": 50e9, "cuda": 5e12}
-SECONDS_PER_LEVEL = {"cpu": 1e-3, "cuda": 0.0}  # of every step, to dispatch its operators
-# Compiling a step, for its full and its short batch, and what it saves of a traced step: 609 and
-# 772 model-steps per second side by side on a core, ten models a pack (`hvae bench`).
-COMPILE_SECONDS = 40.0
-COMPILE_SAVES = 0.2
+# What one worker reaches, for predictions only: a core with AVX-512 and a C compiler as measured,
+# training and evaluation together; one H200 as targeted.
+FLOPS_PER_SECOND = {"cpu": 80e9, "cuda": 5e12}
 BASE_BYTES = 350e6  # of a process that has imported torch
 TEST_IMAGES = {
     "digits": 360,
@@ -124,18 +120,8 @@ def evaluation_cost(run: RunConfig) -> int:
 
 def seconds(pack: Pack, device: str) -> float:
     """Predicted time of one worker for training and evaluating the pack."""
-    run = pack.runs[0]
-    steps = run.train.epochs * math.ceil(TRAINING_IMAGES[run.data.name] / run.train.batch_size)
-    dispatch = steps * run.model.num_layers * SECONDS_PER_LEVEL[device]
     work = pack.cost + sum(map(evaluation_cost, pack.runs))
-    return dispatch + work / FLOPS_PER_SECOND[device]
-
-
-def is_worth_compiling(pack: Pack, device: str) -> bool:
-    """Whether compiling the step saves more of the training than it costs; on cuda a captured
-    graph serves instead."""
-    training = pack.cost / FLOPS_PER_SECOND[device]
-    return device == "cpu" and COMPILE_SAVES * training > COMPILE_SECONDS
+    return work / FLOPS_PER_SECOND[device]
 
 
 def memory(pack: Pack) -> float:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ablations.executors import Executor
-from ablations.grid import Pack, halves, is_worth_compiling
+from ablations.grid import Pack, halves
 from ablations.outcomes import OnProgress, Outcome, Progress
-from bench.rungs import cpp_compiler
+from hvae.c_library import library
 from hvae.config import RunConfig, as_dict, digest, flops_per_image, parameter_count
 from hvae.environment import code, environment
 from hvae.records import PICTURES, WEIGHTS, Files, Record, Store
@@ -66,14 +66,15 @@ def run_study(
 ) -> int:
     """Measure throughput, train the packs, write their records. The number of runs that failed."""
     throughput = _measured(packs, executor, device)
-    has_compiler = cpp_compiler() is not None
+    # Built here, once, so that the workers find it; where it cannot be, one warning says why.
+    is_compiled = device == "cpu" and library() is not None
     tasks = [
         Task(
             pack,
             data_dir,
             device,
             throughput,
-            is_compiled=has_compiler and is_worth_compiling(pack, device),
+            is_compiled=is_compiled,
             keeps_weights=keeps_weights,
         )
         for pack in packs
@@ -135,7 +136,7 @@ def run_pack(task: Task, progress: Progress) -> list[Finished]:
         images,
         runs[0].evaluation.importance_samples,
         device,
-        is_compiled=fitted.is_compiled,
+        is_compiled=task.is_compiled,
         progress=lambda done, total: progress(epochs + epochs * done // total, 2 * epochs),
     )
     return [

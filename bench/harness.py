@@ -24,7 +24,8 @@ CONSTRAINTS = "constraints.txt"
 def sources_digest(tree: Path, judges: Sequence[str] = ()) -> str:
     """Hex digest of all that decides a measurement: measured sources, harness, constraints; and
     of the files named in `judges`."""
-    sources = sorted(path.relative_to(tree).as_posix() for path in tree.glob(f"{MEASURED}/**/*.py"))
+    paths = [*tree.glob(f"{MEASURED}/**/*.py"), *tree.glob(f"{MEASURED}/**/*.c")]
+    sources = sorted(path.relative_to(tree).as_posix() for path in paths)
     sha = hashlib.sha256()
     for name in (*sources, *FILES, CONSTRAINTS, *judges):
         path = tree / name

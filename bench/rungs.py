@@ -1,8 +1,5 @@
 """The rungs of the ladder as data, and the gauges beside them. Imports no torch."""
 
-import os
-import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,17 +64,10 @@ class Gauge:
         return float(once * self.repeats * self.processes)
 
 
-def cpp_compiler() -> str | None:
-    """The C++ compiler that `torch.compile` would use on a CPU, if there is one."""
-    usual = ("clang++",) if sys.platform == "darwin" else ("g++",)
-    candidates = (os.environ.get("CXX"), *usual)
-    return next((found for name in candidates if name and (found := shutil.which(name))), None)
-
-
 def cpu_rungs(packs: Sequence[int], all_cores_pack: int, is_compiled: bool) -> list[Rung]:
     """The rungs of a CPU; with more than one core the last ones train a pack on each of up to 8.
 
-    `is_compiled` adds each packed rung once more, through `torch.compile`.
+    `is_compiled` adds each packed rung once more, with the step in C.
     """
     packed = [_packed(models, 1, False) for models in packs]
     cores = min(core_count(), MOST_PROCESSES)

@@ -24,6 +24,7 @@ SOURCE = Path(__file__).with_name("fused.c")
 # No -ffast-math: NaN must stay NaN, and sums keep their order.
 FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-shared", "-fPIC")
 NATIVE = "-march=native"  # the vectors of this processor
+NO_COMPILER = "no C compiler found ($CC, cc, gcc, clang; or pip install ziglang)"
 BUILD_SECONDS = 120.0  # at most; 3 are usual
 SECONDS = 10.0  # to ask the compiler something
 
@@ -44,11 +45,7 @@ def library(is_double: bool = False) -> ctypes.CDLL | None:
     be had."""
     compiler = c_compiler()
     if compiler is None:
-        warnings.warn(
-            "no C compiler (cc, gcc, clang, or pip install ziglang): training takes more than "
-            "twice as long",
-            stacklevel=2,
-        )
+        warnings.warn(f"{NO_COMPILER}: training takes more than twice as long", stacklevel=2)
         return None
     try:
         return ctypes.CDLL(str(_built(compiler, is_double)))

@@ -542,6 +542,45 @@ static void step(const Context *at, const Batch *batch, real *work, double *sums
 
 /* What Python calls. */
 
+/* For an evaluation: Σ softplus(l) over the pixels, and with x Σ (sigmoid(l) - x)², of the logits of
+hidden units [S, B, H]: [S, B] each. x [D, padded(B)], or null; work [(BLOCK + H + 3) padded(B)]. */
+void pixel_sums(const real *hidden, int64_t draws, int64_t images, int64_t width,
+                const real *weight, const real *bias, int64_t pixels, const real *x, real *work,
+                real *partition, real *error) {
+  long lanes = padded(images);
+  real *y = work, *across = y + BLOCK * lanes, *linear = across + width * lanes;
+  real *factors = linear + lanes, *squares = factors + lanes;
+  memset(across, 0, width * lanes * sizeof(real));
+  for (long s = 0; s < draws; s++) {
+    transpose(across, lanes, hidden + s * images * width, width, images, width);
+    memset(linear, 0, lanes * sizeof(real));
+    memset(squares, 0, lanes * sizeof(real));
+    for (long first = 0; first < pixels; first += BLOCK) {
+      long rows = first + BLOCK < pixels ? BLOCK : pixels - first;
+      product(y, lanes, 0, 0, weight + first * width, width, 1, across, lanes, rows, width, lanes);
+      for (long b = 0; b < lanes; b++) factors[b] = 1;
+      for (long d = 0; d < rows; d++)
+        for (long b = 0; b < lanes; b += W) {
+          vec l = VEC(y + d * lanes + b) + bias[first + d], size = magnitude(l);
+          vec e = exponential(-size);
+          VEC(linear + b) += (real)0.5 * (l + size);
+          VEC(factors + b) *= e + 1;
+          if (x) {
+            vec large = reciprocal(e + 1);
+            vec off = choose(l > 0, large, e * large) - VEC(x + (first + d) * lanes + b);
+            VEC(squares + b) += off * off;
+          }
+        }
+      for (long b = 0; b < lanes; b++) linear[b] += LOG(factors[b]);
+    }
+    memcpy(partition + s * images, linear, images * sizeof(real));
+    if (x) memcpy(error + s * images, squares, images * sizeof(real));
+  }
+}
+
+/* Images in whole vectors: the width of a row of x. */
+int64_t padded_images(int64_t images) { return padded(images); }
+
 /* Rows of `padded(H)` that hold any gradient made at once, and any transposed weights. */
 static long gradient_rows(const Model *model) {
   long latents = 2 * padded(2 * model->latent); /* [H + 1, 2 L] is the same as [2 L, H] and a row */

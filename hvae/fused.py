@@ -1,8 +1,9 @@
-"""Members of a pack trained by the compiled step of `fused.c`, one after the other on one core.
+"""What `fused.c` computes for a CPU: the training step of a pack's members, one after the other,
+and the sums over pixels of an evaluation.
 
 A member's numbers do not depend on who trains beside it, not even in their last bit: it shares the
 batches alone, which are laid out once for all members of a seed.
-Shapes: K members, N images, D pixels, B batch, T levels, L latent.
+Shapes: K members, N images, D pixels, B batch, H hidden, T levels, L latent, S draws.
 """
 
 import ctypes
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from hvae.c_library import library
 from hvae.config import RunConfig, parameter_count
-from hvae.model import HierarchicalVAE
+from hvae.model import Decoder, Encoder, HierarchicalVAE
 from hvae.stacking import build, initial
 
 if TYPE_CHECKING:
@@ -50,12 +51,14 @@ class Batch(ctypes.Structure):
 
 
 SIGNATURES = {
+    "padded_images": [LONG],
     "work_size": [POINTER, LONG],
     "prepare_all": [
         *[POINTER, LONG, LONG, POINTER, POINTER, LONG, LONG, DOUBLE],
         *[POINTER, LONG, LONG, POINTER, POINTER, POINTER, POINTER],
     ],
     "steps": [POINTER, POINTER, LONG, LONG, POINTER, POINTER],
+    "pixel_sums": [POINTER, LONG, LONG, LONG, POINTER, POINTER, LONG, *[POINTER] * 4],
 }
 
 
@@ -64,11 +67,16 @@ def compiled_step(run: RunConfig, device: torch.device, dtype: torch.dtype) -> c
     is_small = run.model.num_layers <= MOST_LEVELS and run.train.batch_size < MOST_IMAGES
     if device.type != "cpu" or run.train.objective not in OBJECTIVES or not is_small:
         return None
+    return declared(dtype)
+
+
+def declared(dtype: torch.dtype) -> ctypes.CDLL | None:
+    """The library for a dtype with the types of its functions, if it can be had."""
     found = library(is_double=dtype == torch.float64)
     if found is not None:
         for name, types in SIGNATURES.items():
             getattr(found, name).argtypes = types
-        found.work_size.restype = LONG
+        found.work_size.restype = found.padded_images.restype = LONG
     return found
 
 
@@ -105,28 +113,27 @@ class Member:
 
 def places(model: HierarchicalVAE, numbers: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Every parameter of the model with its place in the flat numbers, as views of one shape."""
-    start = 0
+    last = model.pixel_decoder.linear_2
+    for layers in _layers(model):
+        inputs, outputs = layers[0].in_features, [layer.out_features for layer in layers]
+        size, width = inputs * sum(outputs), sum(outputs)
+        flat, bias, numbers = numbers[:size], numbers[size : size + width], numbers[size + width :]
+        weight = flat.view(width, inputs).mT if layers == (last,) else flat.view(inputs, width)
+        weights, biases = torch.split(weight, outputs, dim=1), torch.split(bias, outputs)
+        for layer, own_weight, own_bias in zip(layers, weights, biases, strict=True):
+            yield layer.weight.mT, own_weight
+            yield layer.bias, own_bias
 
-    def take(*shape: int) -> Tensor:
-        nonlocal start
-        first, start = start, start + torch.Size(shape).numel()
-        return numbers[first:start].view(shape)
 
-    for level, (encoder, decoder) in enumerate(zip(model.encoders, model.decoders, strict=True)):
-        for *layers, is_last in (
-            (encoder.linear, False),
-            (encoder.linear_mu, encoder.linear_logvar, False),  # one product of both
-            (decoder.linear_1, False),
-            (decoder.linear_2, level == 0),
-        ):
-            inputs, outputs = layers[0].in_features, [layer.out_features for layer in layers]
-            total = sum(outputs)
-            weight = take(total, inputs).mT if is_last else take(inputs, total)
-            parts = zip(layers, weight.split(outputs, 1), take(total).split(outputs), strict=True)
-            for layer, own_weight, own_bias in parts:
-                assert isinstance(layer, nn.Linear)
-                yield layer.weight.mT, own_weight
-                yield layer.bias, own_bias
+def _layers(model: HierarchicalVAE) -> Iterator[tuple[nn.Linear, ...]]:
+    """In the order of fused.c; those that are one product there together."""
+    for encoder, decoder in zip(model.encoders, model.decoders, strict=True):
+        assert isinstance(encoder, Encoder)
+        assert isinstance(decoder, Decoder)
+        yield (encoder.linear,)
+        yield encoder.linear_mu, encoder.linear_logvar
+        yield (decoder.linear_1,)
+        yield (decoder.linear_2,)
 
 
 class Fused:
@@ -138,7 +145,7 @@ class Fused:
         self.members = [Member(run, dtype) for run in runs]
         self.compiled, self.dtype, self.size = compiled, dtype, runs[0].train.batch_size
         pairs = (runs[0].model.input_dim + 1) // 2
-        lanes = -(-self.size // SLACK) * SLACK  # whole vectors of any processor
+        lanes = _lanes(self.size)
         self.batches = (Batch * CHUNK)()
         self.x = torch.zeros(CHUNK, 2 * pairs * lanes, dtype=dtype)
         self.start = torch.zeros(CHUNK, pairs + 1, dtype=torch.int32)
@@ -176,3 +183,34 @@ class Fused:
                     *(self.work.data_ptr(), member.sums.data_ptr()),
                 )
                 member.steps += count
+
+
+def pixel_sums(
+    compiled: ctypes.CDLL, decoder: Decoder, hidden: Tensor, x: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """`pixels.plain_sums` of hidden units [S, B, H]: [S, B] each."""
+    weight, bias = decoder.linear_2.weight, decoder.linear_2.bias
+    hidden, (draws, images, width) = hidden.contiguous(), hidden.shape
+    partition, error = hidden.new_empty(2, draws, images)
+    lanes = _lanes(images)
+    across = None if x is None else rows_across(compiled, x)
+    work = hidden.new_empty((2 * SLACK + width + 3) * lanes)
+    compiled.pixel_sums(
+        *(hidden.data_ptr(), draws, images, width, weight.data_ptr(), bias.data_ptr(), len(bias)),
+        None if across is None else across.data_ptr(),
+        *(work.data_ptr(), partition.data_ptr(), error.data_ptr()),
+    )
+    return partition, None if x is None else error
+
+
+def rows_across(compiled: ctypes.CDLL, x: Tensor) -> Tensor:
+    """Images [B, D] as fused.c reads them: [D, B padded to whole vectors]."""
+    lanes = int(compiled.padded_images(len(x)))
+    across = x.new_zeros(x.shape[1], lanes)
+    across[:, : len(x)] = x.mT
+    return across
+
+
+def _lanes(images: int) -> int:
+    """Room for images in whole vectors of any processor."""
+    return -(-images // SLACK) * SLACK

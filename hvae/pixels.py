@@ -10,18 +10,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from hvae.model import HierarchicalVAE
+from hvae.model import Decoder, HierarchicalVAE
 from hvae.objectives import LOG_2_PI
 
-PixelSums = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
+Sums = tuple[Tensor, Tensor | None]
+PixelSums = Callable[[Decoder, Tensor, Tensor | None], Sums]
 
 
 def pixel_nlls(
-    model: HierarchicalVAE, z: Tensor, x: Tensor, binary: Tensor, at_once: int, sums: PixelSums
+    model: HierarchicalVAE, z: Tensor, x: Tensor, binary: Tensor, sums: PixelSums
 ) -> tuple[Tensor, Tensor]:
     """-log p of the image under the model's own likelihood and of the binarised image under
-    Bernoulli, from z_1 [S, B, L]: [S, B] each. `at_once` draws bound the memory of the logits;
-    `sums` is `pixel_sums`, as it is or compiled.
+    Bernoulli, from z_1 [S, B, L]: [S, B] each. `sums` is `plain_sums`, or that of hvae/fused.py.
 
     Both take the same draw of z from q(z | x). For the binarised image that is a proposal like any
     other, hence a valid bound, and the decoder runs once.
@@ -34,16 +34,21 @@ def pixel_nlls(
         return (hidden * (pixels @ weight)).sum(-1) + pixels @ bias  # Σ_d x_d l_d: [S, B]
 
     grey = None if model.loss == "bce" else x
-    parts = [sums(decoder.output(part), grey) for part in torch.split(hidden, at_once)]
-    partition = torch.cat([part for part, _ in parts])
+    partition, errors = sums(decoder, hidden, grey)
     binary_nll = partition - agreement(binary)
-    if grey is None:
+    if errors is None:
         return partition - agreement(x), binary_nll
-    errors = torch.cat([error for _, error in parts if error is not None])
     return 0.5 * (errors + x.shape[-1] * LOG_2_PI), binary_nll
 
 
-def pixel_sums(logits: Tensor, x: Tensor | None) -> tuple[Tensor, Tensor | None]:
+def plain_sums(decoder: Decoder, hidden: Tensor, x: Tensor | None, at_once: int) -> Sums:
+    """`pixel_sums` of the logits of hidden units [S, B, H], `at_once` draws to bound the memory."""
+    parts = [pixel_sums(decoder.output(part), x) for part in torch.split(hidden, at_once)]
+    errors = [error for _, error in parts if error is not None]
+    return torch.cat([part for part, _ in parts]), torch.cat(errors) if errors else None
+
+
+def pixel_sums(logits: Tensor, x: Tensor | None) -> Sums:
     """Σ softplus(l) over the pixels and, if x is given, Σ (sigmoid(l) - x)²: [s, B, D] and
     [B, D] -> [s, B] each.
 

@@ -15,8 +15,8 @@ def one_thread() -> None:
     Two OpenMP threads collapse when a neighbour takes a core, and Adam's moments of pixels that
     are never lit decay into denormals, which a CPU handles about a hundred times slower.
     """
-    # Read when torch is imported; the last keeps its compiler from starting processes of its own.
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TORCHINDUCTOR_COMPILE_THREADS"):
+    # Read when torch is imported.
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
     import torch
 

@@ -39,7 +39,7 @@ class Fit:
     models: list[HierarchicalVAE]
     histories: list[list[dict[str, Any]]]
     seconds: float
-    is_fused: bool
+    is_compiled: bool
 
 
 def fit(
@@ -47,15 +47,15 @@ def fit(
     images: Images,
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
-    is_fused: bool = False,
+    is_compiled: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Fit:
     """Train K runs as one. They may differ in seed, loss, latent size, learning rate and KL
-    settings; raises `ValueError` naming the first other setting that differs. `is_fused` asks for
-    the compiled step, which is taken where it can be had."""
+    settings; raises `ValueError` naming the first other setting that differs. `is_compiled` asks
+    for the step of hvae/fused.py, which is taken where it can be had."""
     require_packable(runs)
     started = time.perf_counter()
-    pack = Training(runs, images, torch.device(device), dtype, is_fused)
+    pack = Training(runs, images, torch.device(device), dtype, is_compiled)
     histories: list[list[dict[str, Any]]] = [[] for _ in runs]
     for epoch in range(1, pack.train.epochs + 1):
         epoch_started = time.perf_counter()
@@ -96,14 +96,14 @@ class Training:
         images: Images,
         device: torch.device,
         dtype: torch.dtype,
-        is_fused: bool,
+        is_compiled: bool,
     ) -> None:
         self.runs, self.images, self.device, self.dtype = runs, images, device, dtype
         self.train, self.sizes = runs[0].train, widest(runs)
         self.is_dynamic = runs[0].data.binarize == "dynamic"
         self.seeds = sorted({run.train.seed for run in runs})
         self.pixels = None if self.is_dynamic else torch.from_numpy(images.train).to(device)
-        compiled = compiled_step(runs[0], device, dtype) if is_fused else None
+        compiled = compiled_step(runs[0], device, dtype) if is_compiled else None
         self.fused = Fused(runs, dtype, compiled) if compiled is not None else None
         self.groups = [
             Group(runs, members, self.sizes, self.seeds, device, dtype)
