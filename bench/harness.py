@@ -5,11 +5,13 @@ the harness of HEAD in `bench/`: same measuring code, different measured code.
 """
 
 import hashlib
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-BENCHMARKS = ("train_step", "train_pack", "evaluation")  # counted and timed
-TRAININGS = ("documented", "elbo", "iwae", "evaluation")  # followed number by number
+BENCHMARKS = ("train_step", "train_pack", "train_compiled", "evaluation")  # counted and timed
+# Followed number by number.
+TRAININGS = ("documented", "elbo", "iwae", "compiled", "compiled_elbo", "evaluation")
 OPERATORS = "operators."  # begins the metric of an operator, which counts its calls
 ADVISORY = ("python_calls",)  # differs between versions of Python and of torch: reported only
 
@@ -19,6 +21,11 @@ FILES = tuple(
     for name in ("__init__", "harness", "workloads", "counts", "numerics", "worker")
 )
 CONSTRAINTS = "constraints.txt"
+
+
+def has_compiled_step() -> bool:
+    """Whether this side's `hvae` has the step in C; one without trains by the traced step."""
+    return importlib.util.find_spec(f"{MEASURED}.fused") is not None
 
 
 def sources_digest(tree: Path, judges: Sequence[str] = ()) -> str:

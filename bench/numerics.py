@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from bench.harness import has_compiled_step
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from hvae.data import Images, load
 from hvae.evaluation import evaluate
@@ -38,6 +39,12 @@ def follow_all() -> dict[str, dict[str, Any]]:
         "documented": lambda: _of_training(documented),
         "elbo": lambda: _of_training(fit(_elbo(), _images("dynamic"))),
         "iwae": lambda: _of_training(fit(_iwae(), _images("static"))),
+        "compiled": lambda: _of_training(
+            fit(_documented(), _images("none"), is_compiled=has_compiled_step())
+        ),
+        "compiled_elbo": lambda: _of_training(
+            fit(_elbo(), _images("dynamic"), is_compiled=has_compiled_step())
+        ),
         "evaluation": lambda: _of_evaluation(documented.models),
     }
     return {name: task()._asdict() for name, task in tasks.items()}

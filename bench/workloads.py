@@ -11,12 +11,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from bench.harness import has_compiled_step
 from hvae.capture import CapturedStep
-from hvae.config import RunConfig
+from hvae.config import RunConfig, parameter_count
 from hvae.data import Images
 from hvae.evaluation import evaluate
 from hvae.stacking import initial, widest
-from hvae.training import Group
+from hvae.training import Group, Training
 
 Call = Callable[[], object]
 
@@ -24,6 +25,8 @@ REFERENCE = RunConfig()
 SAMPLES = 100  # importance samples: most of an evaluation, as with the 1,000 of a real one
 TEST_IMAGES = 100  # one block of the evaluation
 TRAIN_IMAGES = 20  # of the evaluation's probe, which is not what is measured
+DARK = 0.8
+COMPILED_IMAGES = 64 + 32  # a full batch and, as MNIST has it, a half one
 
 
 class Workload(NamedTuple):
@@ -39,6 +42,7 @@ def build(benchmark: str, device: str) -> Workload:
     builders: dict[str, Callable[[str], Workload]] = {
         "train_step": lambda device: training([REFERENCE], device),
         "train_pack": lambda device: training(pack(), device),
+        "train_compiled": compiled_training,
         "evaluation": evaluation,
     }
     return builders[benchmark](device)
@@ -78,6 +82,19 @@ def training(runs: Sequence[RunConfig], device: str) -> Workload:
     return Workload(lambda: captured(x, noise), counted, parameters)
 
 
+def compiled_training(device: str) -> Workload:
+    """An epoch of the pack over a few images as `hvae run` trains it: on a CPU with the step in C,
+    where a side has it and the machine a compiler."""
+    runs, images = pack(), random_images(COMPILED_IMAGES)
+    training = Training(runs, images, torch.device(device), torch.float32, has_compiled_step())
+    parameters = sum(parameter_count(run.model) for run in runs)
+
+    def call() -> None:
+        training.epoch(1)
+
+    return Workload(call, call, parameters)
+
+
 def evaluation(device: str) -> Workload:
     """All test metrics of one untrained model on one block of random images."""
     model, images = initial(REFERENCE), random_images()
@@ -88,19 +105,20 @@ def evaluation(device: str) -> Workload:
     return Workload(call, call, sum(p.numel() for p in model.parameters()))
 
 
-def random_images() -> Images:
-    """Grey noise: its values do not matter, its shapes do."""
+def random_images(train_images: int = TRAIN_IMAGES) -> Images:
+    """Grey noise, four in five training pixels dark as in MNIST: what the step in C leaves out."""
     random = np.random.default_rng(0)
     pixels = REFERENCE.model.input_dim
-    train = random.integers(0, 256, (TRAIN_IMAGES, pixels), dtype=np.uint8)
+    train = random.integers(0, 256, (train_images, pixels), dtype=np.uint8)
+    train[random.random(train.shape) < DARK] = 0
     test = random.integers(0, 256, (TEST_IMAGES, pixels), dtype=np.uint8)
-    labels = (np.arange(TEST_IMAGES) % 10).astype(np.uint8)
+    labels = (np.arange(max(TEST_IMAGES, train_images)) % 10).astype(np.uint8)
     return Images(
         train=train,
-        train_labels=labels[:TRAIN_IMAGES],
+        train_labels=labels[:train_images],
         train_levels=255,
         test=test,
-        test_labels=labels,
+        test_labels=labels[:TEST_IMAGES],
         test_levels=255,
         test_binary=(test > 127).astype(np.uint8),
         sha256="random",

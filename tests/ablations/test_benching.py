@@ -36,7 +36,7 @@ class StandIn:
 def measurer(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     stand_in = StandIn()
     monkeypatch.setattr("bench.ladder.ladder", stand_in)
-    monkeypatch.setattr("bench.rungs.cpp_compiler", lambda: "/usr/bin/c++")
+    monkeypatch.setattr("hvae.c_library.c_compiler", lambda: ["/usr/bin/cc"])
     monkeypatch.setattr(benching, "_source", lambda name, folder: Source(name, folder, 60_000))
     monkeypatch.setattr(benching, "device_name", lambda device: "Some CPU (R) @ 2 GHz")
     return stand_in
@@ -83,10 +83,10 @@ def test_packs_are_those_asked_for_and_all_cores_train_the_grids(
 def test_without_a_compiler_it_says_so_and_goes_on(
     tmp_path: Path, measurer: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.rungs.cpp_compiler", lambda: None)
+    monkeypatch.setattr("hvae.c_library.c_compiler", lambda: None)
     result = call(tmp_path)
     assert result.exit_code == 0
-    assert "no C++ compiler" in result.stderr
+    assert "no C compiler" in result.stderr
     assert not any(rung.is_compiled for rung in measurer.rungs)
 
 

@@ -8,7 +8,6 @@ from ablations.grid import (
     TRAINING_IMAGES,
     Pack,
     cost,
-    is_worth_compiling,
     label,
     pack_size,
     packs,
@@ -170,14 +169,3 @@ def test_a_pack_is_as_large_as_the_device_takes_and_leaves_no_worker_without_one
     device: str, all_runs: int, workers: int, size: int
 ) -> None:
     assert pack_size(device, all_runs, workers) == size
-
-
-def test_compiling_is_for_long_packs_on_a_cpu() -> None:
-    def first(name: str, **narrowed: int) -> Pack:
-        grid = runs(narrow(PRESETS[name], **narrowed))
-        return packs(name, grid, {digest(run) for run in grid}, 10)[0]
-
-    assert is_worth_compiling(first("standard"), "cpu")
-    assert not is_worth_compiling(first("standard"), "cuda")
-    assert not is_worth_compiling(first("standard", epochs=1), "cpu")
-    assert not is_worth_compiling(first("quick"), "cpu")

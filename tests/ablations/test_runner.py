@@ -15,6 +15,7 @@ from ablations.outcomes import Outcome
 from ablations.runner import Finished, Task, cell, run_pack, run_study, status
 from ablations.studies import PRESETS, Study, narrow
 from hvae.attachments import read_arrays, read_weights
+from hvae.c_library import c_compiler
 from hvae.config import EvaluationConfig, digest, parameter_count
 from hvae.records import PICTURES, Record, Store
 from hvae.sampling import samples, with_weights
@@ -52,9 +53,25 @@ def test_a_record_holds_all_that_design_promises(study: Study, tmp_path: Path) -
         best = [m["task"] for m in record.throughput["measurements"] if m["is_best_batch"]]
         own = [m["task"] for m in record.throughput["measurements"] if m["batch_size"] == 64]
         assert set(best) == set(own) == {"inference", "sampling", "train_step"}
-        assert record.environment["flags"] == {"pack_size": 4, "is_compiled": False}
+        is_compiled = c_compiler() is not None
+        assert record.environment["flags"] == {"pack_size": 4, "is_compiled": is_compiled}
         assert set(record.seconds) == {"train", "evaluate"}
         assert len(record.data_sha256) == len(record.code["sources_sha256"]) == 64
+
+
+def test_without_a_compiler_the_traced_step_finds_the_same(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for name in ("compiled", "traced"):
+        store = Store(tmp_path / name)
+        store.open_for_writing()
+        found.append(grid(study, store, {digest(run) for run in runs(study)}))
+        monkeypatch.setattr(runner, "library", lambda: None)
+    assert not any(record.environment["flags"]["is_compiled"] for record in found[1])
+    for one, other in zip(*found, strict=True):
+        # float32 over 23 steps.
+        assert one.metrics["elbo_nats"] == pytest.approx(other.metrics["elbo_nats"], rel=1e-4)
 
 
 def test_the_same_pack_gives_the_same_metrics_bit_for_bit(study: Study, tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from bench import documented
 from bench.documented import REFERENCE, documented_kl, documented_loss
 from bench.loops import pack, training_loop
-from bench.rungs import BATCH, Rung, Source, cpp_compiler
+from bench.rungs import BATCH, Rung, Source
 from hvae import streams
+from hvae.c_library import c_compiler
 from hvae.data import load_grey
 from hvae.stacking import initial
 from hvae.training import require_packable
 
-NO_COMPILER = pytest.mark.skipif(cpp_compiler() is None, reason="needs a C++ compiler")
-TORCHS_OWN = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from within its compiler
+NO_COMPILER = pytest.mark.skipif(c_compiler() is None, reason="needs a C compiler")
 NO_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 RUNGS = [
     *(Rung(kind, "", kind, 1, "cpu") for kind in ("documented", "in_memory", "fused")),
@@ -24,7 +24,7 @@ RUNGS = [
     Rung("packed_7", "", "pack", 1, "cpu", models=7),
     pytest.param(
         Rung("compiled", "", "pack", 1, "cpu", models=2, is_compiled=True),
-        marks=[pytest.mark.slow, NO_COMPILER, TORCHS_OWN],
+        marks=NO_COMPILER,
     ),
     pytest.param(Rung("captured", "", "pack", 1, "cuda", models=2), marks=NO_CUDA),
 ]

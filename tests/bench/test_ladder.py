@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from bench.ladder import (
     spread,
     table,
 )
-from bench.rungs import CPU_STEPS, Gauge, Rung, Source, cpp_compiler, cpu_rungs, cuda_rungs
+from bench.rungs import CPU_STEPS, Gauge, Rung, Source, cpu_rungs, cuda_rungs
 
 SOURCE = Source("mnist", Path(), 60_000)
 FIRST = Rung("documented", "documented loop", "documented", 10, "cpu")
@@ -156,21 +155,6 @@ def test_the_rungs_of_a_gpu_end_with_captured_packs_over_whole_epochs() -> None:
     assert [rung.name for rung in found[-2:]] == ["captured_50", "captured_200"]
     assert {rung.device for rung in found} == {"cuda"}
     assert found[-1].images(SOURCE) == 60_000
-
-
-def test_the_compiler_is_the_named_one_or_one_of_the_usual(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CXX", raising=False)
-    assert cpp_compiler() is None
-    compiler = tmp_path / ("clang++" if sys.platform == "darwin" else "g++")
-    compiler.touch(mode=0o755)
-    assert cpp_compiler() == str(compiler)
-    mine = tmp_path / "mine"
-    mine.touch(mode=0o755)
-    monkeypatch.setenv("CXX", "mine")
-    assert cpp_compiler() == str(mine)
 
 
 def test_a_tiny_ladder_is_measured(
