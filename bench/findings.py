@@ -48,17 +48,27 @@ def tier(name: str, summary: str, findings: Sequence[Finding]) -> Tier:
 
 
 def coverage(base: Sequence[str], head: Sequence[str], waivers: Sequence[Waiver]) -> list[Finding]:
-    """A failure for every benchmark or training that one side has and the other has not; one that
-    was removed on purpose has a waiver."""
+    """A failure for every benchmark or training that was measured of one side and not of the
+    other; one that was removed on purpose has a waiver."""
+    new = [Finding(FAIL, f"{name} is missing in base") for name in head if name not in base]
+    return _gone(base, head, waivers) + new
+
+
+def harnesses(base: Sequence[str], head: Sequence[str], waivers: Sequence[Waiver]) -> list[Finding]:
+    """The same of what the two trees' own harnesses name. One that is new is no failure: HEAD's
+    harness measures both sides by it."""
+    new = [Finding(NOTE, f"{name} is new, of both sides") for name in head if name not in base]
+    return _gone(base, head, waivers) + new
+
+
+def _gone(base: Sequence[str], head: Sequence[str], waivers: Sequence[Waiver]) -> list[Finding]:
     if not head:
         return [Finding(FAIL, "head has no benchmarks: nothing measured, nothing passed")]
-    gone = [
+    return [
         _changed(f"{name}.benchmarks", 1, 0, waivers, is_worse=True)
         for name in base
         if name not in head
     ]
-    new = [Finding(FAIL, f"{name} is missing in base") for name in head if name not in base]
-    return gone + new
 
 
 def compare_counts(base: Counts, head: Counts, waivers: Sequence[Waiver]) -> Tier:

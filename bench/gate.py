@@ -128,7 +128,7 @@ def _exactly(
     """The tiers that need no clock. Raises `CannotMeasure` where the base is to blame."""
     progress("numerics and counts")
     expected = [*BENCHMARKS, *TRAININGS]
-    names = coverage(declared(layout.base_tree), expected, accepted)
+    names = harnesses(declared(layout.base_tree), expected, accepted)
     try:
         base, head = (Side(**side) for side in measure_exactly(layout.sides, device.kind))
     except CannotMeasure as error:

@@ -145,6 +145,17 @@ def test_a_benchmark_that_head_dropped_or_renamed_fails(
     assert any(f"FAIL {complaint}" in line for line in wording.lines(outcome))
 
 
+def test_a_new_benchmark_is_measured_of_both_sides_and_passes(scratch: Any, device: Device) -> None:
+    harness = (scratch.root / "bench/harness.py").read_text()
+    scratch.write("bench/harness.py", f"BENCHMARKS = {BENCHMARKS[1:]!r}\nTRAININGS = ()\n")
+    base = scratch.commit()
+    scratch.write("bench/harness.py", harness)
+    scratch.commit()
+    outcome = compare(scratch.root, base, device)
+    assert set(statuses(outcome).values()) == {PASS}
+    assert f"{BENCHMARKS[0]} is new, of both sides" in "\n".join(wording.lines(outcome))
+
+
 @pytest.mark.parametrize("counts", [{}, {"train_step": COUNTS["train_step"]}])
 def test_benchmarks_that_were_not_measured_fail(
     scratch: Any, device: Device, counts: dict[str, Any]
