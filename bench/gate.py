@@ -20,6 +20,7 @@ from bench.findings import (
     compare_numerics,
     compare_times,
     coverage,
+    harnesses,
     tier,
     worst,
 )

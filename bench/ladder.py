@@ -17,7 +17,7 @@ from bench.crews import Crew, ProcessDied, Window
 from bench.documented import REFERENCE
 from bench.loops import build_gauge, build_rung
 from bench.rungs import BATCH, GAUGES, Gauge, Rung, Source
-from hvae.c_library import c_compiler
+from hvae.c_library import compiler_name
 from hvae.config import flops_per_image
 from hvae.environment import code, environment
 from hvae.threads import core_count, usable_cores
@@ -230,7 +230,7 @@ def document(found: Ladder) -> dict[str, Any]:
             **environment(device),
             "threads": 1,  # of each process
             "cores": core_count(),
-            "c_compiler": c_compiler(),
+            "c_compiler": compiler_name(),
             "rates": [asdict(rates) for rates in found.rates],
         },
         "code": code(),

@@ -40,6 +40,12 @@ def c_compiler() -> list[str] | None:
     return None
 
 
+def compiler_name() -> str | None:
+    """The same as words, its folder left out; None where there is none."""
+    command = c_compiler()
+    return None if command is None else " ".join([Path(command[0]).name, *command[1:]])
+
+
 @cache
 def library(is_double: bool = False) -> ctypes.CDLL | None:
     """`fused.c` compiled for this processor; None, with a warning that says why, where it cannot

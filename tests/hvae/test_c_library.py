@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hvae import c_library
-from hvae.c_library import SOURCE, c_compiler
+from hvae.c_library import SOURCE, c_compiler, compiler_name
 
 build = c_library.library.__wrapped__  # what a fresh process does
 HAS_NONE = pytest.mark.skipif(c_compiler() is None, reason="needs a C compiler, such as cc")
@@ -38,13 +38,14 @@ def script(path: Path, body: str) -> None:
 def test_the_compiler_is_the_named_one_a_usual_one_or_that_of_ziglang(
     bin: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert c_compiler() is None
+    assert c_compiler() is compiler_name() is None
     monkeypatch.setattr(c_library.importlib.util, "find_spec", lambda name: name == "ziglang")
     found = c_compiler()
     assert found is not None
     assert found[1:] == ["-m", "ziglang", "cc"]
     script(bin / "clang", "")
     assert c_compiler() == [str(bin / "clang")]
+    assert compiler_name() == "clang"
     script(bin / "mine", "")
     monkeypatch.setenv("CC", "mine")
     assert c_compiler() == [str(bin / "mine")]
