@@ -76,6 +76,7 @@ def _built(compiler: list[str], is_double: bool) -> Path:
         with tempfile.TemporaryDirectory() as folder:
             made = Path(folder) / kept.name
             _run([*command, str(SOURCE), "-o", str(made), "-lm"], BUILD_SECONDS)
+            ctypes.CDLL(str(made))  # what cannot be loaded must not be kept
             overwrite(kept, made.read_bytes())
     return kept
 
