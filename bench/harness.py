@@ -31,7 +31,7 @@ def has_compiled_step() -> bool:
 def sources_digest(tree: Path, judges: Sequence[str] = ()) -> str:
     """Hex digest of all that decides a measurement: measured sources, harness, constraints; and
     of the files named in `judges`."""
-    paths = [*tree.glob(f"{MEASURED}/**/*.py"), *tree.glob(f"{MEASURED}/**/*.c")]
+    paths = [*tree.glob(f"{MEASURED}/**/*.py"), *tree.glob(f"{MEASURED}/**/*.[ch]")]
     sources = sorted(path.relative_to(tree).as_posix() for path in paths)
     sha = hashlib.sha256()
     for name in (*sources, *FILES, CONSTRAINTS, *judges):

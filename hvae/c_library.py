@@ -69,7 +69,8 @@ def _built(compiler: list[str], is_double: bool) -> Path:
     macros = _run([*command, "-dM", "-E", "-x", "c", os.devnull], SECONDS)
     if b"__AVX512F__" in macros:
         command.append(WHOLE_VECTORS)
-    key = hashlib.sha256(repr(command).encode() + macros + SOURCE.read_bytes()).hexdigest()[:16]
+    sources = b"".join(path.read_bytes() for path in sorted(SOURCE.parent.glob("*.[ch]")))
+    key = hashlib.sha256(repr(command).encode() + macros + sources).hexdigest()[:16]
     kept = platformdirs.user_cache_path("hvae") / "compiled" / f"fused-{key}.so"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)

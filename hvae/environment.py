@@ -16,7 +16,7 @@ SOURCES = Path(__file__).parent
 def sources_sha256() -> str:
     """Digest of the sources of `hvae`: a record made by others is stale."""
     sha = hashlib.sha256()
-    for path in sorted([*SOURCES.glob("*.py"), *SOURCES.glob("*.c")]):
+    for path in sorted([*SOURCES.glob("*.py"), *SOURCES.glob("*.[ch]")]):
         sha.update(path.name.encode() + b"\0" + path.read_bytes())
     return sha.hexdigest()
 

@@ -103,8 +103,10 @@ def test_other_sources_are_compiled_anew(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build()
-    other = tmp_path / "fused.c"
-    other.write_bytes(SOURCE.read_bytes() + b"/* other */\n")
-    monkeypatch.setattr(c_library, "SOURCE", other)
+    for path in SOURCE.parent.glob("*.[ch]"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    with (tmp_path / "layers.h").open("a") as header:
+        header.write("/* other */\n")
+    monkeypatch.setattr(c_library, "SOURCE", tmp_path / SOURCE.name)
     build()
     assert len(list(cache.rglob("*.so"))) == 2

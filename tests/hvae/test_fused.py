@@ -1,8 +1,10 @@
 """hvae/fused.py and fused.c against the traced step, which test_training.py proves against a plain
 loop; in float64 unless said. Skipped where there is no C compiler."""
 
+import platform
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
-from hvae import fused
+from hvae import c_library, fused
 from hvae.c_library import c_compiler
 from hvae.config import DATASETS, DataConfig, ModelConfig, RunConfig, TrainConfig
 from hvae.data import Images
@@ -268,6 +270,25 @@ def test_it_is_for_one_sample_on_a_cpu() -> None:
 def test_where_it_is_not_for_a_pack_the_traced_step_trains_it(few_digits: Images) -> None:
     fitted = fit([run(objective="iwae", importance_samples=2)], few_digits, is_compiled=True)
     assert not fitted.is_compiled
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names processors of x86")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("processor", ["x86-64", "x86-64-v3"])  # vectors of 128 and 256 bits
+def test_processors_with_narrower_vectors_train_alike(
+    processor: str, dtype: torch.dtype, few_digits: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if processor.endswith("v3") and "avx2" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("this processor has no AVX2")
+    runs = [run(20, 100), run(5, 100, loss="mse")]
+    reference, _ = trained(runs, few_digits, False, dtype)
+    monkeypatch.setattr(c_library, "NATIVE", f"-march={processor}")
+    monkeypatch.setattr(fused, "library", c_library.library.__wrapped__)
+    pack, _ = trained(runs, few_digits, True, dtype)
+    tolerance = 1e-12 if dtype == torch.float64 else 2e-4  # 15 steps of Adam's ±lr at g = 0 ± 1e-8
+    for member in range(len(runs)):
+        goal = vector(reference, member)
+        assert float((vector(pack, member) - goal).norm() / goal.norm()) <= tolerance
 
 
 # The sums over pixels of an evaluation.

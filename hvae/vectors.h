@@ -1,0 +1,144 @@
+/* Vectors of the processor's own width, products of matrices of any size made of them, and functions
+of all their numbers at once. Plain C with the vector extensions of GCC and Clang; float, or with
+-DDOUBLE double, for tests. */
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+
+#ifdef DOUBLE
+typedef double real;
+typedef int64_t integer;
+#define SQRT sqrt
+#define LOG log
+#else
+typedef float real;
+typedef int32_t integer;
+#define SQRT sqrtf
+#define LOG logf
+#endif
+
+#if defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#elif defined(__AVX__)
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+enum { W = VECTOR_BYTES / sizeof(real), MOST_VECTORS = 3 };
+typedef real vec __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+typedef integer ivec __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+
+#define INLINE static inline __attribute__((always_inline))
+#define VEC(address) (*(vec *)(address))
+
+INLINE long padded(long n) { return (n + W - 1) / W * W; }
+INLINE vec choose(ivec where, vec a, vec b) { return (vec)((where & (ivec)a) | (~where & (ivec)b)); }
+
+INLINE vec magnitude(vec x) { return choose(x < 0, -x, x); }
+
+/* Matrix products. */
+
+INLINE void tile(int rows, int vectors, real *c, long ldc, const real *start, long lds,
+                 const real *a, long row, long column, const real *b, long ldb, long inner) {
+  vec sum[8][MOST_VECTORS];
+  for (int r = 0; r < rows; r++)
+    for (int v = 0; v < vectors; v++) sum[r][v] = VEC(start + r * lds + v * W);
+  for (long k = 0; k < inner; k++) {
+    vec factor[MOST_VECTORS];
+    for (int v = 0; v < vectors; v++) factor[v] = VEC(b + k * ldb + v * W);
+    for (int r = 0; r < rows; r++)
+      for (int v = 0; v < vectors; v++) sum[r][v] += a[r * row + k * column] * factor[v];
+  }
+  for (int r = 0; r < rows; r++)
+    for (int v = 0; v < vectors; v++) VEC(c + r * ldc + v * W) = sum[r][v];
+}
+
+INLINE void columns(int vectors, real *c, long ldc, const real *start, long lds, const real *a,
+                    long row, long column, const real *b, long ldb, long outer, long inner) {
+  long m = 0;
+#define ROWS(n)                                                                              \
+  for (; m + n <= outer; m += n)                                                             \
+    tile(n, vectors, c + m * ldc, ldc, start + m * lds, lds, a + m * row, row, column, b, ldb, inner)
+#if defined(__AVX512F__) || defined(__aarch64__) /* registers for 24 sums */
+  ROWS(8);
+#endif
+  ROWS(4);
+  ROWS(1);
+#undef ROWS
+}
+
+static const real ZEROS[MOST_VECTORS * W];
+
+/* c[m, n] = start[m, n] + Σ_k a[m, k] b[k, n], start 0 where there is none, a at
+a[m * row + k * column]. It writes whole vectors,
+from the last columns to the first: where rows are not padded, what spills over the end of one is
+then overwritten by the next. */
+static void product(real *c, long ldc, const real *start, long lds, const real *a, long row,
+                    long column, const real *b, long ldb, long outer, long inner, long width) {
+  long left = padded(width) / W;
+  while (left > 0) {
+    long vectors = left % 3 == 0 ? 3 : left >= 2 ? 2 : 1;
+    left -= vectors;
+    real *to = c + left * W;
+    const real *from = start ? start + left * W : ZEROS, *factor = b + left * W;
+    if (vectors == 3) columns(3, to, ldc, from, lds, a, row, column, factor, ldb, outer, inner);
+    if (vectors == 2) columns(2, to, ldc, from, lds, a, row, column, factor, ldb, outer, inner);
+    if (vectors == 1) columns(1, to, ldc, from, lds, a, row, column, factor, ldb, outer, inner);
+  }
+}
+
+static void transpose(real *to, long ld, const real *from, long row, long rows, long width) {
+  for (long i = 0; i < rows; i++)
+    for (long j = 0; j < width; j++) to[j * ld + i] = from[i * row + j];
+}
+
+/* Functions of single numbers. */
+
+/* e^x within two units of the last place: 2^n e^r with |r| <= ln(2)/2 (Cody & Waite 1980). */
+INLINE vec exponential(vec x) {
+#ifdef DOUBLE
+  vec e;
+  for (int i = 0; i < W; i++) e[i] = exp(x[i]);
+  return e;
+#else
+  const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
+  vec low = x * 0.0f - 87.3f, high = x * 0.0f + 88.3f; /* beyond them float over- or underflows */
+  x = choose(x < low, low, x);
+  x = choose(x > high, high, x);
+  vec shifted = x * 1.44269504f + magic, n = shifted - magic;
+  vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
+  vec e = r * 1.9875691500e-4f + 1.3981999507e-3f;
+  e = e * r + 8.3334519073e-3f;
+  e = e * r + 4.1665795894e-2f;
+  e = e * r + 1.6666665459e-1f;
+  e = e * r + 5.0000001201e-1f;
+  e = e * r * r + r + 1.0f;
+  return e * (vec)(((ivec)shifted - 0x4B400000 + 127) << 23);
+#endif
+}
+
+/* 1 / x and √x. AVX-512 has estimates good for 14 bits, which one step of Newton doubles: a third of
+the time of its division and root, which Adam would wait for. */
+INLINE vec reciprocal(vec x) {
+#if defined(__AVX512F__) && !defined(DOUBLE)
+  vec r = (vec)_mm512_rcp14_ps((__m512)x);
+  return r * (2 - x * r);
+#else
+  return 1 / x;
+#endif
+}
+
+INLINE vec root(vec x) {
+#if defined(__AVX512F__) && !defined(DOUBLE)
+  vec least = 0 * x + 1e-37f; /* the estimate at 0 is infinite */
+  vec r = (vec)_mm512_rsqrt14_ps((__m512)choose(x < least, least, x));
+  return x * r * (1.5f - 0.5f * x * r * r);
+#else
+  for (int i = 0; i < W; i++) x[i] = SQRT(x[i]);
+  return x;
+#endif
+}
