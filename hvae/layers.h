@@ -3,7 +3,9 @@ known. Shapes as in fused.c. */
 
 #include "vectors.h"
 
-enum { BLOCK = 56 }; /* rows of 100 floats that stay in the innermost cache with their moments */
+/* Pixels at once in the first and the last layer: the gradient of their weights, 22 KB at 100 hidden
+units, then stays in the innermost cache. 2^56 is finite, which the likelihood needs. */
+enum { BLOCK = 56 };
 
 typedef struct {
   double rate, correction; /* learning rate / (1 - β1^t), 1 / √(1 - β2^t) */
