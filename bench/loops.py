@@ -46,8 +46,7 @@ def pack_loop(models: int, source: Source, device: str, is_compiled: bool) -> Lo
     def run(images: int) -> float:
         # An epoch of the first images: its noise and order cost their share of a whole epoch's.
         training.images = replace(whole, train=whole.train[:images])
-        loss = float(training.epoch(next(epochs))[0, 0]) / images
-        return loss
+        return float(training.epoch(next(epochs))[0, 0]) / images
 
     return run
 

@@ -25,7 +25,7 @@ REFERENCE = RunConfig()
 SAMPLES = 100  # importance samples: most of an evaluation, as with the 1,000 of a real one
 TEST_IMAGES = 100  # one block of the evaluation
 TRAIN_IMAGES = 20  # of the evaluation's probe, which is not what is measured
-DARK = 0.8
+DARK = 0.8  # of the training pixels, as in MNIST
 COMPILED_IMAGES = 64 + 32  # a full batch and, as MNIST has it, a half one
 
 

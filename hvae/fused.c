@@ -213,7 +213,8 @@ static void step(const Context *at, const Batch *batch, real *work, double *sums
     if (t) {
       backward(at, &level->decoder_2, level->decoded, d_prior + (t - 1) * latent, at->d_hidden, B);
     } else {
-      double reconstruction = last_layer(at, &level->decoder_2, level->decoded, batch, at->d_hidden, work);
+      double reconstruction =
+          last_layer(at, &level->decoder_2, level->decoded, batch, at->d_hidden, work);
       sums[0] += loss * B + reconstruction, sums[1] += reconstruction;
     }
     relu_backward(at->d_hidden, level->decoded, hidden);
@@ -330,11 +331,9 @@ void prepare_all(Batch *batches, int64_t count, int64_t size, const uint8_t *pix
   long pairs = (width + 1) / 2, room = 2 * pairs * padded(size);
   for (long i = 0; i < count; i++) {
     long first = i * size, own = images - first < size ? images - first : size;
-    Batch batch = {own, x + i * room, start + i * (pairs + 1), lit + i * (room / 2 + 1),
-                   noise + first * noise_image, noise_image, noise_level};
-    prepare(pixels, order + first, own, width, most, x + i * room, start + i * (pairs + 1),
-            lit + i * (room / 2 + 1), bytes);
-    batches[i] = batch;
+    prepare(pixels, order + first, own, width, most, x, start, lit, bytes);
+    batches[i] = (Batch){own, x, start, lit, noise + first * noise_image, noise_image, noise_level};
+    x += room, start += pairs + 1, lit += room / 2 + 1;
   }
 }
 

@@ -89,20 +89,22 @@ static void relu_backward(real *dh, const real *h, long n) {
   for (long i = 0; i < n; i++) dh[i] = h[i] > 0 ? dh[i] : 0;
 }
 
-/* Adds to d_in where there is one, then moves the layer. */
-static void backward(const Context *at, const Layer *layer, const real *in, const real *d_out,
-                     real *d_in, long images) {
-  long out = layer->out, ld_in = padded(layer->in), ld_out = padded(out);
-  if (d_in) {
-    transpose(at->transposed, ld_in, layer->weight, out, layer->in, out);
-    product(d_in, ld_in, d_in, ld_in, d_out, ld_out, 1, at->transposed, ld_in, images, out,
-            layer->in);
-  }
-  product(at->gradient, out, 0, 0, in, 1, ld_in, d_out, ld_out, layer->in, images, out);
-  real *bias = at->gradient + layer->in * out;
+/* The gradient of a bias: the sum over the images. */
+static void bias_gradient(real *bias, const real *d_out, long ld_out, long images, long out) {
   memset(bias, 0, out * sizeof(real));
   for (long b = 0; b < images; b++)
     for (long j = 0; j < out; j++) bias[j] += d_out[b * ld_out + j];
+}
+
+/* Adds to d_in, then moves the layer. */
+static void backward(const Context *at, const Layer *layer, const real *in, const real *d_out,
+                     real *d_in, long images) {
+  long out = layer->out, ld_in = padded(layer->in), ld_out = padded(out);
+  transpose(at->transposed, ld_in, layer->weight, out, layer->in, out);
+  product(d_in, ld_in, d_in, ld_in, d_out, ld_out, 1, at->transposed, ld_in, images, out,
+          layer->in);
+  product(at->gradient, out, 0, 0, in, 1, ld_in, d_out, ld_out, layer->in, images, out);
+  bias_gradient(at->gradient + layer->in * out, d_out, ld_out, images, out);
   update(at, layer->weight, (layer->in + 1) * out);
 }
 
@@ -157,7 +159,8 @@ INLINE void gather(int vectors, real *gradient, long ldg, const real *dh, long l
 
 static void first_forward(real *h, const Layer *layer, const Batch *batch) {
   long ldh = padded(layer->out);
-  for (long b = 0; b < batch->images; b++) memcpy(h + b * ldh, layer->bias, layer->out * sizeof(real));
+  for (long b = 0; b < batch->images; b++)
+    memcpy(h + b * ldh, layer->bias, layer->out * sizeof(real));
   OVER_COLUMNS(layer->out, from, n,
                scatter(n, h + from, ldh, layer->weight + from, layer->out, batch, layer->in));
 }
@@ -171,8 +174,6 @@ static void first_backward(const Context *at, const Layer *layer, const real *dh
                  gather(n, at->gradient + from, out, dh + from, ldh, batch, first, last));
     update(at, layer->weight + first * out, (last - first) * out);
   }
-  memset(at->gradient, 0, out * sizeof(real));
-  for (long b = 0; b < batch->images; b++)
-    for (long j = 0; j < out; j++) at->gradient[j] += dh[b * ldh + j];
+  bias_gradient(at->gradient, dh, ldh, batch->images, out);
   update(at, layer->bias, out);
 }

@@ -74,9 +74,8 @@ INLINE void columns(int vectors, real *c, long ldc, const real *start, long lds,
 static const real ZEROS[MOST_VECTORS * W];
 
 /* c[m, n] = start[m, n] + Σ_k a[m, k] b[k, n], start 0 where there is none, a at
-a[m * row + k * column]. It writes whole vectors,
-from the last columns to the first: where rows are not padded, what spills over the end of one is
-then overwritten by the next. */
+a[m * row + k * column]. It writes whole vectors, from the last columns to the first: where rows are
+not padded, what spills over the end of one is then overwritten by the next. */
 static void product(real *c, long ldc, const real *start, long lds, const real *a, long row,
                     long column, const real *b, long ldb, long outer, long inner, long width) {
   long left = padded(width) / W;

@@ -124,6 +124,16 @@ def test_other_numbers_fail(scratch: Any, device: Device) -> None:
     assert outcome.exit_code == 1
 
 
+def with_another_harness(scratch: Any, names: str) -> str:
+    """A commit whose harness has these names, HEAD behind it with the usual ones."""
+    harness = (scratch.root / "bench/harness.py").read_text()
+    scratch.write("bench/harness.py", f"{names}\nTRAININGS = ()\n")
+    base: str = scratch.commit()
+    scratch.write("bench/harness.py", harness)
+    scratch.commit()
+    return base
+
+
 @pytest.mark.parametrize(
     ("old", "complaint"),
     [
@@ -134,23 +144,14 @@ def test_other_numbers_fail(scratch: Any, device: Device) -> None:
 def test_a_benchmark_that_head_dropped_or_renamed_fails(
     scratch: Any, device: Device, old: str, complaint: str
 ) -> None:
-    harness = (scratch.root / "bench/harness.py").read_text()
-    scratch.write("bench/harness.py", f"{old}\nTRAININGS = ()\n")
-    base = scratch.commit()
-    scratch.write("bench/harness.py", harness)
-    scratch.commit()
-    outcome = compare(scratch.root, base, device)
+    outcome = compare(scratch.root, with_another_harness(scratch, old), device)
     assert statuses(outcome)["coverage"] == FAIL
     assert outcome.exit_code == 1
     assert any(f"FAIL {complaint}" in line for line in wording.lines(outcome))
 
 
 def test_a_new_benchmark_is_measured_of_both_sides_and_passes(scratch: Any, device: Device) -> None:
-    harness = (scratch.root / "bench/harness.py").read_text()
-    scratch.write("bench/harness.py", f"BENCHMARKS = {BENCHMARKS[1:]!r}\nTRAININGS = ()\n")
-    base = scratch.commit()
-    scratch.write("bench/harness.py", harness)
-    scratch.commit()
+    base = with_another_harness(scratch, f"BENCHMARKS = {BENCHMARKS[1:]!r}")
     outcome = compare(scratch.root, base, device)
     assert set(statuses(outcome).values()) == {PASS}
     assert f"{BENCHMARKS[0]} is new, of both sides" in "\n".join(wording.lines(outcome))
