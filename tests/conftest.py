@@ -1,6 +1,9 @@
-"""What all tests share: one thread, the `--run-slow` option, a few digits, a fresh interpreter."""
+"""What all tests share: one thread, no repository of a hook, the `--run-slow` option, a few digits,
+a fresh interpreter."""
 
 import dataclasses
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -33,6 +36,17 @@ def _one_thread() -> None:
     from hvae.threads import one_thread
 
     one_thread()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_repository_of_a_hook() -> None:
+    """Run from a git hook, tests would else commit into the developer's repository."""
+    if shutil.which("git") is None:
+        return
+    command = ["git", "rev-parse", "--local-env-vars"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for name in listed.split():
+        os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="session")

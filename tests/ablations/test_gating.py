@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from repositories import clone, git
 
 from ablations import gating
 from ablations.cli import main
@@ -160,8 +161,7 @@ def test_interrupted_it_leaves_no_worktree_no_folder_and_no_process(
 ) -> None:
     checkout, temporary = tmp_path / "checkout", tmp_path / "temporary"
     temporary.mkdir()
-    git = ["git", "-C", str(checkout), "-c", "user.name=test", "-c", "user.email=test@example.org"]
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(checkout)], check=True)
+    clone(str(ROOT), checkout)
     for name in ("bench", "hvae", "ablations"):  # as they stand; the worker never answers
         for file in (ROOT / name).glob("*.py"):
             (checkout / name / file.name).write_bytes(file.read_bytes())
@@ -183,8 +183,7 @@ def test_interrupted_it_leaves_no_worktree_no_folder_and_no_process(
     _, errors = gate.communicate(timeout=30)
     assert (gate.returncode, errors) == (130, "hvae: interrupted\n")
     assert list(temporary.iterdir()) == []
-    listed = subprocess.run([*git, "worktree", "list"], capture_output=True, text=True, check=True)
-    assert len(listed.stdout.splitlines()) == 1
+    assert len(git(checkout, "worktree", "list").splitlines()) == 1
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(int(pid), 0)

@@ -1,12 +1,12 @@
 """A small MNIST in torchvision's layout; a scratch checkout for the gate."""
 
 import struct
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from repositories import git
 
 from bench import harness
 from bench.harness import BENCHMARKS, CONSTRAINTS, FILES, TRAININGS
@@ -91,9 +91,7 @@ class Scratch:
         return self.git("rev-parse", "HEAD")
 
     def git(self, *arguments: str) -> str:
-        who = ("-c", "user.name=test", "-c", "user.email=test@example.org")
-        command = ["git", "-C", str(self.root), *who, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return git(self.root, *arguments)
 
     def worktrees(self) -> int:
         return len(self.git("worktree", "list").splitlines())

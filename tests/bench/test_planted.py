@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from repositories import clone, git
 
 from bench.checkouts import laid_out
 from bench.findings import FAIL, Tier, compare_counts, compare_numerics, compare_times
@@ -130,17 +131,16 @@ def test_a_slower_step_is_caught_by_the_clock_alone(percent: float) -> None:
 @pytest.mark.slow
 def test_the_command_catches_an_extra_operator(tmp_path: Path) -> None:
     """From the command line, over a clone of this checkout as it stands."""
-    clone = tmp_path / "clone"
-    git = ["git", "-C", str(clone), "-c", "user.name=test", "-c", "user.email=test@example.org"]
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    checkout = tmp_path / "clone"
+    clone(str(ROOT), checkout)
     for name in ("hvae", "bench", "report", "ablations"):
-        shutil.copytree(ROOT / name, clone / name, dirs_exist_ok=True)
-    subprocess.run([*git, "add", "--all"], check=True)
-    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message=as it is"], check=True)
-    edit(clone, *PLANTS["an extra operator"][:3])
+        shutil.copytree(ROOT / name, checkout / name, dirs_exist_ok=True)
+    git(checkout, "add", "--all")
+    git(checkout, "commit", "--quiet", "--allow-empty", "--message=as it is")
+    edit(checkout, *PLANTS["an extra operator"][:3])
     command = [sys.executable, "-c", "from ablations.cli import main; main()", "gate"]
     command += ["--base", "HEAD", "--results", str(tmp_path / "results")]
-    given = {"cwd": clone, "env": os.environ | {"PYTHONPATH": str(clone)}}
+    given = {"cwd": checkout, "env": os.environ | {"PYTHONPATH": str(checkout)}}
     done = subprocess.run(command, **given, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     assert "FAIL train_step.operators.aten.mul.Tensor" in done.stdout

@@ -2,12 +2,12 @@
 
 import platform
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from repositories import git
 
 from hvae import __version__, environment
 
@@ -31,12 +31,6 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def digest() -> str:
     environment.sources_sha256.cache_clear()
     return environment.sources_sha256()
-
-
-def git(folder: Path, *arguments: str) -> str:
-    author = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
-    command = ["git", "-C", str(folder), *author, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_the_digest_of_the_sources_follows_every_byte_and_name(sources: Path) -> None:
