@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +15,7 @@ from typing import NamedTuple
 
 from bench.harness import CONSTRAINTS, FILES, MEASURED
 from bench.measured import CannotMeasure, Sides
-
-NO_HOOKS = ("-c", "core.hooksPath=/dev/null")  # a checkout to measure is not one to work in
+from hvae.git import GitError, git, git_or_none
 
 
 class Revisions(NamedTuple):
@@ -28,10 +28,10 @@ class Revisions(NamedTuple):
 
 def checkout_root(folder: Path) -> Path:
     """The checkout around a folder. Raises `ValueError` where there is none of hvae."""
-    found = _git(folder, "rev-parse", "--show-toplevel")
-    if found is None:
-        raise ValueError(f"gate: {folder} is in no git checkout; allowed: a checkout of hvae")
-    root = Path(found)
+    try:
+        root = Path(git(folder, "rev-parse", "--show-toplevel"))
+    except GitError as error:
+        raise ValueError(f"gate: {folder}: {error}; allowed: a checkout of hvae") from error
     missing = [name for name in (f"{MEASURED}/__init__.py", *FILES) if not (root / name).is_file()]
     if missing:
         raise ValueError(f"gate: {root} is no checkout of hvae: {missing[0]} is missing")
@@ -43,15 +43,15 @@ def resolve(root: Path, base: str | None) -> Revisions:
 
     Raises `ValueError` where the history at hand does not hold it, a shallow clone's for example.
     """
-    head = _git(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+    head = git_or_none(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
     if head is None:
         raise ValueError(f"gate: {root} has no commit yet")
-    is_dirty = bool(_git(root, "status", "--porcelain", "--", MEASURED, *FILES, CONSTRAINTS))
+    is_dirty = bool(git_or_none(root, "status", "--porcelain", "--", MEASURED, *FILES, CONSTRAINTS))
     if base is None:
         return Revisions(head, head, is_dirty)
-    if _git(root, "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}") is None:
+    if git_or_none(root, "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}") is None:
         raise ValueError(f"base: {base!r} is no commit here{_advice(root)}")
-    merge_base = _git(root, "merge-base", base, "HEAD")
+    merge_base = git_or_none(root, "merge-base", base, "HEAD")
     if not merge_base:
         raise ValueError(f"base: {base!r} and HEAD have no common commit here{_advice(root)}")
     return Revisions(merge_base, head, is_dirty)
@@ -59,11 +59,11 @@ def resolve(root: Path, base: str | None) -> Revisions:
 
 def committed(root: Path, revision: str, name: str) -> str:
     """The content of a file in a commit; nothing where the commit has no such file."""
-    return _git(root, "show", f"{revision}:{name}") or ""
+    return git_or_none(root, "show", f"{revision}:{name}") or ""
 
 
 class Layout(NamedTuple):
-    """The sides, and the trees whose sources they hold: the base's checkout and HEAD's."""
+    """The sides, and the trees whose sources they hold: the base's, unpacked, and the checkout."""
 
     sides: Sides
     base_tree: Path
@@ -77,7 +77,7 @@ def laid_out(root: Path, base: str | None) -> Iterator[Layout]:
     with _terminated_as_interrupted(), contextlib.ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="hvae-gate-")).resolve()
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        tree = root if base is None else _worktree(root, base, folder / "tree", stack)
+        tree = root if base is None else _unpack(root, base, folder)
         sides = Sides(_lay_out(tree, root, folder / "base"), _lay_out(root, root, folder / "head"))
         yield Layout(sides, tree, root)
 
@@ -95,12 +95,17 @@ def declared(tree: Path) -> list[str]:
     return names
 
 
-def _worktree(root: Path, revision: str, tree: Path, stack: contextlib.ExitStack) -> Path:
-    def remove() -> None:
-        _git(root, "worktree", "remove", "--force", str(tree))
-
-    stack.callback(remove)  # before it is added: an interrupt may come in between
-    _git_or_fail(root, *NO_HOOKS, "worktree", "add", "--detach", "--quiet", str(tree), revision)
+def _unpack(root: Path, revision: str, folder: Path) -> Path:
+    """The tree of a commit, in a folder of no repository."""
+    file, tree = folder / "tree.tar", folder / "tree"
+    try:
+        git(root, "archive", "--format=tar", f"--output={file}", revision)
+        with tarfile.open(file) as archive:
+            # Python 3.11.3 and older have no filter, 3.12 and 3.13 warn where none is named.
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)
+            archive.extractall(tree)
+    except (GitError, tarfile.TarError) as error:
+        raise ValueError(f"base: git cannot unpack it: {error}") from error
     return tree
 
 
@@ -133,23 +138,9 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 
 def _advice(root: Path) -> str:
-    if _git(root, "rev-parse", "--is-shallow-repository") == "true":
+    if git_or_none(root, "rev-parse", "--is-shallow-repository") == "true":
         return "; this clone is shallow: `git fetch --unshallow`, or fetch-depth: 0 in CI"
     return "; allowed: a branch, tag or hash of this history (fetch it first)"
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """What git says; None where it fails."""
-    command = ["git", "-C", str(folder), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _git_or_fail(folder: Path, *arguments: str) -> None:
-    command = ["git", "-C", str(folder), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ValueError(f"base: git cannot check it out: {_last_line(done.stderr)}")
 
 
 def _last_line(text: str) -> str:

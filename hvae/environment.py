@@ -2,12 +2,12 @@
 
 import hashlib
 import platform
-import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hvae import __version__
+from hvae.git import git_or_none
 
 SOURCES = Path(__file__).parent
 
@@ -23,7 +23,8 @@ def sources_sha256() -> str:
 
 def code() -> dict[str, Any]:
     """Version, digest of the sources, git commit and dirty flag (`None` outside a checkout)."""
-    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    commit = git_or_none(SOURCES, "rev-parse", "HEAD")
+    changes = git_or_none(SOURCES, "status", "--porcelain")
     return {
         "version": __version__,
         "sources_sha256": sources_sha256(),
@@ -58,11 +59,3 @@ def device_name(device: str) -> str:
         lines = []
     named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return named[0] if named else platform.processor() or platform.machine()
-
-
-def _git(*arguments: str) -> str | None:
-    command = ["git", "-C", str(SOURCES), *arguments]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -107,6 +107,11 @@ def test_a_broad_except_stands_only_at_the_edge_of_the_executors() -> None:
     assert broad[0].startswith("ablations/")
 
 
+def test_git_is_called_in_one_place_only() -> None:
+    callers = [path.relative_to(ROOT).as_posix() for path in SOURCES if '"git"' in path.read_text()]
+    assert callers == ["hvae/git.py"]
+
+
 def test_nothing_seeds_the_global_generator() -> None:
     calls = {
         f"{path.relative_to(ROOT).as_posix()}: {ast.unparse(node.func)}"

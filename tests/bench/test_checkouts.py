@@ -2,11 +2,11 @@
 
 import os
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from repositories import clone, git
 
 from bench.checkouts import checkout_root, committed, declared, laid_out, resolve
 from bench.harness import BENCHMARKS, TRAININGS, sources_digest
@@ -40,13 +40,21 @@ def test_nothing_stays_behind(scratch: Any, error: type[BaseException] | None) -
         with laid_out(scratch.root, base) as layout:
             folder = layout.sides.base.parent
             assert folder.exists()
-            assert scratch.worktrees() == 2
+            assert scratch.worktrees() == 1
             if error is not None:
                 raise error
     except (KeyboardInterrupt, ValueError):
         assert error is not None
     assert not folder.exists()
     assert scratch.worktrees() == 1
+
+
+def test_a_base_that_git_cannot_unpack_is_one_line(scratch: Any) -> None:
+    with (
+        pytest.raises(ValueError, match=r"^base: git cannot unpack it: fatal: .*nowhere.*$"),
+        laid_out(scratch.root, "nowhere"),
+    ):
+        pass
 
 
 def test_sigterm_unwinds_and_the_old_handler_returns(scratch: Any) -> None:
@@ -83,24 +91,31 @@ def test_a_base_that_is_not_there_is_one_line_with_advice(scratch: Any) -> None:
 def test_a_shallow_clone_without_the_base_says_how_to_get_it(scratch: Any, tmp_path: Path) -> None:
     base = scratch.commit(SLEEP=1)
     scratch.commit(SLEEP=2)
-    clone = tmp_path / "clone"
-    source = scratch.root.as_uri()
-    command = ["git", "clone", "--quiet", "--depth=1", source, str(clone)]
-    subprocess.run(command, check=True, capture_output=True)
+    shallow = tmp_path / "clone"
+    clone(scratch.root.as_uri(), shallow, "--depth=1")
     with pytest.raises(
         ValueError, match=r"is no commit here; this clone is shallow: .*fetch-depth"
     ):
-        resolve(clone, base)
-    fetch = ["git", "-C", str(clone), "fetch", "--quiet", "--depth=1", "origin", base]
-    subprocess.run(fetch, check=True, capture_output=True)  # the commit, but not what joins them
+        resolve(shallow, base)
+    git(shallow, "fetch", "--quiet", "--depth=1", "origin", base)  # but not what joins them
     with pytest.raises(ValueError, match=r"no common commit here; this clone is shallow"):
-        resolve(clone, base)
+        resolve(shallow, base)
 
 
-def test_a_folder_that_is_no_checkout_of_hvae_is_refused(scratch: Any, tmp_path: Path) -> None:
+def test_a_folder_that_is_no_checkout_of_hvae_is_refused(
+    scratch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert checkout_root(scratch.root / "hvae") == scratch.root.resolve()
-    with pytest.raises(ValueError, match="is in no git checkout"):
+    with pytest.raises(
+        ValueError, match=r"^gate: .*: fatal: not a git repository .*; allowed: a checkout"
+    ):
         checkout_root(tmp_path)
+    with monkeypatch.context() as other:
+        other.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own, for its own tests
+        other.setenv("GIT_CONFIG_GLOBAL", os.devnull)  # nor does the user trust every folder
+        other.setenv("GIT_CONFIG_NOSYSTEM", "1")
+        with pytest.raises(ValueError, match=r"dubious ownership.*safe\.directory"):
+            checkout_root(scratch.root)
     (scratch.root / "bench/numerics.py").unlink()
     with pytest.raises(ValueError, match=r"is no checkout of hvae: bench/numerics.py is missing"):
         checkout_root(scratch.root)
