@@ -15,11 +15,14 @@ TEMPORARY = ".partial-"
 
 
 def publish(path: Path, content: bytes) -> bool:
-    """Make `path` hold `content`, whole or not at all; False where it already exists."""
+    """Make `path` hold `content`, whole or not at all; False where it already exists.
+
+    Where there are no hard links, two processes may both make it: the later stays, whole.
+    """
     while True:
         temporary = _write_temporary(path.parent, content)
         try:
-            os.link(temporary, path)
+            _move(temporary, path)
         except FileExistsError:
             return False
         except FileNotFoundError:  # another process, starting, swept our temporary file
@@ -59,8 +62,10 @@ def prove_writable(folder: Path) -> None:
 
 
 def probe(folder: Path) -> None:
-    """Write a file and remove it. Raises `OSError` where the folder takes none."""
-    _write_temporary(folder, b"").unlink(missing_ok=True)  # another process may sweep it first
+    """Publish a file and remove it. Raises `OSError` where the folder takes none."""
+    path = folder / f"{TEMPORARY}probe-{secrets.token_hex(8)}"
+    publish(path, b"probe")
+    path.unlink(missing_ok=True)  # another process may sweep it first
 
 
 def slug(name: str) -> str:
@@ -81,6 +86,25 @@ def fsync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _move(temporary: Path, path: Path) -> None:
+    """Give a temporary file its name. Raises `FileExistsError` where the name is taken.
+
+    Some file systems have no hard links (exFAT, SMB, gcsfuse) and say so in many ways. There the
+    file is renamed where the name is free. That is not exclusive, but an exclusive create would be
+    worse: a kill while it is written leaves a short file, which stops every later run. Two whole
+    files of one name are as good as each other: bundles are named by their content, of failures
+    the later stays anyway, and sources that are the same make the same record of a run.
+    """
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        if path.exists():
+            raise FileExistsError(path) from None
+        os.rename(temporary, path)
 
 
 def _write_temporary(folder: Path, content: bytes) -> Path:
