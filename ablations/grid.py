@@ -59,9 +59,13 @@ class Pack:
 
 def label(run: RunConfig) -> str:
     """A run in words: the axes and the seed."""
+    return f"{cell_label(run)}, seed {run.train.seed}"
+
+
+def cell_label(run: RunConfig) -> str:
+    """A run in words, its seed left out: the axes."""
     model, train = run.model, run.train
-    cell = f"depth {model.num_layers}, {train.loss}, {train.objective}, latent {model.latent_dim}"
-    return f"{cell}, seed {train.seed}"
+    return f"depth {model.num_layers}, {train.loss}, {train.objective}, latent {model.latent_dim}"
 
 
 def runs(study: Study) -> list[RunConfig]:

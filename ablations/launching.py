@@ -10,7 +10,7 @@ from ablations.executors import choose, resolve_device, worker_count
 from ablations.grid import pack_size, packs, runs
 from ablations.studies import Study
 from ablations.survey import Standing, count, survey, to_run
-from hvae.environment import sources_sha256
+from hvae.environment import SourcesChanged, code, sources_sha256
 from hvae.records import Store
 
 
@@ -32,6 +32,7 @@ def train(study: Study, store: Store, launch: Launch) -> int:
     from ablations.progress import Tally, display
     from hvae import data as datasets
 
+    sources = code()  # before anything that takes time: the workers refuse any other
     directory = datasets.data_dir(launch.data_dir)
     datasets.require(study.base.data.name, directory)
     device = resolve_device(launch.device)
@@ -52,6 +53,7 @@ def train(study: Study, store: Store, launch: Launch) -> int:
                 chosen,
                 directory,
                 device,
+                sources,
                 shown.on_progress,
                 shown.on_record,
                 keeps_weights=launch.keeps_weights,
@@ -59,6 +61,8 @@ def train(study: Study, store: Store, launch: Launch) -> int:
     except KeyboardInterrupt:
         click.echo(f"{study.name}: finished runs are kept; the same command resumes", err=True)
         raise
+    except SourcesChanged as error:  # before anything was trained
+        raise click.ClickException(str(error)) from error
 
 
 def standings_of(study: Study, store: Store) -> list[Standing]:

@@ -127,7 +127,7 @@ class Lines:
 
     def __init__(self, study: str, tally: Tally) -> None:
         self.study, self.tally = study, tally
-        _say(f"{study}: {len(tally.shares)} packs to train, after the throughput of each cell")
+        say(f"{study}: {len(tally.shares)} packs to train, after the throughput of each cell")
 
     def __enter__(self) -> "Lines":
         return self
@@ -144,14 +144,14 @@ class Lines:
         self.tally.advance(task.pack, done / total)
         if done == total:
             trained = f"{self.study}: trained and evaluated {task.pack.label}"
-            _say(f"{trained}; {self.tally.left_text}")
+            say(f"{trained}; {self.tally.left_text}")
 
     def on_record(self, record: Record) -> None:
         self.tally.add(record)
         counted = f"{self.study} {self.tally.recorded}/{self.tally.total}"
         run = f"{label(record.run)}: {_value(record)}"
         best = f"{self.tally.best_text} ({label(self.tally.best.run)})" if self.tally.best else ""
-        _say(f"{counted}: {run}; {best or self.tally.best_text}; {self.tally.left_text}")
+        say(f"{counted}: {run}; {best or self.tally.best_text}; {self.tally.left_text}")
 
 
 def display(study: str, tally: Tally) -> Bars | Lines:
@@ -159,8 +159,9 @@ def display(study: str, tally: Tally) -> Bars | Lines:
     return Bars(study, tally) if sys.stderr.isatty() else Lines(study, tally)
 
 
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+def say(line: str) -> None:
+    """A line on stderr, above the bars where there are any."""
+    tqdm.write(line, file=sys.stderr)
     sys.stderr.flush()
 
 

@@ -1,17 +1,18 @@
 """What happens to a pack: fit → evaluate → record, and to a grid of packs: measure, map, write."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ablations.executors import Executor
-from ablations.grid import Pack, halves
+from ablations.grid import Pack, cell_label, halves
 from ablations.outcomes import OnProgress, Outcome, Progress
+from ablations.progress import say
 from hvae.c_library import library
 from hvae.config import RunConfig, as_dict, digest, flops_per_image, parameter_count
-from hvae.environment import code, environment
+from hvae.environment import SourcesChanged, environment, require_sources
 from hvae.records import PICTURES, WEIGHTS, Files, Record, Store
 from hvae.threads import give_back_freed_memory
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:  # importing this module must not import torch
     from hvae.training import Fit
 
 Throughput = dict[str, Any]
+Code = dict[str, Any]  # `hvae.environment.code`
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Task:
     data_dir: Path
     device: str
     throughput: dict[RunConfig, Throughput]  # by cell
+    code: Code  # what the grid was started with; `run_pack` refuses any other
     is_compiled: bool = False
     keeps_weights: bool = False
 
@@ -52,6 +55,7 @@ class Measure:
 
     cells: tuple[RunConfig, ...]
     device: str
+    sources_sha256: str
 
 
 def run_study(
@@ -60,12 +64,17 @@ def run_study(
     executor: Executor,
     data_dir: Path,
     device: str,
+    code: Code,
     on_progress: OnProgress[Task],
     on_record: Callable[[Record], None],
     keeps_weights: bool = False,
 ) -> int:
-    """Measure throughput, train the packs, write their records. The number of runs that failed."""
-    throughput = _measured(packs, executor, device)
+    """Measure throughput, train the packs, write their records. The number of runs that failed.
+
+    `code` goes into the records. Where the sources change, a pack fails instead of bearing a wrong
+    name; raises `SourcesChanged` where they do before any is trained.
+    """
+    throughput = _measured(packs, executor, device, code["sources_sha256"])
     # Built here, once, so that the workers find it; where it cannot be, one warning says why.
     is_compiled = device == "cpu" and library() is not None
     tasks = [
@@ -74,21 +83,33 @@ def run_study(
             data_dir,
             device,
             throughput,
+            code,
             is_compiled=is_compiled,
             keeps_weights=keeps_weights,
         )
         for pack in packs
     ]
-    failed, smaller = 0, list[Task]()
+    failed, said = 0, set[str]()
+    for outcome in _outcomes(tasks, executor, on_progress):
+        failed += _write(outcome, store, on_record)
+        line = str(outcome.error)
+        if isinstance(outcome.error, SourcesChanged) and line not in said:
+            said.add(line)
+            say(line)
+    return failed
+
+
+def _outcomes(
+    tasks: Iterable[Task], executor: Executor, on_progress: OnProgress[Task]
+) -> Iterator[Outcome[Task, list[Finished]]]:
+    """What became of every pack; one that lacked memory is tried once more by halves."""
+    smaller: list[Task] = []
     for outcome in executor.map(run_pack, tasks, on_progress):
         if is_out_of_memory(outcome.error) and len(outcome.task.pack.runs) > 1:
             smaller += [replace(outcome.task, pack=pack) for pack in halves(outcome.task.pack)]
         else:
-            failed += _write(outcome, store, on_record)
-    if smaller:  # once: what does not fit by halves has failed
-        for outcome in executor.map(run_pack, smaller):
-            failed += _write(outcome, store, on_record)
-    return failed
+            yield outcome
+    yield from executor.map(run_pack, smaller)
 
 
 def _write(
@@ -115,7 +136,11 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def run_pack(task: Task, progress: Progress) -> list[Finished]:
-    """Train and evaluate a pack: what is left of each member, in their order."""
+    """Train and evaluate a pack: what is left of each member, in their order.
+
+    Raises `SourcesChanged` where the sources are not the task's, before or after.
+    """
+    require_sources(task.code["sources_sha256"])  # a worker that starts late imports what is there
     from hvae.data import load
     from hvae.evaluation import evaluate
     from hvae.training import fit
@@ -139,12 +164,13 @@ def run_pack(task: Task, progress: Progress) -> list[Finished]:
         is_compiled=task.is_compiled,
         progress=lambda done, total: progress(epochs + epochs * done // total, 2 * epochs),
     )
-    return [
+    records = _records(task, images, fitted, evaluated)
+    finished = [
         Finished(record, _files(record, model, images, task.keeps_weights))
-        for record, model in zip(
-            _records(task, images, fitted, evaluated), fitted.models, strict=True
-        )
+        for record, model in zip(records, fitted.models, strict=True)
     ]
+    require_sources(task.code["sources_sha256"])
+    return finished
 
 
 def _records(task: Task, images: "Images", fitted: "Fit", evaluated: "Evaluation") -> list[Record]:
@@ -154,7 +180,7 @@ def _records(task: Task, images: "Images", fitted: "Fit", evaluated: "Evaluation
     shared: dict[str, Any] = {
         "study": task.pack.study,
         "data_sha256": images.sha256,
-        "code": code(),
+        "code": task.code,
         "environment": environment(task.device) | {"flags": flags},
         "seconds": {
             "train": fitted.seconds / len(runs),
@@ -204,10 +230,15 @@ def cell(run: RunConfig) -> RunConfig:
 
 
 def measure(task: Measure, progress: Progress) -> dict[RunConfig, Throughput]:
-    """The throughput block of each cell: on the CPU, and on CUDA where it is present."""
+    """The throughput block of each cell: on the CPU, and on CUDA where it is present.
+
+    Raises `SourcesChanged` where the sources are not the task's, before or after.
+    """
+    require_sources(task.sources_sha256)
     from bench.throughput import measure_everywhere
 
     by_device = measure_everywhere(task.cells, task.device)
+    require_sources(task.sources_sha256)
     block = environment(task.device)
     return {
         cell: {"environment": block, "measurements": [one for found in several for one in found]}
@@ -216,12 +247,26 @@ def measure(task: Measure, progress: Progress) -> dict[RunConfig, Throughput]:
 
 
 def _measured(
-    packs: Sequence[Pack], executor: Executor, device: str
+    packs: Sequence[Pack], executor: Executor, device: str, sources_sha256: str
 ) -> dict[RunConfig, Throughput]:
     """Throughput of every cell, measured before training starts, when the machine is idle."""
     cells = tuple(sorted({cell(run) for pack in packs for run in pack.runs}, key=digest))
-    (outcome,) = executor.map(measure, [Measure(cells, device)])
-    if outcome.error is not None:
+    return _throughput(Measure(cells, device, sources_sha256), executor)
+
+
+def _throughput(task: Measure, executor: Executor) -> dict[RunConfig, Throughput]:
+    """Throughput of all cells together; where that fails, of each alone, so that only a cell that
+    cannot be measured lacks its numbers. Its runs are tried all the same."""
+    (outcome,) = executor.map(measure, [task])
+    if outcome.result is not None:
+        return outcome.result
+    if isinstance(outcome.error, SourcesChanged):
         raise outcome.error
-    assert outcome.result is not None
-    return outcome.result
+    if len(task.cells) > 1:
+        alone = [_throughput(replace(task, cells=(one,)), executor) for one in task.cells]
+        return {one: block for blocks in alone for one, block in blocks.items()}
+    (one,) = task.cells
+    line = str(outcome.error).strip().partition("\n")[0]
+    reason = f"{type(outcome.error).__name__}: {line}"
+    say(f"no throughput measured of {cell_label(one)}: {reason}")
+    return {one: {"measurements": [], "error": reason}}

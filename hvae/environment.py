@@ -2,7 +2,6 @@
 
 import hashlib
 import platform
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,26 @@ from hvae.git import git_or_none
 SOURCES = Path(__file__).parent
 
 
-@cache
+class SourcesChanged(RuntimeError):
+    """The sources on disk are no longer those that a grid was started with."""
+
+
 def sources_sha256() -> str:
-    """Digest of the sources of `hvae`: a record made by others is stale."""
+    """Digest of the sources of `hvae` as they lie on disk: a record made by others is stale."""
     sha = hashlib.sha256()
     for path in sorted([*SOURCES.glob("*.py"), *SOURCES.glob("*.[ch]")]):
         sha.update(path.name.encode() + b"\0" + path.read_bytes())
     return sha.hexdigest()
+
+
+def require_sources(expected_sha256: str) -> None:
+    """Raise `SourcesChanged` where the sources on disk are not those of this digest."""
+    sha256 = sources_sha256()
+    if sha256 != expected_sha256:
+        raise SourcesChanged(
+            "hvae's sources changed while the grid ran: their digest was "
+            f"{expected_sha256[:12]}, it is {sha256[:12]}; start the command again"
+        )
 
 
 def code() -> dict[str, Any]:

@@ -19,6 +19,7 @@ from ablations.grid import Pack, runs
 from ablations.studies import load, narrow
 from hvae import __version__
 from hvae.config import RunConfig, digest
+from hvae.environment import SourcesChanged
 from hvae.records import Record, Store
 
 MakeRecord = Callable[..., Record]
@@ -447,15 +448,52 @@ def test_a_record_that_cannot_be_trusted_is_named(
     assert len(trainer.seen) == 1
 
 
+def refuse(*arguments: object, **options: object) -> None:
+    raise PermissionError(13, "Permission denied")
+
+
 def test_a_folder_that_may_not_be_written_is_refused(
     tmp_path: Path, trainer: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*arguments: object, **options: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
     monkeypatch.setattr(Path, "mkdir", refuse)  # root, who runs CI, is refused nothing
     refused(run_small(tmp_path), f"results: cannot write under {tmp_path}/quick: Permission denied")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_where_nothing_can_be_published_is_refused_before_any_training(
+    tmp_path: Path, trainer: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "rename", refuse)
+    told = f"results: cannot write under {tmp_path}/quick: Permission denied"
+    refused(run_small(tmp_path), told)
+    assert trainer.seen == []
+
+
+def test_without_hard_links_a_real_grid_records_all_its_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", refuse)
+    brief = ("--epochs", "1", "--importance-samples", "2", "--workers", "1", "--no-report")
+    assert run_small(tmp_path, *brief).exit_code == 0
+    study = narrow(
+        load("quick"), depths=(1,), losses=("bce",), latents=(2,), epochs=1, importance_samples=2
+    )
+    store = Store(tmp_path / "quick")
+    assert store.finished() == {digest(run) for run in runs(study)}
+    assert {path.suffix for path in store.runs.iterdir()} == {".json", ".npz"}
+
+
+def test_sources_that_change_before_anything_is_trained_are_one_line_and_exit_code_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def change(*arguments: object, **options: object) -> int:
+        raise SourcesChanged("the sources changed")
+
+    monkeypatch.setattr("ablations.runner.run_study", change)
+    result = run_small(tmp_path, "--no-report")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == "Error: the sources changed"
 
 
 def test_cuda_where_there_is_none_is_refused(

@@ -1,22 +1,26 @@
 """From packs to records, on the bundled digits."""
 
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import worker_functions as work
 
 from ablations import runner
-from ablations.executors import Serial
+from ablations.executors import Executor, Local, Serial
 from ablations.grid import packs, runs
 from ablations.outcomes import Outcome
 from ablations.runner import Finished, Task, cell, run_pack, run_study, status
 from ablations.studies import PRESETS, Study, narrow
+from bench import throughput
 from hvae.attachments import read_arrays, read_weights
 from hvae.c_library import c_compiler
 from hvae.config import EvaluationConfig, digest, parameter_count
+from hvae.environment import SourcesChanged, code
 from hvae.records import PICTURES, Record, Store
 from hvae.sampling import samples, with_weights
 
@@ -29,12 +33,17 @@ def study() -> Study:
     return replace(small, base=base)
 
 
-def grid(study: Study, store: Store, missing: set[str], size: int = 4) -> list[Record]:
-    """Run what is missing in this process; the records in the order they came."""
+def grid(
+    study: Study,
+    store: Store,
+    missing: set[str],
+    size: int = 4,
+    executor: Executor = Serial(prepare=work.nothing),  # noqa: B008
+) -> list[Record]:
+    """Run what is missing, by default in this process; the records in the order they came."""
     came: list[Record] = []
     cut = packs(study.name, runs(study), missing, size)
-    executor = Serial(prepare=lambda: None)
-    failed = run_study(cut, store, executor, Path(), "cpu", lambda *_: None, came.append)
+    failed = run_study(cut, store, executor, Path(), "cpu", code(), lambda *_: None, came.append)
     assert failed == 0
     return came
 
@@ -76,7 +85,7 @@ def test_without_a_compiler_the_traced_step_finds_the_same(
 
 def test_the_same_pack_gives_the_same_metrics_bit_for_bit(study: Study, tmp_path: Path) -> None:
     (pack,) = packs("quick", runs(study), {digest(run) for run in runs(study)}, 4)
-    task = Task(pack, tmp_path, "cpu", {cell(run): {} for run in pack.runs})
+    task = Task(pack, tmp_path, "cpu", {cell(run): {} for run in pack.runs}, code())
     once, again = (run_pack(task, lambda *_: None) for _ in range(2))
     assert [done.record.metrics for done in once] == [done.record.metrics for done in again]
     losses = [[entry["loss"] for entry in done.record.history] for done in once]
@@ -93,7 +102,9 @@ def test_every_run_leaves_pictures_and_where_asked_the_weights_that_drew_them(
     everything = {digest(run) for run in runs(study)}
     cut = packs(study.name, runs(study), everything, 4)
     serial, ignore = Serial(prepare=lambda: None), lambda *_: None
-    run_study(cut, store, serial, Path(), "cpu", ignore, ignore, keeps_weights=keeps_weights)
+    run_study(
+        cut, store, serial, Path(), "cpu", code(), ignore, ignore, keeps_weights=keeps_weights
+    )
     for name in everything:
         drawn = read_arrays(store.pictures_path(name))["samples"]
         assert store.weights_path(name).exists() == keeps_weights
@@ -105,7 +116,7 @@ def test_every_run_leaves_pictures_and_where_asked_the_weights_that_drew_them(
 def test_the_pictures_of_a_run_are_those_of_the_run_alone(study: Study, tmp_path: Path) -> None:
     """Within one grey level: a pack is trained to other last digits."""
     (pack,) = packs("quick", runs(study), {digest(run) for run in runs(study)}, 4)
-    task = Task(pack, tmp_path, "cpu", {cell(run): {} for run in pack.runs})
+    task = Task(pack, tmp_path, "cpu", {cell(run): {} for run in pack.runs}, code())
     alone = replace(task, pack=replace(pack, runs=pack.runs[2:3]))
     (one,), packed = run_pack(alone, lambda *_: None), run_pack(task, lambda *_: None)
     for name, content in (("alone", one), ("packed", packed[2])):
@@ -120,7 +131,7 @@ def test_the_pictures_of_a_run_are_those_of_the_run_alone(study: Study, tmp_path
 def test_progress_ends_when_the_evaluation_does(study: Study, tmp_path: Path) -> None:
     (pack,) = packs("quick", runs(study), {digest(run) for run in runs(study)}, 4)
     seen: list[tuple[int, int]] = []
-    task = Task(pack, tmp_path, "cpu", {cell(run): {} for run in pack.runs})
+    task = Task(pack, tmp_path, "cpu", {cell(run): {} for run in pack.runs}, code())
     run_pack(task, lambda done, total: seen.append((done, total)))
     assert seen[0] == (1, 2)
     assert seen[-1] == (2, 2)
@@ -142,7 +153,7 @@ def test_a_pack_that_raises_leaves_failures_and_the_next_is_trained(
     everything = {digest(run) for run in runs(study)}
     cut = packs(study.name, runs(study), everything, 2)
     executor = Serial(prepare=lambda: None)
-    failed = run_study(cut, store, executor, Path(), "cpu", lambda *_: None, lambda _: None)
+    failed = run_study(cut, store, executor, Path(), "cpu", code(), lambda *_: None, lambda _: None)
     assert failed == len(store.failed()) == len(store.finished()) == 2
     assert "no luck" in store.read_failure(min(store.failed())).traceback
     monkeypatch.setattr(runner, "run_pack", real)
@@ -203,7 +214,80 @@ def test_a_pack_out_of_memory_is_tried_once_more_by_halves(
     store.open_for_writing()
     cut = packs(study.name, runs(study), {digest(run) for run in runs(study)}, 4)
     executor = Scarce(prepare=lambda: None)
-    assert failed == run_study(cut, store, executor, Path(), "cpu", lambda *_: None, lambda _: None)
+    assert failed == run_study(
+        cut, store, executor, Path(), "cpu", code(), lambda *_: None, lambda _: None
+    )
     assert Scarce.tried == [1, 4, 2, 2]  # the measurement of throughput, the pack, its halves
     assert len(store.failed()) == failed
     assert len(store.finished()) == 4 - failed
+
+
+def test_a_pack_of_other_sources_is_refused_before_anything_is_imported(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (pack,) = packs("quick", runs(study), {digest(run) for run in runs(study)}, 4)
+    others = {**code(), "sources_sha256": "others"}
+    task = Task(pack, tmp_path, "cpu", {cell(run): {} for run in pack.runs}, others)
+    monkeypatch.setitem(sys.modules, "hvae.training", None)  # to import it is an ImportError
+    with pytest.raises(SourcesChanged):
+        run_pack(task, lambda *_: None)
+
+
+def test_sources_that_change_while_throughput_is_measured_end_the_grid_untrained(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    store.open_for_writing()
+
+    def edit(cells: Any, device: str) -> list[Any]:
+        monkeypatch.setattr("hvae.environment.sources_sha256", lambda: "others")
+        return [[[] for _ in cells]]
+
+    monkeypatch.setattr("bench.throughput.measure_everywhere", edit)
+    with pytest.raises(SourcesChanged):
+        grid(study, store, {digest(run) for run in runs(study)})
+    assert list(store.runs.iterdir()) == []
+
+
+def require_throughput_of_all_but_mse(store: Store, reason: str) -> None:
+    for record in store:
+        if record.run.train.loss == "mse":
+            assert record.throughput["measurements"] == []
+            assert record.throughput["error"].startswith(reason)
+        else:
+            assert {m["task"] for m in record.throughput["measurements"]} >= {"train_step"}
+            assert "error" not in record.throughput
+
+
+def test_a_cell_that_cannot_be_measured_lacks_its_numbers_and_nothing_else(
+    study: Study,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    store, real = Store(tmp_path), throughput.measure_everywhere
+    store.open_for_writing()
+
+    def scarce(cells: Any, device: str) -> Any:
+        if any(one.train.loss == "mse" for one in cells):
+            raise MemoryError("no room\nfor so many")
+        return real(cells, device)
+
+    monkeypatch.setattr(throughput, "measure_everywhere", scarce)
+    everything = {digest(run) for run in runs(study)}
+    assert {record.digest for record in grid(study, store, everything)} == everything
+    require_throughput_of_all_but_mse(store, "MemoryError: no room")
+    line = "no throughput measured of depth 1, mse, documented, latent 2: MemoryError: no room"
+    assert capsys.readouterr().err.splitlines() == [line]
+
+
+def test_a_worker_that_dies_of_one_cell_costs_no_other_its_numbers(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    store.open_for_writing()
+    monkeypatch.setattr(runner, "measure", work.measure_or_die)
+    everything = {digest(run) for run in runs(study)}
+    came = grid(study, store, everything, executor=Local(1, work.nothing))
+    assert {record.digest for record in came} == everything
+    require_throughput_of_all_but_mse(store, "WorkerDied: worker ")

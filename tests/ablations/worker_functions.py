@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 Progress = Callable[[int, int], None]
 
@@ -59,6 +60,12 @@ def die(is_killed: bool, progress: Progress) -> str:
     if is_killed:
         os.kill(os.getpid(), signal.SIGKILL)
     return "survived"
+
+
+def measure_or_die(task: Any, progress: Progress) -> Any:
+    """In place of the throughput of cells, one whose loss is MSE kills the worker."""
+    die(any(cell.train.loss == "mse" for cell in task.cells), progress)
+    return {cell: {"measurements": [{"task": "train_step"}]} for cell in task.cells}
 
 
 def interrupt_itself(task: int, progress: Progress) -> str:

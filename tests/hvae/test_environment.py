@@ -2,7 +2,6 @@
 
 import platform
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git on
 
 
 @pytest.fixture
-def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of sources in place of the package's, outside any checkout."""
     folder = tmp_path / "hvae"
     folder.mkdir()
@@ -23,13 +22,10 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (folder / "b.py").write_text("y = 2\n")
     monkeypatch.setattr(environment, "SOURCES", folder)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    environment.sources_sha256.cache_clear()
-    yield folder
-    environment.sources_sha256.cache_clear()
+    return folder
 
 
 def digest() -> str:
-    environment.sources_sha256.cache_clear()
     return environment.sources_sha256()
 
 
@@ -54,6 +50,15 @@ def test_files_that_are_no_sources_leave_the_digest_alone(sources: Path) -> None
     assert digest() == before
 
 
+def test_sources_that_changed_are_refused_until_they_are_as_before(sources: Path) -> None:
+    before = digest()
+    (sources / "a.py").write_text("x = 2\n")
+    with pytest.raises(environment.SourcesChanged, match=rf"was {before[:12]}, .*{digest()[:12]};"):
+        environment.require_sources(before)
+    (sources / "a.py").write_text("x = 1\n")
+    environment.require_sources(before)
+
+
 @pytest.mark.usefixtures("sources")
 def test_outside_a_checkout_the_code_has_no_commit() -> None:
     code = environment.code()
@@ -74,7 +79,7 @@ def test_in_a_checkout_the_code_has_its_commit_and_whether_anything_changed(sour
     assert clean["git_commit"] == git(sources, "rev-parse", "HEAD")
     assert clean["git_dirty"] is False
     (sources / "a.py").write_text("x = 3\n")
-    assert environment.code() == clean | {"git_dirty": True}
+    assert environment.code() == clean | {"git_dirty": True, "sources_sha256": digest()}
 
 
 @pytest.mark.usefixtures("sources")

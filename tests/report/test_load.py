@@ -39,6 +39,17 @@ def test_a_diverged_run_enters_no_mean_but_keeps_its_loss_curve(
     assert len(study.epochs) == config.train.epochs
 
 
+def test_a_cell_whose_throughput_could_not_be_measured_keeps_its_metrics(
+    store: Store, make_grid: Grid, make_record: Make
+) -> None:
+    blank, measured = make_grid((2,), ("bce", "mse"), (20,), 1)
+    store.write(make_record(blank, throughput={"measurements": [], "error": "MemoryError: all"}))
+    store.write(make_record(measured))
+    study = load(store, [blank, measured])
+    assert study.runs["key"].tolist() == [digest(blank), digest(measured)]
+    assert set(study.throughput["key"]) == {digest(measured)}
+
+
 def test_a_damaged_failure_file_is_listed_too(store: Store, make_grid: Grid) -> None:
     (config,) = make_grid((1,), ("bce",), (2,), 1)
     store.failure_path(digest(config)).write_text('{"foreign": 1}')
