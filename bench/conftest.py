@@ -13,14 +13,14 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.batches import best_batch
-from bench.documented import REFERENCE
-from bench.loops import build_gauge
-from bench.rungs import Gauge
-from bench.tasks import Call, build, flops_per_image
-from bench.traffic import traffic
+from bench.ladder.documented_loop import REFERENCE
+from bench.ladder.loops import build_gauge
+from bench.ladder.rungs import Gauge
+from bench.throughput.best_batch import best_batch
+from bench.throughput.tasks import Call, build, flops_per_image
+from bench.throughput.traffic import traffic
 from hvae.config import RunConfig
-from hvae.threads import keep_freed_memory, one_thread
+from hvae.processes import keep_freed_memory, one_thread
 
 DEPTHS = (1, 2, 3, 4)
 OWN, BEST = "own_batch", "best_batch"

@@ -5,13 +5,17 @@ p(z_t | z_{t+1}) = N(decoder_{t+1}(z_{t+1}), I) from the top down; pixels = sigm
 Attribute names are part of the contract: a documented `state_dict` loads, and the other way round.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from hvae.config import ModelConfig
+from hvae.config import ModelConfig, RunConfig
 from hvae.objectives import Level, Pass, documented_loss
+from hvae.streams import stream
 
 
 class Gaussian(NamedTuple):
@@ -187,3 +191,54 @@ def initialise(model: nn.Module, generator: torch.Generator) -> None:
             for parameter in (module.weight, module.bias):
                 with torch.no_grad():
                     parameter.uniform_(-bound, bound, generator=generator)
+
+
+def build(config: ModelConfig, loss: str) -> HierarchicalVAE:
+    """An uninitialised model of the given sizes on the CPU; never touches the global generator."""
+    sizes = (config.input_dim, config.hidden_dim, config.latent_dim, config.num_layers)
+    with torch.device("meta"):
+        model = HierarchicalVAE(*sizes, use_bce=loss == "bce")
+    empty: HierarchicalVAE = model.to_empty(device="cpu")
+    return empty
+
+
+def initial(config: RunConfig) -> HierarchicalVAE:
+    """The model as `init(seed, config)` draws it: its sizes and the seed decide, nothing else."""
+    sizes, model = config.model, build(config.model, config.train.loss)
+    name = (sizes.input_dim, sizes.hidden_dim, sizes.latent_dim, sizes.num_layers)
+    initialise(model, stream("init", config.train.seed, *name))
+    return model
+
+
+def ancestral(model: HierarchicalVAE, noise: Tensor) -> list[Tensor]:
+    """z_1…z_T drawn from the prior with noise [..., T, L]: T times [..., L]."""
+    *lower, z = noise.unbind(-2)
+    levels = [z]
+    for t in range(len(lower), 0, -1):
+        z = model.decode(t, z) + lower[t - 1]
+        levels.insert(0, z)
+    return levels
+
+
+def posterior_means(model: HierarchicalVAE, x: Tensor) -> list[Tensor]:
+    """Mean of each level given the mean of the one below: T times [B, L]."""
+    means, z = [], x
+    for t in range(model.config.num_layers):
+        z = model.posterior(t, z).mu
+        means.append(z)
+    return means
+
+
+def with_weights(run: RunConfig, weights: Mapping[str, npt.NDArray[np.generic]]) -> HierarchicalVAE:
+    """The trained model of a run. Raises `ValueError` where the weights are not of its sizes."""
+    model = build(run.model, run.train.loss)
+    try:
+        model.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
+    except RuntimeError as error:
+        raise ValueError(f"weights: they do not fit the run's model: {error}") from error
+    return model
+
+
+def state(model: HierarchicalVAE) -> dict[str, npt.NDArray[np.float32]]:
+    """The model's state_dict as float32 arrays, under the documented names."""
+    return {name: p.detach().float().cpu().numpy() for name, p in model.state_dict().items()}

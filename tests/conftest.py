@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hvae.config import DataConfig
-from hvae.data import Images, load
+from hvae.data.images import Images, load
 
 FEW = 70  # training images: four batches of 16 and a short one of 6
 
@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     """As the workers do: a second thread costs more than it gives, and may change the last bit."""
-    from hvae.threads import one_thread
+    from hvae.processes import one_thread
 
     one_thread()
 

@@ -16,7 +16,7 @@ from hvae.config import (
     digest,
     parameter_count,
 )
-from hvae.records import Record, Store
+from hvae.records.store import Record, Store
 
 
 def grid(

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from synthetic import record
 
-from hvae.attachments import Arrays, arrays_file, weights_file
 from hvae.config import DATASETS, DataConfig, ModelConfig, RunConfig, TrainConfig, digest
-from hvae.records import Store
+from hvae.records.attachments import Arrays, arrays_file, weights_file
+from hvae.records.store import Store
 
 GOOD: dict[str, dict[str, Any]] = {
     "samples": {

@@ -26,7 +26,7 @@ def test_tests_run_from_a_hook_leave_its_repository_as_it_was(tmp_path: Path) ->
         "GIT_WORK_TREE": str(decoy),
     }
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    command += ["tests/bench/test_checkouts.py", "-k", "a_committed_file"]
+    command += ["tests/bench/gate/test_revisions.py", "-k", "a_committed_file"]
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ | hook, capture_output=True, text=True, check=False
     )

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from hvae.config import RunConfig, as_dict, digest, parameter_count
-from hvae.environment import code
-from hvae.records import Record
+from hvae.records.provenance import code
+from hvae.records.store import Record
 
 sys.path.insert(0, str(Path(__file__).parent))  # spawned workers import `worker_functions`
 

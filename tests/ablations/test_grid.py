@@ -4,18 +4,10 @@ from random import Random
 
 import pytest
 
-from ablations.grid import (
-    TRAINING_IMAGES,
-    Pack,
-    cost,
-    label,
-    pack_size,
-    packs,
-    runs,
-)
+from ablations.grid import TRAINING_IMAGES, Pack, cost, label, pack_size, packs, runs
 from ablations.studies import PRESETS, Study, load, narrow
 from hvae.config import DATASETS, RunConfig, TrainConfig, digest
-from hvae.data import load_grey
+from hvae.data.images import load_grey
 
 QUICK = load("quick")
 SIZES = (1, 3, 8, 10, 200)

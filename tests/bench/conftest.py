@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from repositories import git
 
-from bench import harness
-from bench.harness import BENCHMARKS, CONSTRAINTS, FILES, TRAININGS
-from bench.rungs import Source
+from bench.gate.side import harness
+from bench.gate.side.harness import BENCHMARKS, CONSTRAINTS, FILES, TRAININGS
+from bench.ladder.rungs import Source
 
 MakeSource = Callable[[int], Source]
 
@@ -71,8 +71,8 @@ class Scratch:
         }
         for name in ("hvae/__init__.py", *FILES, CONSTRAINTS):
             self.write(name, "")
-        self.write("bench/harness.py", Path(harness.__file__).read_text())
-        self.write("bench/worker.py", STUB_WORKER)
+        self.write("bench/gate/side/harness.py", Path(harness.__file__).read_text())
+        self.write("bench/gate/side/worker.py", STUB_WORKER)
         self.git("init", "--quiet", "--initial-branch=main")
         self.commit()
 

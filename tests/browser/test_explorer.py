@@ -13,9 +13,8 @@ from selenium.webdriver.common.by import By
 from synthetic_reproduction import config, write
 
 from hvae.config import RunConfig
-from hvae.model import HierarchicalVAE
-from hvae.sampling import with_weights
-from report.reproduction import write_reproduction
+from hvae.model import HierarchicalVAE, with_weights
+from report.reproduction.page import write_reproduction
 
 pytestmark = pytest.mark.browser
 PIXEL = 1e-2  # half precision keeps 11 bits of a weight

@@ -10,8 +10,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from synthetic import grid, record, write_pictures
 
-from hvae.records import Store
-from report.writer import write_report
+from hvae.records.store import Store
+from report.study.writer import write_report
 
 pytestmark = pytest.mark.browser
 AA = 4.5  # WCAG 2.2, 1.4.3: contrast of text

@@ -32,7 +32,7 @@ from hvae.config import (
 )
 from hvae.model import HierarchicalVAE
 from hvae.objectives import Settings, objective
-from hvae.training import Training
+from hvae.training.fit import Training
 
 # Changing this changes the name of every record: all that exist anywhere are orphaned.
 DEFAULT_DIGEST = "e1fe96eb6f1c2494"

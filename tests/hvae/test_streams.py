@@ -10,9 +10,9 @@ import scipy.stats
 import torch
 
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
-from hvae.data import Images
+from hvae.data.images import Images
 from hvae.streams import noise, order, stream
-from hvae.training import fit
+from hvae.training.fit import fit
 
 NAMES: list[Any] = [
     ("order", 0, 1),

@@ -7,7 +7,7 @@ import pytest
 from synthetic import grid, record
 
 from hvae.config import RunConfig
-from hvae.records import Record, Store
+from hvae.records.store import Record, Store
 
 
 @pytest.fixture

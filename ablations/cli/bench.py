@@ -1,0 +1,155 @@
+"""`hvae bench`: measure the throughput ladder of this machine, keep it, print it."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ablations.cli.options import (
+    COUNT,
+    data_dir_option,
+    debug_option,
+    device_option,
+    json_option,
+    print_json,
+    results_option,
+)
+from ablations.grid import PACK_SIZES
+from hvae.records.files import prove_writable, slug
+from hvae.records.provenance import device_name
+
+if TYPE_CHECKING:  # importing this module must not import torch
+    from bench.ladder.ladder import Ladder
+    from bench.ladder.rungs import Rung, Source
+
+DATASETS = ("mnist", "fashion-mnist", "kmnist")  # those the documented loop can read
+PACKS = {"cpu": (5, 10, 20), "cuda": (50, 100, 200)}
+
+
+@click.command()
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=2),
+    default=7,
+    show_default=True,
+    metavar="COUNT",
+    help="Times each rung is measured, in an order drawn anew each time.",
+)
+@click.option(
+    "--pack",
+    "packs",
+    type=COUNT,
+    multiple=True,
+    metavar="MODELS",
+    help="Models trained as one; repeat for several.  [default: 5, 10, 20; cuda: 50, 100, 200]",
+)
+@device_option("Whose ladder")
+@click.option("--no-compile", is_flag=True, help="Leave out the packs whose step is compiled C.")
+@click.option(
+    "--data", type=click.Choice(DATASETS), default="mnist", show_default=True, help="Dataset."
+)
+@data_dir_option
+@results_option("Where to keep it: DIR/bench/ladder-DEVICE.json, over an earlier one.")
+@click.option("--counts", is_flag=True, help="Count operators, FLOPs and bytes instead: exact.")
+@json_option
+@debug_option
+def bench(
+    rounds: int,
+    packs: tuple[int, ...],
+    device: str,
+    no_compile: bool,
+    data: str,
+    data_dir: Path | None,
+    results: Path,
+    counts: bool,
+    as_json: bool,
+) -> None:
+    """Measure the throughput ladder of this machine.
+
+    From the documented training loop to packs of models on up to eight cores (or captured on a
+    GPU), one after the other, on an otherwise idle machine: two to three minutes with the default
+    options.
+
+    \b
+    Examples:
+      hvae bench
+      hvae bench --pack 10 --rounds 3 --no-compile
+      hvae bench --counts
+    """
+    if counts:
+        _print_counts(device, as_json)
+        return
+    from ablations.run.executors import resolve_device
+    from bench.gate.storage import replace
+    from bench.ladder.output import document, table
+    from hvae.data import mnist
+
+    source = _source(data, mnist.data_dir(data_dir))
+    device = resolve_device(device)
+    path = results / "bench" / f"ladder-{slug(device_name(device))}.json"
+    prove_writable(path.parent)
+    rungs = _rungs(device, packs, no_compile)
+    found = document(_measure(rungs, source, rounds))
+    replace(path, found)
+    if as_json:
+        print_json(found)
+    else:
+        click.echo("\n".join([*table(found), str(path)]))
+
+
+def _print_counts(device: str, as_json: bool) -> None:
+    """What the benchmarks of `hvae gate` do, as exact numbers; needs no data and no quiet."""
+    from ablations.run.executors import resolve_device
+    from hvae.processes import one_thread
+
+    one_thread()
+    from bench.gate.side.counts import count_all
+
+    found = count_all(resolve_device(device))
+    if as_json:
+        print_json(dict(found))
+        return
+    for benchmark, counts in found.items():
+        click.echo(benchmark)
+        click.echo("\n".join(f"  {metric:<45} {count:>15,}" for metric, count in counts.items()))
+
+
+def _source(name: str, folder: Path) -> "Source":
+    from bench.ladder.rungs import Source
+    from hvae.data.images import load_grey
+
+    return Source(name, folder, len(load_grey(name, folder).train))
+
+
+def _rungs(device: str, packs: tuple[int, ...], no_compile: bool) -> "list[Rung]":
+    from bench.ladder.rungs import cpu_rungs, cuda_rungs
+    from hvae.native.build import NO_COMPILER, c_compiler
+
+    sizes = sorted(set(packs or PACKS[device]))
+    if device == "cuda":
+        return cuda_rungs(sizes)
+    is_compiled = not no_compile and c_compiler() is not None
+    if not is_compiled and not no_compile:
+        click.echo(f"{NO_COMPILER}: no compiled packs", err=True)
+    common = PACK_SIZES["cpu"]  # as `hvae run` packs
+    return cpu_rungs(sizes, common if common in sizes else sizes[-1], is_compiled)
+
+
+def _measure(rungs: "list[Rung]", source: "Source", rounds: int) -> "Ladder":
+    """The ladder, with progress on stderr."""
+    from tqdm import tqdm
+
+    from bench.ladder.crews import ProcessDied
+    from bench.ladder.ladder import ladder
+
+    with tqdm(file=sys.stderr, bar_format="{desc} {n}, {elapsed}") as bar:
+
+        def progress(what: str) -> None:
+            bar.set_description_str(what, refresh=False)
+            bar.update()
+
+        try:
+            return ladder(rungs, source, rounds, progress)
+        except ProcessDied as error:
+            raise click.ClickException(str(error)) from error

@@ -1,0 +1,115 @@
+"""Studies, plans and standings as text for people and as dicts for JSON."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ablations.grid import Pack, cost, label, memory, runs, seconds
+from ablations.status import Standing, count
+from ablations.studies import Study
+from hvae.config import as_dict, digest, parameter_count
+
+Json = dict[str, Any]
+
+
+def study_lines(study: Study) -> list[str]:
+    """Name, size and budget; the question; the axes."""
+    grid = runs(study)
+    axes = {
+        "depth": study.depths,
+        "loss": study.losses,
+        "latent": study.latents,
+        "objective": study.objectives,
+    }
+    swept = "; ".join(f"{name} {', '.join(map(str, axis))}" for name, axis in axes.items())
+    train, data = study.base.train, study.base.data
+    source = data.name if data.binarize == "none" else f"{data.name} binarized ({data.binarize})"
+    return [
+        f"{study.name}: {len(grid)} runs, {_gflop(map(cost, grid))} to train, {study.budget}",
+        f"    {study.question}",
+        f"    {swept}; {study.seeds} seeds; {source}, {train.epochs} epochs",
+    ]
+
+
+def plan_lines(packs: Sequence[Pack], device: str, workers: int) -> list[str]:
+    """A line per pack, longest first, and their sum; times and memory are predictions."""
+    lines = [
+        f"pack {number}: {pack.label}, {_parameters(pack):,} parameters, {_gflop([pack.cost])}, "
+        f"about {_duration(seconds(pack, device))}, {memory(pack) / 1e6:.0f} MB"
+        for number, pack in enumerate(packs, start=1)
+    ]
+    members = sum(len(pack.runs) for pack in packs)
+    total, wall = _gflop(pack.cost for pack in packs), _wall(packs, device, workers)
+    end = f"to train: {members} runs in {len(packs)} packs, {total}"
+    return [*lines, f"{end}; with evaluation about {_duration(wall)} on {workers} workers"]
+
+
+def plan_dict(packs: Sequence[Pack], size: int, device: str, workers: int) -> Json:
+    """The packs, and the sizes and cost they come to; seconds and bytes are predictions."""
+    return {
+        "pack_size": size,
+        "device": device,
+        "workers": workers,
+        "seconds": _wall(packs, device, workers),
+        "gflop": sum(pack.cost for pack in packs) / 1e9,
+        "packs": [
+            {
+                "label": pack.label,
+                "runs": [digest(run) for run in pack.runs],
+                "parameters": _parameters(pack),
+                "gflop": pack.cost / 1e9,
+                "seconds": seconds(pack, device),
+                "memory_bytes": memory(pack),
+            }
+            for pack in packs
+        ],
+    }
+
+
+def summary(study: Study, folder: Path, standings: Sequence[Standing]) -> str:
+    """How many runs there are and how they stand."""
+    counted = ", ".join(f"{n} {state}" for state, n in count(standings).items())
+    return f"{study.name}: {len(standings)} runs in {folder}: {counted}"
+
+
+def summary_dict(study: Study, folder: Path, standings: Sequence[Standing]) -> Json:
+    """What `summary` says, as a dict."""
+    return {"study": study.name, "results": str(folder), "counts": count(standings)}
+
+
+def standing_line(standing: Standing) -> str:
+    """Digest, state, settings, and the reason where there is one."""
+    reason = f": {' '.join(standing.reason.split())}" if standing.reason else ""
+    return f"{standing.digest}  {standing.state:<8} {label(standing.run)}{reason}"
+
+
+def standings_dict(standings: Iterable[Standing]) -> Json:
+    """State, reason and settings of every run, by digest."""
+    return {
+        s.digest: {"state": s.state, "reason": s.reason, "config": as_dict(s.run)}
+        for s in standings
+    }
+
+
+def _parameters(pack: Pack) -> int:
+    return sum(parameter_count(run.model) for run in pack.runs)
+
+
+def _wall(packs: Sequence[Pack], device: str, workers: int) -> float:
+    """Predicted seconds until the last worker is through, each taking the longest pack left."""
+    ends = [0.0] * workers
+    for pack in packs:
+        ends[ends.index(min(ends))] += seconds(pack, device)
+    return max(ends)
+
+
+def _duration(value: float) -> str:
+    if value < 120:
+        return f"{value:.0f} s"
+    return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
+def _gflop(flops: Iterable[int]) -> str:
+    """Whole GFLOP, but one digit at least of what is less."""
+    value = sum(flops) / 1e9
+    return f"{value:,.0f} GFLOP" if value >= 10 else f"{value:.1g} GFLOP"

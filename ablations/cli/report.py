@@ -1,0 +1,43 @@
+"""`hvae report`: tables, figures and the page from the records."""
+
+from pathlib import Path
+
+import click
+
+from ablations.cli.options import takes_study
+from ablations.run.current_report import FORMATS, rewrite_report
+from ablations.studies import Study
+from hvae.records.store import Store
+
+
+@click.command()
+@takes_study
+@click.option(
+    "--format",
+    "formats",
+    default=FORMATS,
+    show_default=True,
+    metavar="LIST",
+    help="What to write, comma-separated: html, latex, csv, md, png, pdf.",
+)
+@click.option("--open", "is_opened", is_flag=True, help="Open the page in the browser.")
+def report(study: Study, folder: Path, formats: str, is_opened: bool) -> None:
+    """Write tables, figures and the page from the records.
+
+    Prints the paths of what it wrote, the page first.
+
+    \b
+    Example:
+      hvae report quick --format html,csv
+    """
+    store = Store(folder)
+    if not store.finished():
+        raise ValueError(f"results: no record under {folder}; run `hvae run {study.name}` first")
+    wanted = formats.split(",")
+    if is_opened and "html" not in wanted:
+        raise ValueError(f"--open: needs html among the formats; got {formats!r}")
+    written = rewrite_report(study, store, wanted)
+    for path in written:
+        click.echo(path)
+    if is_opened:
+        click.launch(str(written[0]))

@@ -1,0 +1,90 @@
+"""`hvae run`: train what is missing, then write the report."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from ablations.cli.options import (
+    data_dir_option,
+    device_option,
+    redo_stale_option,
+    takes_study,
+    workers_option,
+)
+from ablations.run.current_report import current_report
+from ablations.run.launch import Launch, standings_of, train, warn_of_stale
+from ablations.status import Standing, refuse_damaged, to_run, without_weights
+from ablations.studies import Study
+from hvae.records.store import Store
+
+
+@click.command()
+@takes_study
+@data_dir_option
+@device_option("Where to train")
+@workers_option
+@click.option(
+    "--executor",
+    type=click.Choice(("local", "serial")),
+    default="local",
+    show_default=True,
+    help="Worker processes on this machine, or this process alone.",
+)
+@redo_stale_option
+@click.option(
+    "--keep-weights",
+    "keeps_weights",
+    is_flag=True,
+    help="Keep each run's weights beside its record; a recorded run without is trained again.",
+)
+@click.option("--no-report", is_flag=True, help="Write no report.")
+def run(
+    study: Study,
+    folder: Path,
+    data_dir: Path | None,
+    device: str,
+    workers: int | None,
+    executor: str,
+    redo_stale: bool,
+    keeps_weights: bool,
+    no_report: bool,
+) -> None:
+    """Run what is missing, then write the report and print its path.
+
+    Run again to resume: what is recorded is not redone, what failed is retried.
+
+    \b
+    Examples:
+      hvae run quick
+      hvae run quick --depth 1 --depth 2 --loss bce --latent 2 --seeds 1 --epochs 2
+    """
+    store = Store(folder)
+    standings = standings_of(study, store)
+    refuse_damaged(standings)
+    todo = to_run(standings, redo_stale, keeps_weights)
+    warn_of_stale(standings, redo_stale)
+    if keeps_weights:
+        _say_what_is_trained_again(standings)
+    failed = 0
+    if todo:
+        launch = Launch(data_dir, device, workers, executor, redo_stale, keeps_weights)
+        failed = train(study, store, launch)
+    else:
+        click.echo(f"{study.name}: nothing to do, all {len(standings)} runs are there", err=True)
+    if not no_report:
+        click.echo(current_report(study, store))
+    if failed:
+        counted = f"{failed} of {len(standings)} runs failed"
+        click.echo(f"{counted}; `hvae status {study.name}` lists them", err=True)
+        sys.exit(1)
+
+
+def _say_what_is_trained_again(standings: Sequence[Standing]) -> None:
+    again = len(without_weights(standings))
+    if again:
+        click.echo(
+            f"{again} recorded runs have no weights: trained again to keep them, records stay",
+            err=True,
+        )

@@ -1,0 +1,88 @@
+"""The documented setting as a study of one run: trained with its weights kept, its pictures
+measured."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from ablations.run.launch import Launch, standings_of, train, warn_of_stale
+from ablations.run.outcomes import Progress
+from ablations.status import refuse_damaged, to_run
+from ablations.studies import Study
+from hvae.config import RunConfig, digest
+from hvae.records.store import Store
+
+DOCUMENTED = RunConfig()
+STUDY = Study(
+    name="reproduce",
+    question="Are the documented results reproduced?",
+    base=DOCUMENTED,
+    depths=(DOCUMENTED.model.num_layers,),
+    losses=(DOCUMENTED.train.loss,),
+    latents=(DOCUMENTED.model.latent_dim,),
+    budget="a quarter of an hour on one CPU core",
+)
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """The finished run whose pictures a worker measures."""
+
+    folder: Path
+    run: RunConfig
+    data_dir: Path
+
+
+def train_documented(study: Study, store: Store, launch: Launch) -> None:
+    """The study's one run, unless it is there with its weights. Exit code 1 where it failed."""
+    standings = standings_of(study, store)
+    refuse_damaged(standings)
+    warn_of_stale(standings, launch.redo_stale)
+    if to_run(standings, launch.redo_stale, launch.keeps_weights):
+        train(study, store, launch)
+    (standing,) = standings_of(study, store)
+    if standing.state not in ("done", "stale"):
+        raise click.ClickException(f"{study.name}: the training failed: {standing.reason}")
+    if store.read(standing.digest).status == "diverged":
+        raise click.ClickException(f"{study.name}: the training diverged; there is nothing to show")
+    if not standing.has_weights:
+        raise ValueError(f"{study.name}: the stale record has no weights; --redo-stale redoes both")
+
+
+def measure_pictures(study: Study, store: Store, data_dir: Path) -> None:
+    """Measure the pictures where that was not done of these weights by these sources, in a process
+    prepared like every worker: so all compute alike."""
+    from ablations.run.executors import Local
+    from hvae.pictures.reproduction import is_current
+
+    run = _only_run(study)
+    if is_current(store.folder, digest(run), store.weights_path(digest(run)).read_bytes()):
+        return
+    click.echo(f"{study.name}: measuring samples, map and manifold, a minute at most", err=True)
+    (outcome,) = Local(1).map(measure, [Measuring(store.folder, run, data_dir)])
+    if outcome.error is not None:
+        raise outcome.error
+
+
+def measure(task: Measuring, progress: Progress) -> None:
+    """Measure the pictures of a run whose weights were kept, and publish what was found."""
+    from hvae.data.images import load
+    from hvae.model import with_weights
+    from hvae.pictures import reproduction
+    from hvae.records.attachments import read_weights
+
+    store = Store(task.folder)
+    path = store.weights_path(digest(task.run))
+    model = with_weights(task.run, read_weights(path))
+    unit_kl = store.read(digest(task.run)).metrics["kl_per_unit_nats"][-1]
+    measured = reproduction.measure(model, load(task.run.data, task.data_dir), unit_kl)
+    reproduction.write(task.folder, digest(task.run), path.read_bytes(), measured)
+    progress(1, 1)
+
+
+def _only_run(study: Study) -> RunConfig:
+    from ablations.grid import runs
+
+    (run,) = runs(study)
+    return run

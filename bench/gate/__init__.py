@@ -1,0 +1,1 @@
+"""The performance gate: is HEAD slower, heavier or numerically other than its base?"""

@@ -1,0 +1,111 @@
+"""Paired timing of two sides: a fresh process of each, side by side on one core, block by block.
+
+The process is the unit, not the block: two processes of the same code differ by several per cent
+for their whole life. So a pair of processes gives one value a benchmark, and the value of the next
+pair is independent of it. Base and head of a pair are treated alike in everything, and what must
+come first is drawn by lot: where nothing changed they can be exchanged.
+"""
+
+import math
+import random
+import statistics
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import NamedTuple
+
+from bench.gate.sides import Crowd, Measured, Sides
+from bench.gate.statistics import CLOCKS
+from hvae.processes import usable_cores
+
+BLOCKS = 16
+BLOCK_SECONDS = 0.1
+LANES = 2  # pairs at the same time, each on a core of its own
+
+Progress = Callable[[str], None]
+
+
+class Pair(NamedTuple):
+    """One pair of processes and one benchmark. Seconds are of a call, medians over the blocks;
+    a log ratio is the median over blocks of log(head / base)."""
+
+    base_seconds: float
+    head_seconds: float
+    log_ratio: dict[str, float]  # by clock
+
+
+Pairs = dict[str, list[Pair]]  # by benchmark, in the order of the pairs
+
+
+def time_pairs(
+    sides: Sides,
+    benchmarks: Sequence[str],
+    count: int,
+    device: str,
+    lot: random.Random,
+    progress: Progress = lambda what: None,
+) -> Pairs:
+    """`count` pairs of fresh processes, each timing every benchmark. Raises `CannotMeasure`."""
+    cores = usable_cores()[-LANES:] if device == "cpu" else usable_cores()[-1:]
+    seeds = [lot.getrandbits(32) for _ in range(count)]
+    done: list[dict[str, Pair] | None] = [None] * count
+    waiting: SimpleQueue[int | None] = SimpleQueue()  # so that a busy core takes fewer
+    for index in (*range(count), *(None for _ in cores)):
+        waiting.put(index)
+
+    with ThreadPoolExecutor(len(cores)) as lanes, Crowd() as crowd:
+
+        def lane(core: int) -> None:
+            while (index := waiting.get()) is not None:
+                own = random.Random(seeds[index])
+                done[index] = _time_pair(crowd, sides, benchmarks, core, device, own)
+                progress(f"pair {index + 1} of {count}")
+
+        running = [lanes.submit(lane, core) for core in cores]
+        for future in running:
+            future.result()
+    return {name: [pair[name] for pair in done if pair is not None] for name in benchmarks}
+
+
+def _time_pair(
+    crowd: Crowd,
+    sides: Sides,
+    benchmarks: Sequence[str],
+    core: int,
+    device: str,
+    lot: random.Random,
+) -> dict[str, Pair]:
+    names = lot.sample(("base", "head"), 2)  # who starts
+    members = {name: crowd.start(getattr(sides, name), core) for name in names}
+    for name in names:
+        members[name].send(do="build", device=device, benchmarks=list(benchmarks))
+    once = [members[name].answer() for name in names]
+    found = {}
+    for benchmark in lot.sample(list(benchmarks), len(benchmarks)):
+        # The same number of calls for both, from the two of them together.
+        seconds = statistics.mean(answer[benchmark] for answer in once)
+        calls = math.ceil(BLOCK_SECONDS / seconds)
+        found[benchmark] = _time_benchmark(members, benchmark, calls, lot)
+    crowd.dismiss(list(members.values()))
+    return found
+
+
+def _time_benchmark(
+    members: dict[str, Measured], benchmark: str, calls: int, lot: random.Random
+) -> Pair:
+    order = {"do": "block", "benchmark": benchmark, "calls": calls}
+    blocks = [
+        {name: members[name].ask(**order) for name in lot.sample(("base", "head"), 2)}
+        for _ in range(BLOCKS)
+    ]
+    seconds = {
+        name: statistics.median(block[name]["busy"] / calls for block in blocks)
+        for name in ("base", "head")
+    }
+    ratios = {
+        clock.name: statistics.median(
+            math.log(block["head"][clock.name] / block["base"][clock.name]) for block in blocks
+        )
+        for clock in CLOCKS
+    }
+    return Pair(seconds["base"], seconds["head"], ratios)

@@ -1,0 +1,150 @@
+"""The two sides of a comparison, laid out in a temporary folder from a checkout and its history."""
+
+import contextlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import NamedTuple
+
+from bench.gate.side.harness import CONSTRAINTS, FILES, MEASURED
+from bench.gate.sides import CannotMeasure, Sides
+from hvae.records.git import GitError, git, git_or_none
+
+HARNESSES = ("bench.gate.side.harness", "bench.harness")  # the latter of a base with flat folders
+
+
+class Revisions(NamedTuple):
+    """Full hashes of the commits compared; `is_dirty`: head is not as committed."""
+
+    base: str
+    head: str
+    is_dirty: bool
+
+
+def checkout_root(folder: Path) -> Path:
+    """The checkout around a folder. Raises `ValueError` where there is none of hvae."""
+    try:
+        root = Path(git(folder, "rev-parse", "--show-toplevel"))
+    except GitError as error:
+        raise ValueError(f"gate: {folder}: {error}; allowed: a checkout of hvae") from error
+    missing = [name for name in (f"{MEASURED}/__init__.py", *FILES) if not (root / name).is_file()]
+    if missing:
+        raise ValueError(f"gate: {root} is no checkout of hvae: {missing[0]} is missing")
+    return root
+
+
+def resolve(root: Path, base: str | None) -> Revisions:
+    """The merge-base of `base` and HEAD, and HEAD; HEAD twice where `base` is None.
+
+    Raises `ValueError` where the history at hand does not hold it, a shallow clone's for example.
+    """
+    head = git_or_none(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+    if head is None:
+        raise ValueError(f"gate: {root} has no commit yet")
+    is_dirty = bool(git_or_none(root, "status", "--porcelain", "--", MEASURED, *FILES, CONSTRAINTS))
+    if base is None:
+        return Revisions(head, head, is_dirty)
+    if git_or_none(root, "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}") is None:
+        raise ValueError(f"base: {base!r} is no commit here{_advice(root)}")
+    merge_base = git_or_none(root, "merge-base", base, "HEAD")
+    if not merge_base:
+        raise ValueError(f"base: {base!r} and HEAD have no common commit here{_advice(root)}")
+    return Revisions(merge_base, head, is_dirty)
+
+
+def committed(root: Path, revision: str, name: str) -> str:
+    """The content of a file in a commit; nothing where the commit has no such file."""
+    return git_or_none(root, "show", f"{revision}:{name}") or ""
+
+
+class Layout(NamedTuple):
+    """The sides, and the trees whose sources they hold: the base's, unpacked, and the checkout."""
+
+    sides: Sides
+    base_tree: Path
+    head_tree: Path
+
+
+@contextlib.contextmanager
+def laid_out(root: Path, base: str | None) -> Iterator[Layout]:
+    """Both sides as folders, base from a commit (from the checkout itself where None), head from
+    the checkout as it stands. Gone afterwards, also where it is interrupted or terminated."""
+    with _terminated_as_interrupted(), contextlib.ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="hvae-gate-")).resolve()
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        tree = root if base is None else _unpack(root, base, folder)
+        sides = Sides(_lay_out(tree, root, folder / "base"), _lay_out(root, root, folder / "head"))
+        yield Layout(sides, tree, root)
+
+
+def declared(tree: Path) -> list[str]:
+    """The names that a tree's own harness measures; none where it has no harness."""
+    module = next((m for m in HARNESSES if (tree / f"{m.replace('.', '/')}.py").is_file()), None)
+    if module is None:
+        return []
+    code = f"import json, {module} as h; print(json.dumps([*h.BENCHMARKS, *h.TRAININGS]))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CannotMeasure("base", _last_line(done.stderr))
+    names: list[str] = json.loads(done.stdout)
+    return names
+
+
+def _unpack(root: Path, revision: str, folder: Path) -> Path:
+    """The tree of a commit, in a folder of no repository."""
+    file, tree = folder / "tree.tar", folder / "tree"
+    try:
+        git(root, "archive", "--format=tar", f"--output={file}", revision)
+        with tarfile.open(file) as archive:
+            # Python 3.11.3 and older have no filter, 3.12 and 3.13 warn where none is named.
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)
+            archive.extractall(tree)
+    except (GitError, tarfile.TarError) as error:
+        raise ValueError(f"base: git cannot unpack it: {error}") from error
+    return tree
+
+
+def _lay_out(source: Path, root: Path, side: Path) -> Path:
+    """A side: the measured sources of one, the harness of HEAD."""
+    if not (source / MEASURED).is_dir():
+        raise CannotMeasure(side.name, f"it has no {MEASURED}/")
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(source / MEASURED, side / MEASURED, ignore=ignored)
+    for name in FILES:
+        (side / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / name, side / name)
+    if (source / CONSTRAINTS).is_file():
+        shutil.copyfile(source / CONSTRAINTS, side / CONSTRAINTS)
+    return side
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM unwinds like Ctrl-C, so that what must be removed is removed."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _advice(root: Path) -> str:
+    if git_or_none(root, "rev-parse", "--is-shallow-repository") == "true":
+        return "; this clone is shallow: `git fetch --unshallow`, or fetch-depth: 0 in CI"
+    return "; allowed: a branch, tag or hash of this history (fetch it first)"
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no reason given"])[-1]

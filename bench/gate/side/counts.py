@@ -1,0 +1,171 @@
+"""Exact counts of a workload: what it does, whatever the clock says.
+
+After two warm calls every call does the same, so a count has no spread. Each is taken twice; where
+the two differ the count is no count, and that is an error.
+"""
+
+import gc
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.gate.side.harness import ADVISORY, BENCHMARKS, OPERATORS
+from bench.gate.side.workloads import Call, build
+
+WARM_CALLS = 2  # the first traces, the second is the first to find everything in place
+HOST_SYNC = "aten._local_scalar_dense.default"  # what `.item()` and `float(tensor)` end in
+LAUNCHES = ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLaunchKernelEx")
+
+Counts = dict[str, int]
+
+
+class UnstableCount(RuntimeError):
+    """A count that two equal calls do not agree on: the message names it and both values."""
+
+
+def count_all(device: str) -> dict[str, Counts]:
+    """The counts of every benchmark. Raises `UnstableCount`."""
+    return {benchmark: count(benchmark, device) for benchmark in BENCHMARKS}
+
+
+def count(benchmark: str, device: str) -> Counts:
+    """The counts of one benchmark, metric by metric, bytes and FLOPs whole. Raises
+    `UnstableCount`."""
+    workload = build(benchmark, device)
+    for _ in range(WARM_CALLS):
+        workload.counted()
+    first, second = (_once(workload.counted, device) for _ in range(2))
+    require_stable(benchmark, first, second)
+    return {"parameters": workload.parameters, **second}
+
+
+def require_stable(benchmark: str, first: Counts, second: Counts) -> None:
+    """Raise `UnstableCount` where two counts of the same thing differ."""
+    for metric in sorted(first.keys() | second.keys()):
+        before, after = first.get(metric), second.get(metric)
+        if before != after and metric not in ADVISORY:
+            raise UnstableCount(
+                f"{benchmark}.{metric} is unstable: {before}, then {after} in an equal call"
+            )
+
+
+def _once(call: Call, device: str) -> Counts:
+    with _no_garbage_collection():
+        with Recorder() as recorder:
+            call()
+        retained_bytes = recorder.live_bytes()  # now: the next call may replace what is kept
+        with FlopCounterMode(display=False) as flops:
+            call()
+        counts = {
+            "flops": int(flops.get_total_flops()),
+            "output_bytes": recorder.output_bytes,
+            "peak_bytes": recorder.peak_bytes,
+            "retained_bytes": retained_bytes,
+            "host_syncs": recorder.operators[HOST_SYNC],
+            "python_calls": _python_calls(call),
+        }
+        if device == "cuda":
+            counts |= _cuda(call)
+    operators = sorted(recorder.operators.items())
+    return counts | {f"{OPERATORS}{name}": calls for name, calls in operators}
+
+
+class Recorder(TorchDispatchMode):
+    """Every operator that reaches the dispatcher, the bytes it wrote, and the bytes then alive.
+
+    Only storage made while recording counts as alive: its peak is that of the call's temporaries,
+    and what is left of it afterwards was retained. What an operator allocates and frees within
+    itself is not seen.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operators: Counter[str] = Counter()
+        self.output_bytes = 0
+        self.peak_bytes = 0
+        self.known: set[StorageWeakRef] = set()
+        self.made: dict[StorageWeakRef, int] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        self.known.update(_storage(t) for t in tree_leaves((args, kwargs)) if _is_stored(t))
+        result = func(*args, **kwargs)
+        self.operators[str(func)] += 1
+        for tensor in filter(_is_stored, tree_leaves(result)):
+            if not func.is_view:
+                self.output_bytes += tensor.numel() * tensor.element_size()
+            if (storage := _storage(tensor)) not in self.known:
+                self.known.add(storage)
+                self.made[storage] = tensor.untyped_storage().nbytes()
+        self.peak_bytes = max(self.peak_bytes, self.live_bytes())
+        return result
+
+    def live_bytes(self) -> int:
+        """Bytes of the storage made so far that are still alive."""
+        expired = [s for s in self.made if s.expired()]  # type: ignore[no-untyped-call]
+        for storage in expired:
+            del self.made[storage]
+            self.known.remove(storage)  # its address may be used again
+        return sum(self.made.values())
+
+
+def _is_stored(value: object) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided
+
+
+def _storage(tensor: Tensor) -> StorageWeakRef:
+    return StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
+
+
+def _python_calls(call: Call) -> int:
+    """Calls of Python functions, those of torch included."""
+    calls = 0
+
+    def profile(frame: FrameType, event: str, argument: Any) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(profile)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def _cuda(call: Callable[[], object]) -> Counts:
+    """Kernel launches, and the allocator's own peak."""
+    from torch.profiler import ProfilerActivity, profile
+
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
+        call()
+        torch.cuda.synchronize()
+    launches = sum(e.count for e in profiled.key_averages() if e.key in LAUNCHES)
+    assert launches > 0, "the profiler saw no kernel launch: it does not work here"
+    return {
+        "kernel_launches": launches,
+        "max_memory_allocated": torch.cuda.max_memory_allocated(),
+    }
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """A collection at a moment of its own choosing would free what a count still sees."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

@@ -1,0 +1,132 @@
+"""What short trainings and an evaluation come out as, to the last bit: bundled digits, fixed seeds.
+
+A change of these numbers is no matter of speed, but nobody sees it otherwise.
+"""
+
+import copy
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from bench.gate.side.subject import Fit, Images, evaluate, fit, has_compiled_step, load
+from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from hvae.model import HierarchicalVAE
+from hvae.objectives import documented_loss
+
+EPOCHS = 9  # of 23 steps each: 207
+SAMPLES = 20  # importance samples of the evaluation
+TEST_IMAGES = 100
+
+
+class Numbers(NamedTuple):
+    """Named numbers of a task, and a digest of the bits of the models' parameters."""
+
+    values: dict[str, float]
+    parameters_sha256: str
+
+
+def follow_all() -> dict[str, dict[str, Any]]:
+    """The numbers of every task of `harness.TRAININGS`, ready for JSON."""
+    documented = fit(_documented(), _images("none"))
+    tasks: dict[str, Callable[[], Numbers]] = {
+        "documented": lambda: _of_training(documented),
+        "elbo": lambda: _of_training(fit(_elbo(), _images("dynamic"))),
+        "iwae": lambda: _of_training(fit(_iwae(), _images("static"))),
+        "compiled": lambda: _of_training(
+            fit(_documented(), _images("none"), is_compiled=has_compiled_step())
+        ),
+        "compiled_elbo": lambda: _of_training(
+            fit(_elbo(), _images("dynamic"), is_compiled=has_compiled_step())
+        ),
+        "evaluation": lambda: _of_evaluation(documented.models),
+    }
+    return {name: task()._asdict() for name, task in tasks.items()}
+
+
+def _documented() -> list[RunConfig]:
+    """Both losses and two widths in one pack, as the standard study packs them."""
+    return [_run(2, latent, loss=loss) for latent in (2, 20) for loss in ("bce", "mse")]
+
+
+def _elbo() -> list[RunConfig]:
+    """Three levels, and every setting of the KL."""
+    own = {"objective": "elbo", "kl_weight": 0.5, "kl_warmup_epochs": 3, "free_bits": 0.1}
+    return [_run(3, 5, binarize="dynamic", **own)]
+
+
+def _iwae() -> list[RunConfig]:
+    return [_run(1, 5, binarize="static", objective="iwae", importance_samples=5)]
+
+
+def _run(levels: int, latent: int, binarize: str = "none", **train: Any) -> RunConfig:
+    return RunConfig(
+        ModelConfig(input_dim=64, latent_dim=latent, num_layers=levels),
+        TrainConfig(epochs=EPOCHS, **train),
+        DataConfig("digits", binarize),
+    )
+
+
+def _images(binarize: str) -> Images:
+    return load(DataConfig("digits", binarize), Path())
+
+
+def _of_training(trained: Fit) -> Numbers:
+    """The terms of every epoch, and the norm of every final parameter."""
+    values: dict[str, float] = {}
+    for member, (history, model) in enumerate(zip(trained.histories, trained.models, strict=True)):
+        for entry in history:
+            terms = {name: value for name, value in entry.items() if name != "seconds"}
+            values |= _flat(terms, f"{member}.{entry['epoch']}.")
+        for name, parameter in model.state_dict().items():
+            values[f"{member}.{name}"] = float(parameter.double().norm())
+    values |= _documented_losses(trained.models)
+    return Numbers(values, _bits(trained.models))
+
+
+@torch.no_grad()
+def _documented_losses(models: list[HierarchicalVAE]) -> dict[str, float]:
+    """R + 2 Σ_t K_t as `get_loss` has it, which the engine does not call, at the mean of q; in
+    float64, where a small KL is not lost beside R."""
+    images = _images("none")
+    x = torch.tensor(images.test[:TEST_IMAGES]).double() / images.test_levels
+    losses = {}
+    for member, model in enumerate(models):
+        noise = x.new_zeros(len(x), model.config.num_layers, model.config.latent_dim)
+        loss = documented_loss(copy.deepcopy(model).double()(x, noise), x, model.loss)
+        losses[f"{member}.documented_loss"] = float(loss.mean())
+    return losses
+
+
+def _of_evaluation(models: list[HierarchicalVAE]) -> Numbers:
+    """Every metric of every model."""
+    images = _images("none")
+    few = replace(
+        images,
+        test=images.test[:TEST_IMAGES],
+        test_labels=images.test_labels[:TEST_IMAGES],
+        test_binary=images.test_binary[:TEST_IMAGES],
+    )
+    metrics = evaluate(models, few, SAMPLES).metrics
+    values = _flat({str(member): found for member, found in enumerate(metrics)}, "")
+    return Numbers(values, _bits(models))
+
+
+def _bits(models: list[HierarchicalVAE]) -> str:
+    sha = hashlib.sha256()
+    for model in models:
+        for name, parameter in model.state_dict().items():
+            bits = parameter.contiguous().view(torch.uint8).numpy().tobytes()
+            sha.update(f"{name} {tuple(parameter.shape)}\n".encode() + bits)
+    return sha.hexdigest()
+
+
+def _flat(value: Any, name: str) -> dict[str, float]:
+    """The numbers of nested dicts and lists, by dotted names."""
+    if isinstance(value, dict | list):
+        entries = value.items() if isinstance(value, dict) else enumerate(value)
+        return {k: v for key, item in entries for k, v in _flat(item, f"{name}{key}.").items()}
+    return {name.removesuffix("."): float(value)} if isinstance(value, int | float) else {}

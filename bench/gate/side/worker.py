@@ -1,0 +1,120 @@
+"""The process that measures one side: `python -m bench.gate.side.worker [CORE]` in the side's
+folder, so that `hvae` is that side's. It answers each JSON line on stdin with one on stdout, and
+imports torch only once it has set its threads.
+
+    {"do": "exact", "device": "cpu"}                       counts and numerics
+    {"do": "build", "device": "cpu", "benchmarks": [...]}  warm up; seconds of a call of each
+    {"do": "block", "benchmark": "train_step", "calls": 9} seconds of so many calls
+"""
+
+import gc
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hvae
+from bench.gate.side.harness import MEASURED
+
+try:
+    from hvae.processes import keep_freed_memory, one_thread
+except ModuleNotFoundError:  # a base with flat folders
+    from hvae.threads import keep_freed_memory, one_thread  # type: ignore
+
+WARM_CALLS = 2
+TRIAL_CALLS = 3
+
+Clock = Callable[[], float]
+
+
+def main() -> None:
+    """Serve until stdin closes."""
+    require_own_sources(Path.cwd())
+    if sys.argv[1:] and hasattr(os, "sched_setaffinity"):  # macOS has none
+        os.sched_setaffinity(0, {int(sys.argv[1])})
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever else is printed goes to stderr
+    one_thread()
+    keep_freed_memory()  # as the engine's workers do
+    calls: dict[str, Callable[[], object]] = {}
+    device = "cpu"
+    for line in sys.stdin:
+        order = json.loads(line)
+        device = order.get("device", device)
+        if order["do"] == "exact":
+            answer = exact(device)
+        elif order["do"] == "build":
+            calls |= build(order["benchmarks"], device)
+            answer = {name: once(calls[name], device) for name in order["benchmarks"]}
+        else:
+            answer = block(calls[order["benchmark"]], order["calls"], device)
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+    gc.freeze()  # else the interpreter looks through all of torch for garbage before it leaves
+
+
+def require_own_sources(side: Path) -> None:
+    """Leave unless `hvae` is the side's: an installed one would be compared with itself."""
+    found = Path(hvae.__file__).resolve().parent
+    if found != (side / MEASURED).resolve():
+        sys.exit(f"hvae was imported from {found}, not from {side / MEASURED}")
+
+
+def exact(device: str) -> dict[str, Any]:
+    """Counts of every benchmark, numbers of every training."""
+    from bench.gate.side.counts import count_all
+    from bench.gate.side.numerics import follow_all
+
+    return {"counts": count_all(device), "numerics": follow_all()}
+
+
+def build(benchmarks: list[str], device: str) -> dict[str, Callable[[], object]]:
+    """What to call for each benchmark, warmed up; no garbage collection from here on."""
+    from bench.gate.side import workloads
+
+    calls = {name: workloads.build(name, device).call for name in benchmarks}
+    for call in calls.values():
+        for _ in range(WARM_CALLS):
+            call()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    return calls
+
+
+def block(call: Callable[[], object], calls: int, device: str) -> dict[str, float]:
+    """Seconds of `calls` calls: `busy` of the thread or of the GPU, `wall` on the clock."""
+    busy, wall = _cuda_clock() if device == "cuda" else time.thread_time, time.perf_counter
+    busy_started, wall_started = busy(), wall()
+    for _ in range(calls):
+        call()
+    return {"busy": busy() - busy_started, "wall": wall() - wall_started}
+
+
+def once(call: Callable[[], object], device: str) -> float:
+    """About how many seconds a call takes."""
+    return block(call, TRIAL_CALLS, device)["busy"] / TRIAL_CALLS
+
+
+def _cuda_clock() -> Clock:
+    """Seconds on the GPU's own clock, all its work done."""
+    import torch
+
+    started = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    torch.cuda.synchronize()
+    started.record()
+
+    def seconds() -> float:
+        now = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        now.record()
+        torch.cuda.synchronize()
+        return float(started.elapsed_time(now)) / 1000.0
+
+    return seconds
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""What is counted and timed: the engine's training step, alone and packed, and the evaluation.
+
+Inputs are drawn at a fixed seed. Uses only what `hvae` has had for long, because it runs over the
+base's sources as well. Shapes: U seeds, B batch, D pixels, S samples, T levels, L latent.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from bench.gate.side.subject import (
+    CapturedStep,
+    Group,
+    Images,
+    Training,
+    evaluate,
+    has_compiled_step,
+    initial,
+    widest,
+)
+from hvae.config import RunConfig, parameter_count
+
+Call = Callable[[], object]
+
+REFERENCE = RunConfig()
+SAMPLES = 100  # importance samples: most of an evaluation, as with the 1,000 of a real one
+TEST_IMAGES = 100  # one block of the evaluation
+TRAIN_IMAGES = 20  # of the evaluation's probe, which is not what is measured
+DARK = 0.8  # of the training pixels, as in MNIST
+COMPILED_IMAGES = 64 + 32  # a full batch and, as MNIST has it, a half one
+
+
+class Workload(NamedTuple):
+    """`call` is timed; `counted` does the same operator by operator, without a captured graph."""
+
+    call: Call
+    counted: Call
+    parameters: int
+
+
+def build(benchmark: str, device: str) -> Workload:
+    """The workload of a name of `harness.BENCHMARKS`, not yet warmed up."""
+    builders: dict[str, Callable[[str], Workload]] = {
+        "train_step": lambda device: training([REFERENCE], device),
+        "train_pack": lambda device: training(pack(), device),
+        "train_compiled": compiled_training,
+        "evaluation": evaluation,
+    }
+    return builders[benchmark](device)
+
+
+def pack() -> list[RunConfig]:
+    """Both losses, two seeds, a narrow model padded to a wide one."""
+    cells = ((2, "bce", 0), (20, "bce", 1), (2, "mse", 1), (20, "mse", 0))
+    return [
+        replace(
+            REFERENCE,
+            model=replace(REFERENCE.model, latent_dim=latent),
+            train=replace(REFERENCE.train, loss=loss, seed=seed),
+        )
+        for latent, loss, seed in cells
+    ]
+
+
+def training(runs: Sequence[RunConfig], device: str) -> Workload:
+    """One Adam step of every run, on one batch."""
+    sizes, seeds = widest(runs), sorted({run.train.seed for run in runs})
+    group = Group(runs, list(range(len(runs))), sizes, seeds, torch.device(device))
+    generator = torch.Generator().manual_seed(0)
+    shape = (len(seeds), runs[0].train.batch_size)
+    x = torch.rand(*shape, sizes.input_dim, generator=generator).to(device)  # [U, B, D]
+    noise = torch.randn(*shape, 1, sizes.num_layers, sizes.latent_dim, generator=generator).to(
+        device
+    )  # [U, B, S, T, L]
+    parameters = sum(p.numel() for p in group.parameters.values())
+
+    def counted() -> None:
+        group.step(x, noise)
+
+    if device != "cuda":
+        return Workload(counted, counted, parameters)
+    captured = CapturedStep(group.step, [*group.optimizer.state, group.sums])  # as the engine does
+    return Workload(lambda: captured(x, noise), counted, parameters)
+
+
+def compiled_training(device: str) -> Workload:
+    """An epoch of the pack over a few images as `hvae run` trains it: on a CPU with the step in C,
+    where a side has it and the machine a compiler."""
+    runs, images = pack(), random_images(COMPILED_IMAGES)
+    training = Training(runs, images, torch.device(device), torch.float32, has_compiled_step())
+    parameters = sum(parameter_count(run.model) for run in runs)
+
+    def call() -> None:
+        training.epoch(1)
+
+    return Workload(call, call, parameters)
+
+
+def evaluation(device: str) -> Workload:
+    """All test metrics of one untrained model on one block of random images."""
+    model, images = initial(REFERENCE), random_images()
+
+    def call() -> None:
+        evaluate([model], images, SAMPLES, device)
+
+    return Workload(call, call, sum(p.numel() for p in model.parameters()))
+
+
+def random_images(train_images: int = TRAIN_IMAGES) -> Images:
+    """Grey noise, four in five training pixels dark as in MNIST: what the step in C leaves out."""
+    random = np.random.default_rng(0)
+    pixels = REFERENCE.model.input_dim
+    train = random.integers(0, 256, (train_images, pixels), dtype=np.uint8)
+    train[random.random(train.shape) < DARK] = 0
+    test = random.integers(0, 256, (TEST_IMAGES, pixels), dtype=np.uint8)
+    labels = (np.arange(max(TEST_IMAGES, train_images)) % 10).astype(np.uint8)
+    return Images(
+        train=train,
+        train_labels=labels[:train_images],
+        train_levels=255,
+        test=test,
+        test_labels=labels[:TEST_IMAGES],
+        test_levels=255,
+        test_binary=(test > 127).astype(np.uint8),
+        sha256="random",
+    )

@@ -1,0 +1,181 @@
+"""What the comparison of two sides found, tier by tier, before anybody words a verdict.
+
+Statuses: "pass", "fail", "inconclusive", "skipped"; a finding may also be a "note", which decides
+nothing, or "waived".
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from bench.gate.side.harness import ADVISORY, OPERATORS
+from bench.gate.statistics import CLOCKS, FAIL, INCONCLUSIVE, PASS, Series, judge
+from bench.gate.waivers import Waiver, line
+
+NOTE, WAIVED, SKIPPED = "note", "waived", "skipped"
+ABSENT = 2**64 - 1  # what a hardware counter reads where there is none
+
+Counts = Mapping[str, Mapping[str, int]]  # by benchmark and metric
+Numerics = Mapping[str, Mapping[str, Any]]  # by training: values, sha256
+
+
+class Finding(NamedTuple):
+    """One line of the answer; `waiver` is the line that would accept it, or empty."""
+
+    status: str
+    text: str
+    waiver: str = ""
+
+
+class Tier(NamedTuple):
+    """One tier's own verdict."""
+
+    name: str
+    status: str
+    summary: str
+    findings: list[Finding]
+
+
+def worst(statuses: Iterable[str]) -> str:
+    """The status of the whole."""
+    found = set(statuses)
+    return next((status for status in (FAIL, INCONCLUSIVE) if status in found), PASS)
+
+
+def tier(name: str, summary: str, findings: Sequence[Finding]) -> Tier:
+    """A tier is as bad as its worst finding."""
+    return Tier(name, worst(f.status for f in findings), summary, list(findings))
+
+
+def coverage(base: Sequence[str], head: Sequence[str], waivers: Sequence[Waiver]) -> list[Finding]:
+    """A failure for every benchmark or training that was measured of one side and not of the
+    other; one that was removed on purpose has a waiver."""
+    new = [Finding(FAIL, f"{name} is missing in base") for name in head if name not in base]
+    return _gone(base, head, waivers) + new
+
+
+def harnesses(base: Sequence[str], head: Sequence[str], waivers: Sequence[Waiver]) -> list[Finding]:
+    """The same of what the two trees' own harnesses name. One that is new is no failure: HEAD's
+    harness measures both sides by it."""
+    new = [Finding(NOTE, f"{name} is new, of both sides") for name in head if name not in base]
+    return _gone(base, head, waivers) + new
+
+
+def _gone(base: Sequence[str], head: Sequence[str], waivers: Sequence[Waiver]) -> list[Finding]:
+    if not head:
+        return [Finding(FAIL, "head has no benchmarks: nothing measured, nothing passed")]
+    return [
+        _changed(f"{name}.benchmarks", 1, 0, waivers, is_worse=True)
+        for name in base
+        if name not in head
+    ]
+
+
+def compare_counts(base: Counts, head: Counts, waivers: Sequence[Waiver]) -> Tier:
+    """Any increase fails, unless a waiver names it; a decrease is a note."""
+    findings = coverage(list(base), list(head), waivers)
+    for benchmark in head.keys() & base.keys():
+        findings += _compare_benchmark(benchmark, base[benchmark], head[benchmark], waivers)
+    metrics = sum(len(counts) for counts in head.values())
+    return tier("counts", f"{metrics} counts of {len(head)} benchmarks", findings)
+
+
+def _compare_benchmark(
+    benchmark: str, base: Mapping[str, int], head: Mapping[str, int], waivers: Sequence[Waiver]
+) -> Iterator[Finding]:
+    for metric in sorted(base.keys() | head.keys()):
+        name = f"{benchmark}.{metric}"
+        # An operator that is not called is called 0 times; any other metric has to be there.
+        default = 0 if metric.startswith(OPERATORS) else None
+        before, after = base.get(metric, default), head.get(metric, default)
+        if before is None or after is None:
+            where = "base" if before is None else "head"
+            yield Finding(FAIL, f"{name} is missing in {where}")
+        elif ABSENT in (before, after):
+            yield Finding(NOTE, f"{name}: no such counter here, not compared")
+        elif before != after and metric in ADVISORY:
+            yield Finding(NOTE, f"{name}: {before:,} -> {after:,} (advisory)")
+        elif before != after:
+            yield _changed(name, before, after, waivers, is_worse=after > before)
+
+
+def _changed(
+    name: str, before: int, after: int, waivers: Sequence[Waiver], is_worse: bool
+) -> Finding:
+    text = f"{name}: {before:,} -> {after:,}"
+    if not is_worse:
+        return Finding(NOTE, text)
+    for waiver in waivers:
+        if waiver.accepts_count(name, before, after):
+            return Finding(WAIVED, f"{text}: {waiver.why}")
+    return Finding(FAIL, text, line(name, before, after))
+
+
+def compare_numerics(base: Numerics, head: Numerics, waivers: Sequence[Waiver]) -> Tier:
+    """Bitwise equal, or the largest relative difference, which fails unless it is waived."""
+    findings = coverage(list(base), list(head), waivers)
+    for name in sorted(base.keys() & head.keys()):
+        findings += _compare_training(f"numerics.{name}", base[name], head[name], waivers)
+    unequal = {finding.text.partition(":")[0] for finding in findings if finding.status != NOTE}
+    summary = f"{len(head) - len(unequal)} of {len(head)} trainings bitwise equal"
+    return tier("numerics", summary, findings)
+
+
+def _compare_training(
+    name: str, base: Mapping[str, Any], head: Mapping[str, Any], waivers: Sequence[Waiver]
+) -> Iterator[Finding]:
+    before, after = base["values"], head["values"]
+    if gone := sorted(before.keys() - after.keys()):
+        yield Finding(FAIL, f"{name}: {gone[0]} is missing in head ({len(gone)} in all)")
+    if new := sorted(after.keys() - before.keys()):
+        yield Finding(NOTE, f"{name}: {new[0]} is new in head ({len(new)} in all)")
+    sizes = {key: relative_difference(before[key], after[key]) for key in before if key in after}
+    worst = max(sizes, key=lambda key: sizes[key], default="")
+    size = sizes.get(worst, 0.0)
+    if size == 0.0 and base["parameters_sha256"] == head["parameters_sha256"]:
+        return
+    where = f"{worst}: {before[worst]:.9g} -> {after[worst]:.9g}" if size else "in final parameters"
+    text = f"{name}: not bitwise equal, largest relative difference {size:.1e} ({where})"
+    accepted = [w for w in waivers if w.accepts_up_to(name, "equal", size)]
+    if accepted:
+        yield Finding(WAIVED, f"{text}: {accepted[0].why}")
+    else:
+        is_finite = math.isfinite(size)
+        yield Finding(FAIL, text, line(name, "equal", _rounded_up(size)) if is_finite else "")
+
+
+def relative_difference(before: float, after: float) -> float:
+    """|before - after| over the larger of them: 0 of equals, NaN equal to NaN, else infinite where
+    one is not finite."""
+    if before == after or (math.isnan(before) and math.isnan(after)):
+        return 0.0
+    if not (math.isfinite(before) and math.isfinite(after)):
+        return math.inf
+    return abs(before - after) / max(abs(before), abs(after))
+
+
+def _rounded_up(size: float) -> str:
+    """A limit that holds `size`, in two digits."""
+    return f"{size * 1.05 + 1e-16:.1e}"
+
+
+def compare_times(series: Series, benchmarks: Sequence[str], waivers: Sequence[Waiver]) -> Tier:
+    """Every benchmark on every clock. Raises `ValueError` on fewer pairs than a verdict needs."""
+    for benchmark in benchmarks:
+        for clock in CLOCKS:
+            if (benchmark, clock.name) not in series:
+                raise ValueError(f"{benchmark}: no paired times on the {clock.name} clock")
+    titles = {clock.name: clock.title for clock in CLOCKS}
+    findings = []
+    for (benchmark, on), found in judge(series).items():
+        status, waiver, name = found.status, "", f"{benchmark}.{on}"
+        how = "screened" if found.p is None else f"p {found.p:.1g}"
+        detail = f"error {found.error:.1%}, {how}, {found.pairs} pairs"
+        text = f"{benchmark}: {titles[on]} {found.slowdown:+.1%} ({detail})"
+        if status == FAIL:
+            ratio = 1 + found.slowdown
+            waiver = line(name, 1, f"{ratio + 0.02:.2f}")
+            accepted = [w for w in waivers if w.accepts_up_to(name, 1, ratio)]
+            status, text = (WAIVED, f"{text}: {accepted[0].why}") if accepted else (status, text)
+        findings.append(Finding(NOTE if status == PASS else status, text, waiver))
+    return tier("time", f"{len(benchmarks)} benchmarks on {len(CLOCKS)} clocks", findings)

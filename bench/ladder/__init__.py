@@ -1,0 +1,1 @@
+"""The throughput ladder: from the documented loop to packs of models."""

@@ -1,0 +1,98 @@
+"""What the processes of the ladder call: training loops and the machine's own two rates.
+
+A rung is a way to train the reference; a gauge measures what the machine can do. Both are built in
+a process of their own and then called with a count: images of an epoch, or repeats.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+
+import torch
+
+from bench.ladder.documented_loop import (
+    REFERENCE,
+    Loop,
+    documented_loop,
+    fused_loop,
+    in_memory_loop,
+)
+from bench.ladder.rungs import COPY_FLOATS, SGEMM_SIDE, Gauge, Rung, Source
+from hvae.config import DataConfig, RunConfig
+from hvae.data.images import load
+from hvae.training.fit import Training
+
+CELLS = 10  # of a seed, at a depth of the standard study: they share batches, noise and a pack
+LOOPS = {"documented": documented_loop, "in_memory": in_memory_loop, "fused": fused_loop}
+
+
+def build_rung(rung: Rung, source: Source) -> Loop:
+    """The loop of a rung, warmed up with a window, so that all its batch sizes are compiled."""
+    loop = training_loop(rung, source)
+    loop(rung.images(source))
+    return loop
+
+
+def training_loop(rung: Rung, source: Source) -> Loop:
+    """The loop of a rung, before its first step."""
+    if rung.kind == "pack":
+        return pack_loop(rung.models, source, rung.device, rung.is_compiled)
+    return LOOPS[rung.kind](source.name, source.folder, rung.device)
+
+
+def pack_loop(models: int, source: Source, device: str, is_compiled: bool) -> Loop:
+    """The engine itself; on cuda it captures its step."""
+    runs = pack(models, source.name)
+    whole = load(runs[0].data, source.folder)
+    training = Training(runs, whole, torch.device(device), torch.float32, is_compiled)
+    if is_compiled and training.fused is None:
+        raise RuntimeError("the step could not be compiled: nothing to measure")
+    epochs = count(1)
+
+    def run(images: int) -> float:
+        # An epoch of the first images: its noise and order cost their share of a whole epoch's.
+        training.images = replace(whole, train=whole.train[:images])
+        return float(training.epoch(next(epochs))[0, 0]) / images
+
+    return run
+
+
+def pack(models: int, data: str = "mnist") -> list[RunConfig]:
+    """Trainings of the reference, no two alike: as `hvae run standard` packs them, `CELLS` of a
+    seed before the next seed; they differ by their KL weight."""
+    return [
+        replace(
+            REFERENCE,
+            train=replace(
+                REFERENCE.train, seed=member // CELLS, kl_weight=1.0 + 0.1 * (member % CELLS)
+            ),
+            data=DataConfig(data),
+        )
+        for member in range(models)
+    ]
+
+
+def build_gauge(gauge: Gauge) -> Callable[[int], None]:
+    """The call of a gauge, warmed up."""
+    call = {"sgemm": _sgemm, "copy": _copy}[gauge.kind](gauge.device)
+
+    def run(repeats: int) -> None:
+        for _ in range(repeats):
+            call()
+        if gauge.device == "cuda":
+            torch.cuda.synchronize()
+
+    run(1)
+    return run
+
+
+def _sgemm(device: str) -> Callable[[], object]:
+    side = SGEMM_SIDE[device]
+    left, right = (torch.ones(side, side, device=device) for _ in range(2))
+    out = torch.empty(side, side, device=device)
+    return lambda: torch.mm(left, right, out=out)
+
+
+def _copy(device: str) -> Callable[[], object]:
+    source, target = (torch.ones(COPY_FLOATS[device], device=device) for _ in range(2))
+    return lambda: target.copy_(source)

@@ -1,0 +1,106 @@
+"""The rungs of the ladder as data, and the gauges beside them. Imports no torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hvae.config import RunConfig
+from hvae.processes import core_count
+
+EPOCH_STEPS = 938  # of 60,000 images
+BATCH = RunConfig().train.batch_size
+# Repeats of a window. A product large enough to reach the machine's rate; more bytes than caches.
+GAUGES = {"cpu": {"sgemm": 10, "copy": 5}, "cuda": {"sgemm": 50, "copy": 50}}
+SGEMM_SIDE = {"cpu": 1024, "cuda": 8192}
+COPY_FLOATS = {"cpu": 2**24, "cuda": 2**28}
+# Steps of a window, about a second on one core or one GPU; of a pack in model-steps on the CPU.
+CPU_STEPS = {"documented": 50, "in_memory": 150, "fused": 250, "pack": 300}
+CUDA_STEPS = {"documented": 50, "in_memory": EPOCH_STEPS, "fused": EPOCH_STEPS}
+MOST_PROCESSES = 8  # of 0.4 GB each: four times as many wait for their turns
+
+
+@dataclass(frozen=True)
+class Source:
+    """The training images: dataset, its folder, and how many there are."""
+
+    name: str
+    folder: Path
+    images: int
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A way to train: `models` at once in each of `processes`, `steps` batches a window."""
+
+    name: str
+    title: str
+    kind: str  # documented, in_memory, fused, pack
+    steps: int
+    device: str
+    models: int = 1
+    processes: int = 1
+    is_compiled: bool = False
+
+    def images(self, source: Source) -> int:
+        """Images of a window: whole batches, or the whole training set."""
+        return min(self.steps * BATCH, source.images)
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """A rate of the machine: `kind` sgemm or copy, `repeats` a window, all processes at once."""
+
+    kind: str
+    repeats: int
+    device: str
+    processes: int = 1
+
+    @property
+    def work(self) -> float:
+        """FLOP of the products of a window, or bytes read and written, of all processes."""
+        once = 2 * SGEMM_SIDE[self.device] ** 3
+        if self.kind == "copy":
+            once = 2 * 4 * COPY_FLOATS[self.device]
+        return float(once * self.repeats * self.processes)
+
+
+def cpu_rungs(packs: Sequence[int], all_cores_pack: int, is_compiled: bool) -> list[Rung]:
+    """The rungs of a CPU; with more than one core the last ones train a pack on each of up to 8.
+
+    `is_compiled` adds each packed rung once more, with the step in C.
+    """
+    packed = [_packed(models, 1, False) for models in packs]
+    cores = min(core_count(), MOST_PROCESSES)
+    shared = [_packed(all_cores_pack, cores, False)] if cores > 1 else []
+    if is_compiled:
+        packed += [_packed(models, 1, True) for models in packs]
+        shared += [_packed(all_cores_pack, cores, True)] if cores > 1 else []
+    return [*_single("cpu", CPU_STEPS), *packed, *shared]
+
+
+def cuda_rungs(packs: Sequence[int]) -> list[Rung]:
+    """The rungs of a GPU; a window of a captured pack is a whole epoch."""
+    captured = [
+        Rung(f"captured_{k}", f"captured, packed {k}", "pack", EPOCH_STEPS, "cuda", models=k)
+        for k in packs
+    ]
+    return [*_single("cuda", CUDA_STEPS), *captured]
+
+
+def _single(device: str, steps: dict[str, int]) -> list[Rung]:
+    titles = {
+        "documented": "documented loop",
+        "in_memory": "in memory, eager",
+        "fused": "logits loss, fused Adam",
+    }
+    return [Rung(kind, title, kind, steps[kind], device) for kind, title in titles.items()]
+
+
+def _packed(models: int, processes: int, is_compiled: bool) -> Rung:
+    name, title = f"packed_{models}", f"packed {models}"
+    if processes > 1:
+        name, title = f"{name}_all_cores", f"{title} on each of {processes} cores"
+    if is_compiled:
+        name, title = f"{name}_compiled", f"{title}, compiled"
+    steps = max(1, CPU_STEPS["pack"] // models)
+    return Rung(name, title, "pack", steps, "cpu", models, processes, is_compiled)

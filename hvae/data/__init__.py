@@ -1,0 +1,1 @@
+"""Images in memory, and the files that they come from."""

@@ -1,0 +1,1 @@
+"""All test metrics of a trained model."""

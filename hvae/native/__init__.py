@@ -1,0 +1,1 @@
+"""The training step in C, its compilation and its ctypes."""

@@ -1,0 +1,1 @@
+"""What a trained model draws, and the measurements of a reproduction."""

@@ -1,0 +1,1 @@
+"""What a run leaves behind: records, the files beside them, what made them."""

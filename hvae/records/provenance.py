@@ -1,0 +1,73 @@
+"""Where and by what code a number was made: the two blocks that every record carries."""
+
+import hashlib
+import platform
+from pathlib import Path
+from typing import Any
+
+from hvae import __version__
+from hvae.records.git import git_or_none
+
+SOURCES = Path(__file__).parents[1]  # of the package
+
+
+class SourcesChanged(RuntimeError):
+    """The sources on disk are no longer those that a grid was started with."""
+
+
+def sources_sha256() -> str:
+    """Digest of the sources of `hvae` as they lie on disk: a record made by others is stale."""
+    sha = hashlib.sha256()
+    for path in sorted([*SOURCES.rglob("*.py"), *SOURCES.rglob("*.[ch]")]):
+        sha.update(path.relative_to(SOURCES).as_posix().encode() + b"\0" + path.read_bytes())
+    return sha.hexdigest()
+
+
+def require_sources(expected_sha256: str) -> None:
+    """Raise `SourcesChanged` where the sources on disk are not those of this digest."""
+    sha256 = sources_sha256()
+    if sha256 != expected_sha256:
+        raise SourcesChanged(
+            "hvae's sources changed while the grid ran: their digest was "
+            f"{expected_sha256[:12]}, it is {sha256[:12]}; start the command again"
+        )
+
+
+def code() -> dict[str, Any]:
+    """Version, digest of the sources, git commit and dirty flag (`None` outside a checkout)."""
+    commit = git_or_none(SOURCES, "rev-parse", "HEAD")
+    changes = git_or_none(SOURCES, "status", "--porcelain")
+    return {
+        "version": __version__,
+        "sources_sha256": sources_sha256(),
+        "git_commit": commit,
+        "git_dirty": None if changes is None else bool(changes),
+    }
+
+
+def environment(device: str) -> dict[str, Any]:
+    """Python, torch, device and threads of this process."""
+    import torch
+
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": device,
+        "device_name": device_name(device),
+        "threads": torch.get_num_threads(),
+        "platform": platform.platform(),
+    }
+
+
+def device_name(device: str) -> str:
+    """The processor's or the GPU's own name."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.get_device_name()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # no Linux
+        lines = []
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()

@@ -1,0 +1,254 @@
+"""Records: one immutable JSON file per finished run, and the folder that holds them.
+
+A record exists if and only if its run finished. Several processes may write at once: the first
+wins, a kill at any moment leaves whole records or none. The store is the only state there is.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hvae.config import RunConfig, as_dict, digest, from_dict, require_known
+from hvae.records.files import fsync_folder, overwrite, probe, publish, sweep, writing_under
+
+SCHEMA = 1
+STATUSES = ("finished", "diverged")
+BUNDLE = ".bundle-"
+PICTURES, WEIGHTS = (
+    ".npz",
+    ".safetensors",
+)  # beside a record; hvae/records/attachments.py reads them
+Files = Mapping[str, bytes]  # suffix -> content
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one finished run left behind. Units are in the names; `None` stands for non-finite."""
+
+    study: str
+    digest: str
+    config: dict[str, Any]
+    status: str
+    data_sha256: str
+    code: dict[str, Any]
+    environment: dict[str, Any]
+    parameters: int
+    flops_per_image: int
+    history: list[dict[str, Any]]
+    metrics: dict[str, Any]
+    throughput: dict[str, Any]
+    seconds: dict[str, float]
+    schema: int = SCHEMA
+
+    @property
+    def run(self) -> RunConfig:
+        """The settings that made this record."""
+        return from_dict(self.config)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run has no record: the exception and its traceback. Retried by the next `hvae run`."""
+
+    digest: str
+    config: dict[str, Any]
+    exception: str
+    traceback: str
+
+
+class RecordError(ValueError):
+    """A record on disk that cannot be trusted: the message names the file and what is wrong."""
+
+
+class Store:
+    """The records of one study, under `folder/runs`.
+
+    Raises `ValueError` naming the path where the folder cannot be made or written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.runs = folder / "runs"
+
+    def open_for_writing(self) -> None:
+        """Make the folder and prove it writable; sweep what killed writers left behind."""
+        with writing_under(self.folder):
+            self.runs.mkdir(parents=True, exist_ok=True)
+            sweep(self.runs)
+            for bundle in self.runs.glob(f"{BUNDLE}*"):
+                self._take_apart(bundle)
+            probe(self.runs)
+
+    def path(self, name: str) -> Path:
+        return self.runs / f"{name}.json"
+
+    def failure_path(self, name: str) -> Path:
+        return self.runs / f"{name}.failed.json"
+
+    def pictures_path(self, name: str) -> Path:
+        return self.runs / f"{name}{PICTURES}"
+
+    def weights_path(self, name: str) -> Path:
+        return self.runs / f"{name}{WEIGHTS}"
+
+    def finished(self) -> set[str]:
+        """Digests that hold a record."""
+        return {p.stem for p in self.runs.glob("*.json") if not p.name.endswith(".failed.json")}
+
+    def failed(self) -> set[str]:
+        """Digests whose last try failed and that hold no record."""
+        names = {p.name.removesuffix(".failed.json") for p in self.runs.glob("*.failed.json")}
+        return names - self.finished()
+
+    def write(self, record: Record) -> bool:
+        """Publish a record; False where the digest already has one, which then stays."""
+        published = publish(self.path(record.digest), _dump(_body(record)))
+        self.failure_path(record.digest).unlink(missing_ok=True)
+        return published
+
+    def write_all(
+        self, records: Sequence[Record], files: Mapping[str, Files] | None = None
+    ) -> None:
+        """Publish the records of a pack, all or none: over records of other sources, while one of
+        the same sources stays, as the first to be written wins.
+
+        They are first published as one bundle; whoever opens the store next takes apart what a
+        kill left bundled. So no pack is ever half recorded, to be finished by a smaller pack.
+        `files`, by digest, come to lie beside their records before there is a bundle: no record
+        ever lacks its own.
+        """
+        if not records:
+            return
+        for record in records:
+            self._attach(record, (files or {}).get(record.digest, {}))
+        content = _dump({record.digest: _body(record) for record in records})
+        bundle = self.runs / f"{BUNDLE}{hashlib.sha256(content).hexdigest()}"
+        publish(bundle, content)
+        self._take_apart(bundle)
+
+    def _attach(self, record: Record, files: Files) -> None:
+        """Put files beside a record that is about to be published.
+
+        Where that record is there and stays, so do its files, and only what it lacks is added.
+        Else they take the place of what is there: the files of other sources, or of a run that was
+        killed before its record was published.
+        """
+        is_recorded = _is_current(self.path(record.digest), record.code)
+        for path in (self.pictures_path(record.digest), self.weights_path(record.digest)):
+            content = files.get(path.suffix)
+            if content is not None:
+                (publish if is_recorded else overwrite)(path, content)
+            elif not is_recorded:
+                path.unlink(missing_ok=True)
+        if files:
+            fsync_folder(self.runs)
+
+    def _take_apart(self, bundle: Path) -> None:
+        try:
+            bodies = _load(bundle)
+        except RecordError:
+            if bundle.exists():
+                raise
+            return  # another process took it apart
+        for name, body in bodies.items():
+            path = self.path(name)
+            if not _is_current(path, body["code"]):
+                overwrite(path, _dump(body))
+            self.failure_path(name).unlink(missing_ok=True)
+        fsync_folder(self.runs)
+        bundle.unlink(missing_ok=True)
+
+    def write_failure(self, config: RunConfig, error: BaseException) -> None:
+        """Leave word of a failed run; a later failure of the same run replaces it."""
+        failure = Failure(
+            digest=digest(config),
+            config=as_dict(config),
+            exception=f"{type(error).__name__}: {error}",
+            traceback="".join(traceback.format_exception(error)),
+        )
+        path = self.failure_path(failure.digest)
+        path.unlink(missing_ok=True)
+        publish(path, _dump(dataclasses.asdict(failure)))
+
+    def read(self, name: str) -> Record:
+        """The record of a digest. Raises `RecordError` on a damaged file or a newer schema."""
+        return read(self.path(name))
+
+    def read_failure(self, name: str) -> Failure:
+        """Why a digest failed. Raises `RecordError` on a damaged file."""
+        path = self.failure_path(name)
+        try:
+            return Failure(**_load(path))
+        except TypeError as error:
+            raise RecordError(f"{path}: not a whole failure ({error})") from error
+
+    def __iter__(self) -> Iterator[Record]:
+        """All records, in the order of their digests."""
+        return (self.read(name) for name in sorted(self.finished()))
+
+
+def read(path: Path) -> Record:
+    """One record from its file. Raises `RecordError` naming the file and what is wrong with it."""
+    body = _load(path)
+    schema = body.get("schema")
+    if not isinstance(schema, int) or schema > SCHEMA:
+        raise RecordError(
+            f"{path}: schema {schema!r} was written by a newer hvae; this one reads up to {SCHEMA}"
+        )
+    if body.pop("checksum", None) != _checksum(body):
+        raise RecordError(f"{path}: the checksum does not fit the content; delete the file to redo")
+    try:
+        require_known("key of a record", body, {f.name for f in dataclasses.fields(Record)})
+        record = Record(**body)
+        named = digest(record.run)
+    except (TypeError, ValueError) as error:
+        raise RecordError(f"{path}: {error}") from error
+    if not record.digest == named == path.stem:
+        raise RecordError(f"{path}: holds the record of {named}; allowed: its own digest only")
+    return record
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        body = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path}: not a whole record ({error}); delete it to redo") from error
+    if not isinstance(body, dict):
+        raise RecordError(f"{path}: not a record; delete it to redo")
+    return body
+
+
+def _is_current(path: Path, code: dict[str, Any]) -> bool:
+    """Whether the record at `path` is there and was made by the same sources as this code."""
+    return path.exists() and read(path).code.get("sources_sha256") == code.get("sources_sha256")
+
+
+def _body(record: Record) -> dict[str, Any]:
+    body: dict[str, Any] = _finite(dataclasses.asdict(record))
+    return body | {"checksum": _checksum(body)}
+
+
+def _dump(body: dict[str, Any]) -> bytes:
+    return json.dumps(body, sort_keys=True, indent=1, allow_nan=False).encode() + b"\n"
+
+
+def _checksum(body: dict[str, Any]) -> str:
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: non-finite numbers become null, tuples lists."""
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

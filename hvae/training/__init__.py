@@ -1,0 +1,1 @@
+"""Training of one to many models at once: two engines, one call."""

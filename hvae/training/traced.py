@@ -1,0 +1,138 @@
+"""The traced step: K stacked models, `vmap` over the one model definition. Shapes: K members,
+U different seeds, B batch, D pixels, S samples, T levels, L latent."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, grad, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from hvae.config import ModelConfig, RunConfig
+from hvae.model import build, initial
+from hvae.objectives import Pass, Settings, objective
+from hvae.training.adam import Adam
+from hvae.training.stacking import Parameters, live_units, stack
+
+Gradients = Callable[..., tuple[Parameters, Tensor]]
+
+
+class Group:
+    """Members of one learning rate: one set of stacked parameters, one Adam.
+
+    Members are kept sorted by loss, so that each loss is computed on one contiguous part.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[RunConfig],
+        members: list[int],
+        sizes: ModelConfig,
+        seeds: list[int],
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        own = [runs[member] for member in members]
+        self.members, self.train = members, own[0].train
+        self.losses = Counter(run.train.loss for run in own)  # in the order of the members
+        self.template = build(sizes, self.train.loss).to(device)
+        parameters = stack([initial(run) for run in own], sizes)
+        self.parameters = {
+            name: p.to(device, dtype).contiguous() for name, p in transposed(parameters).items()
+        }
+        self.seed_rows = torch.tensor([seeds.index(run.train.seed) for run in own], device=device)
+        self.is_shared = len(seeds) == 1
+        floor = [run.train.free_bits or -torch.inf for run in own]
+        self.settings = Settings(
+            torch.tensor([run.train.kl_weight for run in own], dtype=dtype, device=device),
+            torch.tensor(floor, dtype=dtype, device=device),
+            live_units(own, sizes.latent_dim).to(device, dtype),
+        )
+        self.full_weight = self.settings.kl_weight.clone()
+        shape = (len(own), 2 + sizes.num_layers)
+        self.sums = torch.zeros(shape, dtype=torch.float64, device=device)
+        self.gradients: dict[int, Gradients] = {}  # by batch size: the last batch may be short
+        self.optimizer = Adam(list(self.parameters.values()), self.train.learning_rate)
+
+    def start_epoch(self, ramp: float) -> None:
+        """Forget the sums of the last epoch; set the KL weight of this one."""
+        self.sums.zero_()
+        self.settings.kl_weight.copy_(self.full_weight * ramp)
+
+    @torch.no_grad()
+    def step(self, x: Tensor, noise: Tensor) -> None:
+        """One Adam step of every member: x [U, B, D], noise [U, B, S, T, L]."""
+        x, noise = self._rows(x), self._rows(noise)
+        images = x.shape[-2]
+        if images not in self.gradients:
+            self.gradients[images] = self._gradients(x, noise)
+        gradients, terms = self.gradients[images](self.parameters, self.settings, x, noise)
+        self.optimizer.step(list(gradients.values()))
+        self.sums.add_(terms, alpha=images)
+
+    def _rows(self, values: Tensor) -> Tensor:
+        """What every member sees: one tensor for all where they share a seed, else [K, ...]."""
+        return values[0] if self.is_shared else values.index_select(0, self.seed_rows)
+
+    def _gradients(self, x: Tensor, noise: Tensor) -> Gradients:
+        """The pure gradient function of the group, fixed to the shapes of x and noise.
+
+        Tracing once to plain operators spares the interpreter of `vmap` and `grad` in every step
+        and changes no bit of the result.
+        """
+
+        def gradients(*arguments: Any) -> tuple[Parameters, Tensor]:
+            found, terms = grad(self._total_loss, has_aux=True)(*arguments)
+            return {name: gradient.contiguous() for name, gradient in found.items()}, terms
+
+        traced: Gradients = make_fx(gradients)(self.parameters, self.settings, x, noise)
+        return traced
+
+    def _total_loss(
+        self, parameters: Parameters, settings: Settings, x: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Sum over the members of their batch means, and the terms of each: scalar, [K, 2 + T]."""
+        data = None if self.is_shared else 0
+        result = vmap(self._pass, in_dims=(0, 0, data, data))(parameters, settings.live, x, noise)
+        own_x = x.expand(len(settings.live), *x.shape[-2:])
+        parts = zip(self.losses, self._split(result), self._split((own_x, settings)), strict=True)
+        terms = [
+            vmap(partial(objective, self.train.objective, loss))(part, *own)
+            for loss, part, own in parts
+        ]
+        rows = [torch.cat([t.loss[:, None], t.reconstruction[:, None], t.kl], 1) for t in terms]
+        return torch.cat([t.loss for t in terms]).sum(), torch.cat(rows).detach()
+
+    def _pass(self, parameters: Parameters, live: Tensor, x: Tensor, noise: Tensor) -> Pass:
+        """One member: noise [B, S, T, L], its padding silenced."""
+        noise = noise.squeeze(1) if self.train.objective != "iwae" else noise.transpose(0, 1)
+        own = transposed(parameters)
+        result: Pass = functional_call(self.template, own, (x, noise * live))
+        return result
+
+    def _split(self, values: Any) -> list[Any]:
+        """Stacked tensors in contiguous parts, one a loss."""
+        leaves, structure = tree_flatten(values)
+        sizes = list(self.losses.values())
+        parts = zip(*(leaf.split(sizes) for leaf in leaves), strict=True)
+        return [tree_unflatten(part, structure) for part in parts]
+
+
+def transposed(parameters: Parameters) -> Parameters:
+    """Weights [..., out, in] as [..., in, out] and back; biases as they are.
+
+    The engine keeps weights as [K, in, out]: so their gradients x'g come out contiguous.
+    """
+    return {name: p.mT if name.endswith("weight") else p for name, p in parameters.items()}
+
+
+def group_members(runs: Sequence[RunConfig]) -> list[list[int]]:
+    """Members that can share an optimiser, those of a loss side by side, in a fixed order."""
+    groups: dict[float, list[int]] = {}
+    for member in sorted(range(len(runs)), key=lambda member: runs[member].train.loss):
+        groups.setdefault(runs[member].train.learning_rate, []).append(member)
+    return [groups[rate] for rate in sorted(groups)]

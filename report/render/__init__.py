@@ -1,0 +1,1 @@
+"""How a table, a number and a figure come to look."""

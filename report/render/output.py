@@ -1,0 +1,34 @@
+"""Templates in, files out: what both pages, of a study and of the reproduction, have in common."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from hvae.records.files import overwrite, writing_under
+
+TEMPLATES = Path(__file__).parents[1] / "templates"
+
+
+def environment() -> Environment:
+    """The templates; a name that is not given to one is an error."""
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """Write files by their names below a folder, each whole or not there; their paths, in order.
+
+    Raises `ValueError` where the folder cannot be written.
+    """
+    paths = [folder / name for name in files]
+    with writing_under(folder, "report"):
+        for path, content in zip(paths, files.values(), strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            overwrite(path, content)
+    return paths

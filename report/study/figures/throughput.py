@@ -1,0 +1,115 @@
+"""Images per second, as figures and as a table: each cell alone, CPU and GPU never on one axis.
+
+A record has one measurement per task, device and batch size: the median of some rounds and its
+quartiles. The runs of a cell share it, so there is nothing to average over seeds.
+"""
+
+import math
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter
+
+from report.data.frames import Study
+from report.data.metrics import TASKS
+from report.render.drawing import Drawing, error_lines, facets
+from report.render.numbers import ABSENT, shown
+from report.render.panels import UNITS, axis_title, span
+from report.render.tables import Entry, Table
+from report.study.cells import setting, shown_axes
+
+RATE, LOWER, UPPER = "images_per_second", "lower_quartile", "upper_quartile"
+PLACE = ("machine", "batch")  # where a task was measured
+TABLE_NOTE = (
+    "One model alone; median over the rounds of one measurement, which the runs of a cell share. "
+    "Best batch: the size from which doubling it gained less than 5 %, found once per depth."
+)
+
+
+def throughput(study: Study, axis: str) -> Drawing | None:
+    """Images per second against depth or latent size, one panel per task, device and batch."""
+    hue = "latent" if axis == "depth" else "depth"
+    frame = by_panel(study)
+    if frame.empty or frame[axis].nunique() < 2:
+        return None
+    names = {RATE: "mean", LOWER: "lower", UPPER: "upper"}
+    groups = frame.groupby(["panel", axis, hue], observed=True)
+    table = groups[[*names]].mean().reset_index().rename(columns=names)
+
+    def draw(axes: Axes, part: pd.DataFrame) -> None:
+        error_lines(axes, study, part, axis, hue)
+        axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+
+    figure = facets(table, ("panel",), draw, UNITS[axis], "images per second")
+    title = f"Throughput against {axis_title(axis)}"
+    return Drawing(f"throughput-{axis}", title, _caption(study, frame), figure)
+
+
+def by_panel(study: Study) -> pd.DataFrame:
+    """The measurements with the `panel` they belong to, once per cell, sorted by device, then
+    batch, then task. What is best at the batch size that trains stands in two panels."""
+    frame = _measured(study)
+    if frame.empty:
+        return frame.assign(panel="")
+    machines = frame.groupby("device")["machine"].transform("nunique")
+    frame = frame.assign(
+        where=frame["device"].where(machines == 1, frame["machine"]),
+        order=frame["task"].map({task: place for place, task in enumerate(TASKS)}),
+    )
+    own = frame[frame["is_own_batch"].astype(bool)].assign(is_best=False)
+    best = frame[frame["is_best_batch"].astype(bool)].assign(is_best=True)
+    groups = pd.concat([own, best]).groupby(["where", "is_best", "order"])
+    titled = [part.assign(panel=_panel(part)) for _, part in groups]
+    shown = pd.concat(titled, ignore_index=True)
+    return shown.assign(panel=pd.Categorical(shown["panel"], shown["panel"].unique()))
+
+
+def throughput_table(study: Study) -> Table:
+    """A row per cell, task and machine: the rate at the batch size that trains, and at the best."""
+    axes, rows = shown_axes(study), []
+    for _, group in _measured(study).groupby([*study.cell, "machine", "task"]):
+        first = group.iloc[0]
+        place = [setting(axis, first[axis]) for axis in axes]
+        place += [Entry(text, text) for text in (TASKS[first["task"]], first["machine"])]
+        rows.append((*place, *_rate(group, "is_own_batch"), *_rate(group, "is_best_batch")))
+    rates = ("batch", "images/s (quartiles)", "best batch", "images/s there (quartiles)")
+    headings = (*(axis.replace("_", " ") for axis in axes), "task", "machine", *rates)
+    return Table("throughput", "Throughput of every cell", headings, tuple(rows), (TABLE_NOTE,))
+
+
+def _measured(study: Study) -> pd.DataFrame:
+    """The measurements, once per cell."""
+    return study.throughput.drop_duplicates([*study.cell, "task", *PLACE, RATE])
+
+
+def _panel(part: pd.DataFrame) -> str:
+    """`train, cpu` and, in a second line, `batch 64` or `best batch 256–1,024`."""
+    first, low, high = part.iloc[0], int(part["batch"].min()), int(part["batch"].max())
+    sizes = f"{low:,}" if low == high else f"{low:,}–{high:,}"
+    batch = "best batch" if first["is_best"] else "batch"
+    return f"{TASKS[first['task']]}, {first['where']}\n{batch} {sizes}"
+
+
+def _rate(group: pd.DataFrame, batch: str) -> tuple[Entry, Entry]:
+    """A batch size and the rate there; of several measurements the first."""
+    found = group[group[batch].astype(bool)]
+    if found.empty:
+        return Entry(ABSENT, math.inf), Entry(ABSENT, math.inf)
+    row = found.iloc[0]
+    rate, lower, upper = (shown(row[name], math.nan) for name in (RATE, LOWER, UPPER))
+    size = int(row["batch"])
+    return Entry(f"{size:,}", size), Entry(f"{rate} ({lower}–{upper})", float(row[RATE]))
+
+
+def _caption(study: Study, frame: pd.DataFrame) -> str:
+    """What a point and its bar are, and how often each cell was measured."""
+    counts = frame.groupby([*study.cell, "panel"], observed=True).size()
+    n = span(int(counts.min()), int(counts.max()))
+    rounds = " or ".join(map(str, sorted(frame["repeats"].unique())))
+    return (
+        f"One model alone: median of {rounds} rounds, bars: quartiles over the rounds; {n} "
+        "measurement a cell, mean over the other settings. Batch: the size that trains; best "
+        "batch: where doubling it gained less than 5 %. Every device and batch has a panel of its "
+        f"own, with its own scale. {'; '.join(sorted(frame['machine'].unique()))}."
+    )

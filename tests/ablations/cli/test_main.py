@@ -1,0 +1,550 @@
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from ablations.cli.main import main
+from ablations.grid import Pack, runs
+from ablations.run import launch as launching
+from ablations.studies import load, narrow
+from hvae import __version__
+from hvae.config import RunConfig, digest
+from hvae.records.provenance import SourcesChanged
+from hvae.records.store import Record, Store
+
+MakeRecord = Callable[..., Record]
+SMALL = ("--depth", "1", "--loss", "bce", "--latent", "2")
+RUNS = runs(narrow(load("quick"), depths=(1,), losses=("bce",), latents=(2,)))
+EXAMPLE = re.compile(r"^ {4}hvae (.+)$", re.MULTILINE)
+
+
+@dataclass
+class StandIn:
+    """Writes records in place of `runner.run_study`; the runs of seed 1 fail where told to."""
+
+    make_record: MakeRecord
+    fails: bool = False
+    interrupted: bool = False
+    seen: list[RunConfig] = field(default_factory=list)
+    arguments: tuple[Any, ...] = ()
+
+    def __call__(
+        self, packs: Sequence[Pack], store: Store, *rest: Any, keeps_weights: bool = False
+    ) -> int:
+        self.arguments = rest
+        on_record = rest[-1]
+        failed = 0
+        for run in (run for pack in packs for run in pack.runs):
+            self.seen.append(run)
+            if self.fails and run.train.seed == 1:
+                failed += 1
+                store.write_failure(run, RuntimeError("told to fail"))
+                continue
+            if self.interrupted and run.train.seed == 1:
+                raise KeyboardInterrupt
+            record = self.make_record(run)
+            weights = {".safetensors": b"weights"} if keeps_weights else {}
+            store.write_all([record], {record.digest: weights})
+            on_record(record)
+        return failed
+
+
+@pytest.fixture
+def trainer(monkeypatch: pytest.MonkeyPatch, make_record: MakeRecord) -> StandIn:
+    stand_in = StandIn(make_record)
+    monkeypatch.setattr("ablations.run.pack.run_study", stand_in)
+    return stand_in
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
+    """In place of the report: the page as an empty file, and the formats asked for."""
+    asked: list[Sequence[str]] = []
+
+    def write(*arguments: Any) -> list[Path]:
+        *_, folder, formats = arguments
+        asked.append(formats)
+        folder.mkdir(exist_ok=True)
+        (folder / "index.html").touch()
+        return [folder / "index.html"]
+
+    monkeypatch.setattr("report.study.writer.write_report", write)
+    return asked
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments, catch_exceptions=False)
+
+
+def run_small(folder: Path, *options: str) -> Result:
+    return call("run", "quick", *SMALL, "--device", "cpu", "--results", str(folder), *options)
+
+
+def commands(group: click.Group = main, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = [path]
+    for name, command in group.commands.items():
+        deeper = (*path, name)
+        found += commands(command, deeper) if isinstance(command, click.Group) else [deeper]
+    return found
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_every_command_helps_with_an_example_that_parses(command: tuple[str, ...]) -> None:
+    result = call(*command, "--help")
+    examples = EXAMPLE.findall(result.stdout)
+    assert result.exit_code == 0
+    assert examples
+    for example in examples:
+        words = example.split()
+        chosen: click.Command = main
+        while isinstance(chosen, click.Group):
+            chosen = chosen.commands[words.pop(0)]
+        chosen.make_context("hvae", words)
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_every_option_has_a_help(command: tuple[str, ...]) -> None:
+    found: click.Command = main
+    for name in command:
+        assert isinstance(found, click.Group)
+        found = found.commands[name]
+    options = [p for p in found.params if isinstance(p, click.Option)]
+    assert all(option.help for option in options)
+
+
+def test_the_contract_has_these_commands() -> None:
+    names = {"studies", "plan", "run", "status", "report", "data", "bench"}
+    assert set(main.commands) == names | {"reproduce", "sample", "gate"}
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert call("--version").stdout.strip() == f"hvae, version {__version__}"
+
+
+def test_studies_lists_axes_runs_and_cost() -> None:
+    result = call("studies")
+    assert result.exit_code == 0
+    assert "standard: 200 runs" in result.stdout
+    assert "depth 1, 2, 3, 4; loss bce, mse; latent 2, 5, 10, 20, 50" in result.stdout
+    assert "mnist binarized (dynamic), 30 epochs" in result.stdout
+
+
+def test_plan_shows_packs_parameters_and_cost_and_writes_nothing(tmp_path: Path) -> None:
+    result = call("plan", "quick", "--workers", "2", "--results", str(tmp_path / "r"))
+    lines = result.stdout.splitlines()
+    assert "32 runs" in lines[0]
+    assert "0 done, 32 missing, 0 failed, 0 stale, 0 damaged" in lines[0]
+    assert re.fullmatch(
+        r"pack 1: depth 4, documented, 8 runs, [\d,]+ parameters, \d+ GFLOP, about \d+ s, \d+ MB",
+        lines[1],
+    )
+    assert re.fullmatch(
+        r"to train: 32 runs in 4 packs, \d+ GFLOP; with evaluation about \d+ s on 2 workers",
+        lines[-1],
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_plan_as_json_counts_what_is_there_and_packs_the_rest(
+    tmp_path: Path, make_record: MakeRecord
+) -> None:
+    store = Store(tmp_path / "quick")
+    store.open_for_writing()
+    store.write(make_record(RUNS[0]))
+    plan = json.loads(call("plan", "quick", "--json", "--results", str(tmp_path)).stdout)
+    packed = [name for pack in plan["packs"] for name in pack["runs"]]
+    assert plan["counts"]["done"] == 1
+    assert len(packed) == 31
+    assert digest(RUNS[0]) not in packed
+    assert plan["gflop"] == pytest.approx(sum(pack["gflop"] for pack in plan["packs"]))
+
+
+def test_run_records_what_is_missing_and_prints_the_report(
+    tmp_path: Path, trainer: StandIn, written: list[Sequence[str]]
+) -> None:
+    result = run_small(tmp_path, "--workers", "3", "--data-dir", str(tmp_path / "data"))
+    assert result.exit_code == 0
+    assert result.stdout == f"{tmp_path}/quick/report/index.html\n"
+    assert Store(tmp_path / "quick").finished() == {digest(run) for run in RUNS}
+    executor, data_dir, device, *_ = trainer.arguments
+    assert (executor.workers, data_dir, device) == (3, tmp_path / "data", "cpu")
+    assert "quick 2/2: depth 1" in result.stderr
+    assert written == [["html", "latex", "csv", "md"]]
+
+
+def test_a_second_run_does_nothing_and_says_so(
+    tmp_path: Path, trainer: StandIn, written: list[Sequence[str]]
+) -> None:
+    run_small(tmp_path)
+    result = run_small(tmp_path)
+    assert result.exit_code == 0
+    assert result.stderr == "quick: nothing to do, all 2 runs are there\n"
+    assert result.stdout == f"{tmp_path}/quick/report/index.html\n"
+    assert len(trainer.seen) == 2
+    assert len(written) == 1
+
+
+def test_a_report_that_is_gone_is_written_again(
+    tmp_path: Path, trainer: StandIn, written: list[Sequence[str]]
+) -> None:
+    run_small(tmp_path)
+    (tmp_path / "quick" / "report" / "index.html").unlink()
+    run_small(tmp_path)
+    assert len(written) == 2
+    assert len(trainer.seen) == 2
+
+
+def test_weights_are_kept_where_asked_and_a_recorded_run_without_is_trained_again(
+    tmp_path: Path, trainer: StandIn
+) -> None:
+    store = Store(tmp_path / "quick")
+    run_small(tmp_path, "--no-report")
+    records = {name: store.path(name).read_bytes() for name in store.finished()}
+    assert len(records) == len(trainer.seen) == 2
+    assert not [name for name in records if store.weights_path(name).exists()]
+
+    result = run_small(tmp_path, "--no-report", "--keep-weights")
+    assert "2 recorded runs have no weights: trained again to keep them" in result.stderr
+    assert len(trainer.seen) == 4
+    assert all(store.weights_path(name).exists() for name in records)
+    assert {name: store.path(name).read_bytes() for name in store.finished()} == records
+
+    for option in ((), ("--keep-weights",)):  # and nothing a third time
+        result = run_small(tmp_path, "--no-report", *option)
+        assert "nothing to do" in result.stderr
+        assert "no weights" not in result.stderr
+    assert len(trainer.seen) == 4
+
+
+def test_more_seeds_train_only_the_new_ones(tmp_path: Path, trainer: StandIn) -> None:
+    run_small(tmp_path, "--no-report", "--seeds", "1")
+    run_small(tmp_path, "--no-report", "--seeds", "3")
+    assert [run.train.seed for run in trainer.seen] == [0, 1, 2]
+
+
+def test_no_report_writes_and_prints_none(tmp_path: Path, trainer: StandIn) -> None:
+    result = run_small(tmp_path, "--no-report")
+    assert result.stdout == ""
+    assert not (tmp_path / "quick" / "report").exists()
+
+
+def test_failed_runs_end_in_exit_code_one_and_are_retried(
+    tmp_path: Path, trainer: StandIn, written: list[Sequence[str]]
+) -> None:
+    trainer.fails = True
+    result = run_small(tmp_path)
+    assert result.exit_code == 1
+    assert "1 of 2 runs failed; `hvae status quick` lists them" in result.stderr
+    assert result.stdout == f"{tmp_path}/quick/report/index.html\n"
+    listed = call("status", "quick", *SMALL, "--results", str(tmp_path))
+    assert listed.exit_code == 1
+    assert re.search(r"failed   depth 1, .*, seed 1: RuntimeError: told to fail", listed.stdout)
+    trainer.fails = False
+    assert run_small(tmp_path).exit_code == 0
+    assert call("status", "quick", *SMALL, "--results", str(tmp_path)).exit_code == 0
+
+
+def test_an_interrupted_run_keeps_its_records_and_says_how_to_resume(
+    tmp_path: Path, trainer: StandIn
+) -> None:
+    trainer.interrupted = True
+    result = run_small(tmp_path)
+    assert result.exit_code == 130
+    assert "finished runs are kept; the same command resumes" in result.stderr
+    assert Store(tmp_path / "quick").finished() == {digest(RUNS[0])}
+
+
+def test_stale_records_stay_unless_redone(
+    tmp_path: Path, trainer: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_small(tmp_path, "--no-report")
+    monkeypatch.setattr(launching, "sources_sha256", lambda: "others")
+    result = run_small(tmp_path, "--no-report")
+    assert "2 records are stale and stay; --redo-stale redoes them" in result.stderr
+    assert len(trainer.seen) == 2
+    assert "2 stale" in call("status", "quick", *SMALL, "--results", str(tmp_path)).stdout
+    assert run_small(tmp_path, "--no-report", "--redo-stale").exit_code == 0
+    assert len(trainer.seen) == 4
+
+
+def test_status_as_json_has_every_run_by_key(tmp_path: Path, trainer: StandIn) -> None:
+    run_small(tmp_path, "--no-report", "--seeds", "1")
+    result = call("status", "quick", *SMALL, "--results", str(tmp_path), "--json")
+    found = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert {name: found["runs"][name]["state"] for name in found["runs"]} == {
+        digest(RUNS[0]): "done",
+        digest(RUNS[1]): "missing",
+    }
+    assert found["counts"] == {"done": 1, "missing": 1, "failed": 0, "stale": 0, "damaged": 0}
+
+
+def test_status_lists_damage_and_exits_with_one(tmp_path: Path, trainer: StandIn) -> None:
+    run_small(tmp_path, "--no-report")
+    Store(tmp_path / "quick").path(digest(RUNS[0])).write_text("{")
+    result = call("status", "quick", *SMALL, "--results", str(tmp_path))
+    assert result.exit_code == 1
+    assert re.search(rf"{digest(RUNS[0])}  damaged  .*not a whole record", result.stdout)
+
+
+def test_report_prints_its_paths_and_takes_formats(
+    tmp_path: Path, trainer: StandIn, written: list[Sequence[str]]
+) -> None:
+    run_small(tmp_path, "--no-report")
+    result = call("report", "quick", "--format", "csv,md", "--results", str(tmp_path))
+    assert result.exit_code == 0
+    assert written == [["csv", "md"]]
+    assert result.stdout == f"{tmp_path}/quick/report/index.html\n"
+
+
+def test_the_real_report_is_written_from_records(tmp_path: Path, trainer: StandIn) -> None:
+    run_small(tmp_path, "--no-report")
+    result = call("report", "quick", *SMALL, "--format", "csv", "--results", str(tmp_path))
+    assert result.exit_code == 0
+    assert all(Path(line).exists() for line in result.stdout.splitlines())
+    assert f"{tmp_path}/quick/report/runs.csv" in result.stdout
+
+
+def test_report_opens_the_page(
+    tmp_path: Path,
+    trainer: StandIn,
+    written: list[Sequence[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(click, "launch", opened.append)
+    run_small(tmp_path, "--no-report")
+    call("report", "quick", "--open", "--results", str(tmp_path))
+    assert opened == [f"{tmp_path}/quick/report/index.html"]
+
+
+def test_data_fetch_prints_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hvae.data.download.fetch", lambda name, folder: folder / name)
+    result = call("data", "fetch", "mnist", "--data-dir", str(tmp_path))
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}/mnist\n")
+
+
+def test_data_fetch_has_nothing_to_do_for_digits(tmp_path: Path) -> None:
+    result = call("data", "fetch", "digits", "--data-dir", str(tmp_path))
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "digits comes with scikit-learn: nothing to fetch\n"
+
+
+def test_debug_shows_the_traceback_before_or_after_the_command() -> None:
+    for arguments in (("--debug", "plan", "qick"), ("plan", "qick", "--debug")):
+        result = call(*arguments)
+        assert result.exit_code == 2
+        assert "Traceback (most recent call last)" in result.stderr
+        assert result.stderr.endswith("quick, standard, a *.toml file\n")
+
+
+BAD = {
+    "unknown command": (("frob",), "No such command 'frob'"),
+    "unknown option": (("--frob",), "No such option '--frob'"),
+    "no study": (("run",), "Missing argument 'STUDY|FILE.toml'"),
+    "unknown study": (("run", "qick"), "study: 'qick' is not known; allowed: objective, quick"),
+    "no such file": (("run", "no.toml"), "study: cannot read no.toml: No such file"),
+    "unknown key": (("run", "bad.toml"), "bad.toml: unknown key 'sedes'; allowed: axes, base"),
+    "depth 0": (("run", "quick", "--depth", "0"), "'--depth': 0 is not in the range x>=1"),
+    "latent -1": (("run", "quick", "--latent", "-1"), "'--latent': -1 is not in the range x>=1"),
+    "loss l1": (("run", "quick", "--loss", "l1"), "'--loss': 'l1' is not one of 'bce', 'mse'"),
+    "seeds 0": (("run", "quick", "--seeds", "0"), "'--seeds': 0 is not in the range x>=1"),
+    "depth twice": (
+        ("run", "quick", "--depth", "1", "--depth", "1"),
+        "depths: 1 is given twice; allowed: distinct values",
+    ),
+    "unknown data": (
+        ("run", "quick", "--data", "cifar"),
+        "'cifar' is not one of 'digits', 'mnist'",
+    ),
+    "missing data": (
+        ("run", "standard", "--data-dir", "nowhere"),
+        "mnist: nowhere/MNIST/raw/train-images-idx3-ubyte is missing; get it with `hvae data",
+    ),
+    "results is a file": (("run", "quick", "--results", "file"), "'file' is a file"),
+    "study's folder is a file": (
+        ("run", "quick", "--results", "taken"),
+        "results: cannot write under taken/quick: Not a directory",
+    ),
+    "results under a file": (
+        ("run", "quick", "--results", "file/results"),
+        "results: cannot write under file/results/quick: Not a directory; allowed: a folder",
+    ),
+    "nothing to report": (("report", "quick"), "results: no record under results/quick; run `hvae"),
+    "unknown format": (
+        ("report", "quick", "--format", "doc", "--results", "held"),
+        "format: 'doc' is not known; allowed: html",
+    ),
+    "no page to open": (
+        ("report", "quick", "--format", "csv", "--open", "--results", "held"),
+        "--open: needs html among the formats; got 'csv'",
+    ),
+    "unknown dataset": (("data", "fetch", "cifar"), "'cifar' is not one of 'digits', 'mnist'"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "told"), BAD.values(), ids=BAD)
+def test_bad_input_is_one_line_and_writes_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    trainer: StandIn,
+    arguments: tuple[str, ...],
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    Path("bad.toml").write_text("sedes = 3")
+    Path("taken").mkdir()
+    Path("taken/quick").touch()
+    held = Store(Path("held/quick"))
+    held.open_for_writing()
+    held.write(trainer.make_record(RUNS[0]))
+    before = sorted(Path().rglob("*"))
+    result = call(*arguments)
+    refused(result, told)
+    assert sorted(Path().rglob("*")) == before
+    assert trainer.seen == []
+
+
+def refused(result: Result, told: str) -> None:
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("hvae: error: ")
+    assert result.stderr.count("\n") == 1
+    assert told in result.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('"study": "quick"', '"study": "qu', "not a whole record"),
+        ('"schema": 1', '"schema": 99', "schema 99 was written by a newer hvae; this one reads"),
+        ('"status": "finished"', '"status": "diverged"', "the checksum does not fit"),
+    ],
+)
+def test_a_record_that_cannot_be_trusted_is_named(
+    tmp_path: Path, trainer: StandIn, command: str, old: str, new: str, told: str
+) -> None:
+    run_small(tmp_path, "--no-report", "--seeds", "1")
+    path = Store(tmp_path / "quick").path(digest(RUNS[0]))
+    content = path.read_text()
+    assert old in content
+    path.write_text(content.replace(old, new))
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    result = call(command, "quick", *SMALL, "--results", str(tmp_path))
+    refused(result, f"{path}: ")
+    assert told in result.stderr
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+    assert len(trainer.seen) == 1
+
+
+def refuse(*arguments: object, **options: object) -> None:
+    raise PermissionError(13, "Permission denied")
+
+
+def test_a_folder_that_may_not_be_written_is_refused(
+    tmp_path: Path, trainer: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "mkdir", refuse)  # root, who runs CI, is refused nothing
+    refused(run_small(tmp_path), f"results: cannot write under {tmp_path}/quick: Permission denied")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_where_nothing_can_be_published_is_refused_before_any_training(
+    tmp_path: Path, trainer: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "rename", refuse)
+    told = f"results: cannot write under {tmp_path}/quick: Permission denied"
+    refused(run_small(tmp_path), told)
+    assert trainer.seen == []
+
+
+def test_without_hard_links_a_real_grid_records_all_its_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", refuse)
+    brief = ("--epochs", "1", "--importance-samples", "2", "--workers", "1", "--no-report")
+    assert run_small(tmp_path, *brief).exit_code == 0
+    study = narrow(
+        load("quick"), depths=(1,), losses=("bce",), latents=(2,), epochs=1, importance_samples=2
+    )
+    store = Store(tmp_path / "quick")
+    assert store.finished() == {digest(run) for run in runs(study)}
+    assert {path.suffix for path in store.runs.iterdir()} == {".json", ".npz"}
+
+
+def test_sources_that_change_before_anything_is_trained_are_one_line_and_exit_code_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def change(*arguments: object, **options: object) -> int:
+        raise SourcesChanged("the sources changed")
+
+    monkeypatch.setattr("ablations.run.pack.run_study", change)
+    result = run_small(tmp_path, "--no-report")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == "Error: the sources changed"
+
+
+def test_cuda_where_there_is_none_is_refused(
+    tmp_path: Path, trainer: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    arguments = ("run", "quick", "--device", "cuda", "--results", str(tmp_path / "r"))
+    refused(call(*arguments), "device: 'cuda' is not there on this machine; allowed: auto, cpu")
+    assert list(tmp_path.iterdir()) == []
+
+
+LIGHT = {
+    "help": ("--help",),
+    "run's help": ("run", "--help"),
+    "studies": ("studies",),
+    "plan": ("plan", "quick"),
+    "status": ("status", "quick"),
+    "report": ("report", "quick", "--format", "html"),
+    "nothing to run": ("run", "quick", *SMALL),
+}
+
+
+@pytest.mark.parametrize("arguments", LIGHT.values(), ids=LIGHT)
+def test_torch_is_not_imported_for(
+    tmp_path: Path, make_record: MakeRecord, arguments: tuple[str, ...]
+) -> None:
+    store = Store(tmp_path / "results" / "quick")
+    store.open_for_writing()
+    for run in RUNS:
+        store.write(make_record(run))
+    (store.folder / "report").mkdir()
+    (store.folder / "report" / "index.html").touch()
+    script = (
+        "import sys; from ablations.cli.main import main; "
+        "main(sys.argv[1:], standalone_mode=False); "
+        "assert 'torch' not in sys.modules"
+    )
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment())
+    assert (done.returncode, done.stdout == "") == (0, False), done.stderr
+
+
+def test_help_is_there_in_a_blink() -> None:
+    command = [sys.executable, "-c", "from ablations.cli.main import main; main()", "--help"]
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True, env=environment())
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.3  # the contract; the least of three, for a busy machine
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

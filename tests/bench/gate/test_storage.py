@@ -1,0 +1,101 @@
+"""The two files: readable by pytest-benchmark, and refused where anything is missing."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.gate.paired_timing import Pair
+from bench.gate.revisions import Revisions
+from bench.gate.storage import Side, read, series_of, write
+
+NAMES = ("train_step", "evaluation")
+COUNTS = {name: {"flops": 100} for name in NAMES}
+NUMERICS = {"elbo": {"values": {"loss": 1.5}, "parameters_sha256": "a"}}
+PAIRS = {
+    name: [Pair(0.001 + i * 1e-5, 0.002, {"busy": 0.01 * i, "wall": 0.02 * i}) for i in range(6)]
+    for name in NAMES
+}
+REVISIONS = Revisions("b" * 40, "e" * 40, True)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    sides = (Side(COUNTS, NUMERICS), Side(COUNTS, NUMERICS))
+    return write(tmp_path / "some-cpu", sides, PAIRS, REVISIONS, "Some CPU")
+
+
+def edit(path: Path, change: Any) -> None:
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+
+
+def test_what_was_written_is_read(files: list[Path]) -> None:
+    assert [path.name for path in files] == [
+        f"0001_base_{'b' * 12}.json",
+        f"0002_head_{'e' * 12}.json",
+    ]
+    found = read(*files)
+    assert found.base == found.head == Side(COUNTS, NUMERICS)
+    assert found.series == series_of(PAIRS)
+    head = json.loads(files[1].read_text())
+    assert head["commit_info"] | {"id": "", "dirty": 0} != head["commit_info"]
+    assert head["machine_info"]["device_name"] == "Some CPU"
+    assert head["benchmarks"][0]["stats"]["data"] == [0.002] * 6
+
+
+def test_another_run_replaces_both(files: list[Path], tmp_path: Path) -> None:
+    sides = (Side(COUNTS, NUMERICS), Side(COUNTS, NUMERICS))
+    later = write(files[0].parent, sides, PAIRS, Revisions("c" * 40, "d" * 40, False), "Some CPU")
+    assert sorted(files[0].parent.iterdir()) == later
+
+
+def test_pytest_benchmark_compares_them(files: list[Path]) -> None:
+    tool = Path(sys.executable).with_name("pytest-benchmark")
+    storage = f"--storage=file://{files[0].parent.parent}"
+    command = [str(tool), storage, "compare", "0001", "0002", "--columns=median,rounds"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    for name in NAMES:
+        for number in ("0001_base", "0002_head"):
+            assert any(name in line and number in line for line in done.stdout.splitlines())
+
+
+def test_a_truncated_file_is_one_line(files: list[Path]) -> None:
+    text = files[1].read_text()
+    for length in (0, 1, len(text) // 2, len(text) - 3):
+        files[1].write_text(text[:length])
+        with pytest.raises(ValueError, match=r"0002_head_.*damaged, not a whole JSON document"):
+            read(*files)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda d: d.pop("benchmarks"), "not a file of benchmarks"),
+        (lambda d: d.update(benchmarks=[]), "holds no benchmark"),
+        (lambda d: d.pop("numerics"), "holds no numerics"),
+        (lambda d: d["benchmarks"][0]["extra_info"].pop("counts"), "lacks its 'counts'"),
+        (lambda d: d["benchmarks"][0].pop("name"), "lacks its 'name'"),
+        (lambda d: d["benchmarks"][0]["stats"].update(data=[]), "is empty: it has no data"),
+        (lambda d: d["benchmarks"][0]["extra_info"].update(counts={}), "has no counts"),
+        (lambda d: d["benchmarks"].append(d["benchmarks"][0]), "or is there twice"),
+        (lambda d: d["benchmarks"][0]["extra_info"].pop("log_ratios"), "has no paired times"),
+        (
+            lambda d: d["benchmarks"][0]["extra_info"]["log_ratios"].pop("wall"),
+            "is empty: it has no wall",
+        ),
+        (
+            lambda d: d["benchmarks"][0]["extra_info"]["log_ratios"].update(wall=[None] * 6),
+            "holds no numbers in wall",
+        ),
+    ],
+)
+def test_what_is_missing_is_named(files: list[Path], change: Any, complaint: str) -> None:
+    edit(files[1], change)
+    with pytest.raises(ValueError, match="0002_head_") as caught:
+        read(*files)
+    assert complaint in str(caught.value)

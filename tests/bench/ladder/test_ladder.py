@@ -1,0 +1,174 @@
+"""The ladder's arithmetic on windows made up here, and one tiny ladder really measured."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.ladder import rungs as lists
+from bench.ladder.crews import ProcessDied, Window
+from bench.ladder.ladder import Ladder, MachineRates, MeasuredRung, Spread, ladder, measure, spread
+from bench.ladder.output import document, table
+from bench.ladder.rungs import CPU_STEPS, Gauge, Rung, Source, cpu_rungs, cuda_rungs
+
+SOURCE = Source("mnist", Path(), 60_000)
+FIRST = Rung("documented", "documented loop", "documented", 10, "cpu")
+SECOND = Rung("in_memory", "in memory, eager", "in_memory", 40, "cpu")
+PACKED = Rung("packed", "packed 5 on each of 2 cores", "pack", 20, "cpu", models=5, processes=2)
+GFLOP_PER_STEP = 0.056_166_4  # 64 images of 877,600 FLOP: 22.1 + 22.1 + 12.1 MFLOP
+
+
+def even(value: float) -> Spread:
+    return Spread(value, value, value)
+
+
+MACHINE = {n: MachineRates(n, even(50.0 * n), even(10.0 * n)) for n in (1, 2)}
+
+
+@pytest.fixture
+def measured() -> list[MeasuredRung]:
+    """Three rungs over three rounds; everything took twice as long in the second."""
+    seconds = {FIRST: 1.0, SECOND: 1.0, PACKED: 0.5}
+    windows = {
+        rung: [Window(own * slow, 0.75 * own * slow * rung.processes) for slow in (1, 2, 1)]
+        for rung, own in seconds.items()
+    }
+    return measure(windows, SOURCE, MACHINE)
+
+
+@pytest.fixture
+def made_up(measured: list[MeasuredRung]) -> dict[str, Any]:
+    return document(Ladder(SOURCE, 3, list(MACHINE.values()), measured, ["packed 5, compiled"]))
+
+
+def test_rates_count_every_model_and_every_process(measured: list[MeasuredRung]) -> None:
+    medians = [found.model_steps_per_second.median for found in measured]
+    assert medians == [10.0, 40.0, 2 * 5 * 20 / 0.5]
+    assert [found.images_per_second.median for found in measured] == [m * 64 for m in medians]
+
+
+def test_a_short_last_batch_counts_as_a_step_of_its_own_images() -> None:
+    whole = replace(SECOND, steps=938)
+    windows = {FIRST: [Window(1.0, 1.0)] * 2, whole: [Window(1.0, 1.0)] * 2}
+    _, found = measure(windows, SOURCE, MACHINE)
+    assert found.model_steps_per_second.median == 938
+    assert found.images_per_second.median == pytest.approx(60_000)
+
+
+def test_ratios_are_taken_within_a_round(measured: list[MeasuredRung]) -> None:
+    assert [found.ratio_to_documented for found in measured] == [even(1.0), even(4.0), even(40.0)]
+    assert measured[2].ratio_to_in_memory == even(10.0)  # though the rates differ twofold
+    assert measured[2].model_steps_per_second.lower_quartile == 300.0
+
+
+def test_fractions_are_of_as_many_processes(measured: list[MeasuredRung]) -> None:
+    found = measured[2]
+    assert found.fraction_of_sgemm == pytest.approx(400 * GFLOP_PER_STEP / 100, rel=0.01)
+    assert found.fraction_of_copy_bandwidth == pytest.approx(400 * 10e6 / 20e9)
+    assert found.fraction_of_cores == pytest.approx(0.75)
+    assert measured[0].fraction_of_sgemm == pytest.approx(10 * GFLOP_PER_STEP / 50, rel=0.01)
+
+
+def test_the_spread_is_that_of_the_values() -> None:
+    assert spread([4.0, 1.0, 3.0, 2.0, 5.0]) == Spread(3.0, 2.0, 4.0)
+    assert spread([1.0, 3.0]) == Spread(2.0, 1.5, 2.5)
+
+
+def test_gauges_count_flop_and_bytes_of_all_processes() -> None:
+    assert Gauge("sgemm", 10, "cpu", 2).work == 2 * 10 * 2 * 1024**3
+    assert Gauge("copy", 5, "cpu", 3).work == 3 * 5 * 2 * 64 * 2**20  # read and written
+
+
+def test_the_table_says_what_the_document_says(made_up: dict[str, Any]) -> None:
+    lines = table(made_up)
+    for line, rung in zip(lines[1:], made_up["rungs"], strict=False):
+        assert line.startswith(rung["title"])
+        numbers = [float(n.replace(",", "")) for n in re.findall(r"[\d,.]+", line[30:])]
+        steps = rung["model_steps_per_second"]
+        expected = [
+            steps["median"],
+            steps["lower_quartile"],
+            steps["upper_quartile"],
+            rung["images_per_second"]["median"],
+            rung["ratio_to_documented"]["median"],
+            rung["ratio_to_in_memory"]["median"],
+            100 * rung["fraction_of_sgemm"],
+            100 * rung["fraction_of_copy_bandwidth"],
+            100 * rung["fraction_of_cores"],
+        ]
+        assert numbers == pytest.approx(expected, abs=0.51)  # rounded to whole numbers at worst
+    assert any("packed 5, compiled" in line for line in lines if "left out" in line)
+
+
+def test_the_document_is_json_and_has_every_rung(made_up: dict[str, Any]) -> None:
+    again = json.loads(json.dumps(made_up, allow_nan=False))
+    assert [rung["name"] for rung in again["rungs"]] == ["documented", "in_memory", "packed"]
+    settings = {field.name for field in fields(Rung)}
+    numbers = {field.name for field in fields(MeasuredRung)} - {"rung"}
+    assert all(set(rung) == settings | numbers for rung in again["rungs"])
+    assert again["machine"]["threads"] == 1
+    assert again["rungs"][2]["model_steps_per_second_by_round"] == [400.0, 200.0, 400.0]
+
+
+def test_the_rungs_of_a_cpu_climb_from_the_documented_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lists, "core_count", lambda: 3)
+    names = [rung.name for rung in cpu_rungs((5, 10), 10, is_compiled=True)]
+    assert names == [
+        "documented",
+        "in_memory",
+        "fused",
+        "packed_5",
+        "packed_10",
+        "packed_5_compiled",
+        "packed_10_compiled",
+        "packed_10_all_cores",
+        "packed_10_all_cores_compiled",
+    ]
+    plain = cpu_rungs((5, 10), 10, is_compiled=False)
+    assert [rung.name for rung in plain] == [n for n in names if not n.endswith("compiled")]
+    assert plain[-1].processes == 3
+    assert all(rung.steps * rung.models == CPU_STEPS["pack"] for rung in plain[3:])
+
+
+def test_one_core_has_no_rung_of_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "core_count", lambda: 1)
+    assert cpu_rungs((5,), 5, is_compiled=False)[-1].name == "packed_5"
+
+
+def test_the_rungs_of_a_gpu_end_with_captured_packs_over_whole_epochs() -> None:
+    found = cuda_rungs((50, 200))
+    assert [rung.name for rung in found[-2:]] == ["captured_50", "captured_200"]
+    assert {rung.device for rung in found} == {"cuda"}
+    assert found[-1].images(SOURCE) == 60_000
+
+
+def test_a_tiny_ladder_is_measured(
+    make_source: Callable[[int], Source], capfd: pytest.CaptureFixture[str]
+) -> None:
+    broken = Rung("broken", "broken, compiled", "no such loop", 1, "cpu", is_compiled=True)
+    single = [replace(rung, steps=1) for rung in (FIRST, SECOND)]
+    packed = replace(PACKED, steps=1, models=2, processes=1)  # test_crews.py has two at once
+    heard: list[str] = []
+    found = ladder([*single, broken, packed], make_source(130), 2, heard.append)
+    capfd.readouterr()  # the broken one's traceback
+    assert [rung.rung for rung in found.rungs] == [*single, packed]
+    assert found.left_out == ["broken, compiled"]
+    assert [rates.processes for rates in found.rates] == [1]
+    assert all(len(rung.model_steps_per_second_by_round) == 2 for rung in found.rungs)
+    assert all(rung.model_steps_per_second.lower_quartile > 0 for rung in found.rungs)
+    assert heard.count("built") == 5  # three rungs and two gauges
+    assert heard.count("measured") == 5 * 2
+
+
+def test_a_rung_that_cannot_be_built_ends_the_ladder(
+    make_source: Callable[[int], Source], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ProcessDied):
+        ladder([replace(FIRST, kind="no such loop")], make_source(130), 2)
+    assert "no such loop" in capfd.readouterr().err

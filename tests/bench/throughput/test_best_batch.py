@@ -1,0 +1,110 @@
+"""bench/throughput/best_batch.py: the search ends where a device saturates, within its memory."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from bench.throughput import best_batch as batches
+from bench.throughput.best_batch import best_batch, best_batches, untraced_step
+from bench.throughput.tasks import TASKS
+from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+
+RUN = RunConfig(ModelConfig(64, 12, 3, 2), TrainConfig(), DataConfig("digits"))
+
+Device = Callable[[Callable[[int], float]], list[int]]
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> Device:
+    """A device with given images per second at each batch size; it remembers what was tried."""
+    tried: list[int] = []
+
+    def install(rate: Callable[[int], float]) -> list[int]:
+        def of(task: str, run: RunConfig, device: str, size: int) -> float:
+            tried.append(size)
+            return rate(size)
+
+        monkeypatch.setattr(batches, "_rate", of)
+        return tried
+
+    return install
+
+
+def test_the_search_stops_where_doubling_gains_less_than_five_per_cent(device: Device) -> None:
+    tried = device(lambda size: min(size, 512) + size / 100)  # saturated at 512, then +1 % or less
+    assert best_batch("inference", RUN, "cpu") == 512
+    assert tried == [64, 128, 256, 512, 1024, 2048]
+
+
+def test_one_slow_moment_does_not_end_the_search(device: Device) -> None:
+    device(lambda size: 1.0 if size == 128 else min(size, 512))
+    assert best_batch("inference", RUN, "cpu") == 512
+
+
+def test_a_device_that_never_gains_keeps_the_runs_own_size(device: Device) -> None:
+    tried = device(lambda size: 1 / size)
+    assert best_batch("inference", RUN, "cpu") == 64
+    assert tried == [64, 128, 256]
+
+
+def test_activations_stay_within_the_memory(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "CPU_BYTES", 4 * 10 * 64 * 500)  # 500 images of 64 pixels
+    tried = device(float)
+    assert best_batch("train_step", RUN, "cpu") == 256
+    samples = replace(RUN.train, objective="iwae", importance_samples=5)
+    assert best_batch("train_step", replace(RUN, train=samples), "cpu") == 64
+    assert tried == [64, 128, 256, 64]
+
+
+def test_a_device_out_of_memory_keeps_what_fitted(device: Device) -> None:
+    def rate(size: int) -> float:
+        if size > 128:
+            raise torch.OutOfMemoryError("no room")
+        return size
+
+    device(rate)
+    assert best_batch("inference", RUN, "cpu") == 128
+
+
+def test_cells_that_differ_in_loss_and_latent_size_share_a_search_by_the_widest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    searched: list[tuple[int, int]] = []
+
+    def search(task: str, run: RunConfig, device: str) -> int:
+        searched.append((run.model.num_layers, run.model.latent_dim))
+        return 64 * run.model.num_layers
+
+    monkeypatch.setattr(batches, "best_batch", search)
+    cells = [
+        RunConfig(ModelConfig(64, 12, latent, depth), TrainConfig(loss=loss), DataConfig("digits"))
+        for depth in (1, 2)
+        for latent in (2, 20)
+        for loss in ("bce", "mse")
+    ]
+    found = best_batches("inference", cells, "cpu")
+    assert searched == [(1, 20), (2, 20)]
+    assert found == {run: 64 * run.model.num_layers for run in cells}
+
+
+@pytest.mark.parametrize(("objective", "samples"), [("documented", 1), ("elbo", 1), ("iwae", 3)])
+def test_the_untraced_step_goes_forward_and_backward(
+    objective: str, samples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = []
+    initial = batches.initial
+    monkeypatch.setattr(batches, "initial", lambda run: models.append(initial(run)) or models[0])
+    train = TrainConfig(objective=objective, importance_samples=samples)
+    untraced_step(replace(RUN, train=train), "cpu", 4)()
+    assert all(p.grad is not None and p.grad.any() for p in models[0].parameters())
+
+
+def test_a_real_search_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "SECONDS_PER_TRY", 1e-4)
+    monkeypatch.setattr(batches, "CPU_BYTES", 4 * 10 * 64 * 300)
+    for task in TASKS:
+        assert best_batch(task, RUN, "cpu") in (64, 128, 256)

@@ -1,0 +1,163 @@
+"""bench/throughput/measure.py: a fair clock over cells, tasks and batch sizes."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from bench.throughput import measure as throughput
+from bench.throughput.clock import seconds
+from bench.throughput.measure import measure, measure_everywhere
+from bench.throughput.tasks import TASKS
+from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from hvae.records.provenance import device_name
+from hvae.training import traced
+
+KEYS = {
+    *("task", "batch_size", "is_best_batch", "device", "device_name", "threads", "repeats"),
+    *("images_per_second", "lower_quartile", "upper_quartile"),
+}
+
+
+def cell(depth: int = 2, batch_size: int = 8, **train: Any) -> RunConfig:
+    options = TrainConfig(batch_size=batch_size, **train)
+    return RunConfig(ModelConfig(64, 12, 3, depth), options, DataConfig("digits"))
+
+
+@pytest.fixture(autouse=True)
+def best(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """The best batch of each task, in place of a search."""
+    sizes = {"train_step": 8, "inference": 16, "sampling": 32}
+
+    def found(task: str, cells: Sequence[RunConfig], device: str) -> dict[RunConfig, int]:
+        return dict.fromkeys(cells, sizes[task])
+
+    monkeypatch.setattr(throughput, "best_batches", found)
+    monkeypatch.setattr(throughput, "SECONDS_PER_ROUND", 1e-4)
+    monkeypatch.setattr(traced, "make_fx", lambda step: lambda *given: step)  # slow
+    return sizes
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What was timed, call by call; nothing is really built. A call takes 0.25 s of our clock."""
+    timed: list[Any] = []
+
+    def count(call: Any, repeats: int, device: str) -> float:
+        timed.append((call, repeats))
+        return 0.25 * repeats
+
+    monkeypatch.setattr(throughput, "seconds", count)
+    monkeypatch.setattr(throughput, "build", lambda *given: lambda: None)
+    return timed
+
+
+def test_each_cell_has_every_task_at_its_own_batch_size_and_at_the_best() -> None:
+    cells = [cell(1), cell(3, batch_size=4, loss="mse", seed=5)]
+    measured = measure(cells, "cpu")
+    assert len(measured) == len(cells)
+    for run, found in zip(cells, measured, strict=True):
+        assert {values["task"] for values in found} == set(TASKS)
+        assert sum(values["batch_size"] == run.train.batch_size for values in found) == len(TASKS)
+        for values in found:
+            assert values.keys() == KEYS
+            assert 0 < values["lower_quartile"] <= values["images_per_second"]
+            assert values["images_per_second"] <= values["upper_quartile"]
+            assert values["repeats"] == throughput.ROUNDS
+            assert (values["device"], values["device_name"]) == ("cpu", device_name("cpu"))
+            assert values["threads"] == torch.get_num_threads()
+
+
+@pytest.mark.usefixtures("calls")
+def test_one_measurement_a_task_is_the_best_and_may_be_that_of_the_own_size(
+    best: dict[str, int],
+) -> None:
+    (found,) = measure([cell(batch_size=8)], "cpu")
+    sizes = {task: [v["batch_size"] for v in found if v["task"] == task] for task in TASKS}
+    assert sizes == {"train_step": [8], "inference": [8, 16], "sampling": [8, 32]}
+    assert {v["task"]: v["batch_size"] for v in found if v["is_best_batch"]} == best
+
+
+def test_what_is_best_at_its_own_size_is_not_timed_twice(calls: list[Any]) -> None:
+    measure([cell(batch_size=8)], "cpu")
+    calibrations = jobs = 3 + 2  # of its own size, of a best size that is another
+    assert len(calls) == calibrations + jobs * throughput.ROUNDS
+
+
+@pytest.mark.usefixtures("calls")
+def test_the_rate_is_images_over_seconds() -> None:
+    """With a clock of our own: 8 images in a call of 0.25 s."""
+    own = [v for v in measure([cell()], "cpu")[0] if v["batch_size"] == 8]
+    for values in own:
+        assert values["images_per_second"] == 8 / 0.25
+        assert values["lower_quartile"] == values["upper_quartile"] == 8 / 0.25
+
+
+def test_seconds_are_those_of_all_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def call() -> None:
+        now[0] += 0.5
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    assert seconds(call, 4, "cpu") == 2.0
+
+
+def test_repeats_fill_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throughput, "SECONDS_PER_ROUND", 1.0)
+    monkeypatch.setattr(throughput, "seconds", lambda call, repeats, device: 0.1 * repeats)
+    assert throughput._calibrate(lambda: None, "cpu") == 10
+    monkeypatch.setattr(throughput, "seconds", lambda call, repeats, device: 60.0 * repeats)
+    assert throughput._calibrate(lambda: None, "cpu") == 1
+
+
+def test_every_round_times_every_job_once_in_an_order_of_its_own(calls: list[Any]) -> None:
+    cells = [cell(1), cell(2), cell(3)]
+    jobs = [throughput.Job(i, task, 8) for i in range(3) for task in TASKS]
+    throughput._clock(jobs, cells, "cpu")
+    timed = [call for call, _ in calls[len(jobs) :]]  # after the calibration
+    rounds = [timed[start : start + len(jobs)] for start in range(0, len(timed), len(jobs))]
+    assert len(rounds) == throughput.ROUNDS
+    assert all(set(calls) == set(rounds[0]) for calls in rounds)
+    assert len({tuple(map(id, calls)) for calls in rounds}) > 1
+
+
+def test_a_gpu_is_measured_where_there_is_one_whatever_trains(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured: list[str] = []
+
+    def note(cells: Sequence[RunConfig], device: str) -> list[Any]:
+        measured.append(device)
+        return []
+
+    monkeypatch.setattr(throughput, "measure", note)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    measure_everywhere([cell()], "cpu")
+    assert measured == ["cpu"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    measure_everywhere([cell()], "cpu")
+    assert measured == ["cpu", "cpu", "cuda"]
+
+
+def test_a_full_gpu_is_left_out_unless_it_is_to_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(cells: Sequence[RunConfig], device: str) -> list[Any]:
+        if device == "cuda":
+            raise torch.OutOfMemoryError("CUDA out of memory.\nTry less")
+        return [["cpu"]]
+
+    monkeypatch.setattr(throughput, "measure", full)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.warns(UserWarning, match=r"no throughput measured on cuda: CUDA out of memory\.$"):
+        assert measure_everywhere([cell()], "cpu") == [[["cpu"]]]
+    with pytest.raises(torch.OutOfMemoryError):
+        measure_everywhere([cell()], "cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_is_measured_by_its_own_clock() -> None:
+    (found,) = measure([cell()], "cuda")
+    assert {values["device"] for values in found} == {"cuda"}
+    assert all(values["images_per_second"] > 0 for values in found)

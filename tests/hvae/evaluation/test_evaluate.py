@@ -1,0 +1,549 @@
+"""hvae/evaluation/evaluate.py against models whose evidence is known, references and invariants."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributions import MultivariateNormal, Normal, kl_divergence
+
+from hvae import streams
+from hvae.config import DataConfig
+from hvae.data.images import Images, load
+from hvae.evaluation import estimators
+from hvae.evaluation import evaluate as evaluation
+from hvae.evaluation.evaluate import BLOCK_IMAGES, BLOCK_SAMPLES, evaluate
+from hvae.model import Decoder, Encoder, HierarchicalVAE
+from hvae.objectives import LOG_2_PI, bernoulli_nll, reconstruction_nll
+
+N, D = 130, 64  # test images: a whole block and a ragged one
+TRIALS = 1000
+
+EXPECTED = {  # what a record promises its readers
+    "loss_documented",
+    "elbo_nats",
+    "elbo_standard_error_nats",
+    "elbo_test_set_error_nats",
+    "nll_nats",
+    "nll_curve_nats",
+    "effective_sample_size",
+    "importance_samples",
+    "reconstruction_nats",
+    "rate_nats",
+    "kl_per_level_nats",
+    "kl_per_unit_nats",
+    "active_units_per_level",
+    "active_units_scale_free_per_level",
+    "level_value_nats",
+    "level_value_standard_error_nats",
+    "scoreboard_nll_nats",
+    "scoreboard_test_set_error_nats",
+    "reconstruction_mse",
+    "psnr_db",
+    "reconstruction_bce_nats",
+    "probe_accuracy_per_level",
+}
+Metrics = dict[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Images:
+    """Grey digits: few training images, for the probe alone."""
+    return first(load(DataConfig("digits"), Path()), N, train=60)
+
+
+def first(images: Images, test: int, train: int = 60) -> Images:
+    return replace(
+        images,
+        train=images.train[:train],
+        train_labels=images.train_labels[:train],
+        test=images.test[:test],
+        test_labels=images.test_labels[:test],
+        test_binary=images.test_binary[:test],
+    )
+
+
+def pixels(images: Images) -> Tensor:
+    return torch.tensor(images.test).float() / images.test_levels
+
+
+def network(depth: int, latent: int = 3, loss: str = "bce", scale: float = 1.5) -> HierarchicalVAE:
+    """A random model; a scale above 1 makes its levels inform each other."""
+    torch.manual_seed(depth)
+    model = HierarchicalVAE(D, 20, latent, depth, use_bce=loss == "bce")
+    for parameter in model.parameters():
+        parameter.data *= scale
+    return model
+
+
+def metrics(
+    model: HierarchicalVAE, images: Images, samples: int = 50, samples_at_once: int = 10
+) -> Metrics:
+    return evaluate([model], images, samples, samples_at_once=samples_at_once).metrics[0]
+
+
+def assert_close(left: Metrics, right: Metrics) -> None:
+    """Equal up to the rounding of float32 sums over pixels."""
+    assert left.keys() == right.keys()
+    for name, value in left.items():
+        expected = right[name]
+        if isinstance(value, dict):
+            value, expected = list(value.values()), list(expected.values())
+        np.testing.assert_allclose(value, expected, rtol=1e-5, atol=2e-5, err_msg=name)
+
+
+class LinearPixels(Decoder):
+    """Pixel means that are linear in z; its logits undo the sigmoid of the head."""
+
+    def __init__(self, loadings: Tensor) -> None:
+        super().__init__(loadings.shape[1], 1, len(loadings), use_sigmoid=True)
+        self.linear_2 = nn.Linear(loadings.shape[1], len(loadings))
+        self.linear_2.weight.data = loadings
+        nn.init.constant_(self.linear_2.bias, 0.5)
+
+    def hidden(self, z: Tensor) -> Tensor:
+        return z
+
+    def output(self, h: Tensor) -> Tensor:
+        return torch.logit(self.linear_2(h), eps=1e-6)
+
+
+def make_affine(inner: nn.Linear, outer: nn.Linear, weight: Tensor, bias: Tensor) -> None:
+    """outer(relu(inner(x))) = weight x + bias, by relu(y) - relu(-y) = y."""
+    eye = torch.eye(len(weight))
+    inner.weight.data, inner.bias.data = torch.cat([weight, -weight]), torch.cat([bias, -bias])
+    outer.weight.data, outer.bias.data = torch.cat([eye, -eye], 1), torch.zeros(len(weight))
+
+
+class LinearGaussian:
+    """Probabilistic PCA as a hierarchy: z_2 ~ N(0, I), z_1 ~ N(a z_2, I), x ~ N(½ + Q z_1, I).
+
+    The two columns of Q are orthonormal, so its exact posterior is a diagonal Gaussian a level.
+    One level: z_1 ~ N(0, I). `spread` multiplies the posterior's variances: 1 is exact.
+    """
+
+    D, L = 256, 2  # entries of Q are ±1/16: pixel means leave (0, 1) in no draw
+
+    def __init__(self, depth: int, spread: float = 1.0) -> None:
+        self.depth, self.a = depth, 0.8 if depth == 2 else 0.0
+        ones = torch.ones(self.D)
+        self.q = torch.stack([ones, ones.cumsum(0) % 2 * 2 - 1], 1) / 16
+        self.prior_variance = 1 + self.a**2
+        self.gain = self.prior_variance / (1 + self.prior_variance)  # of z_1 given x
+        self.variances = [self.gain * spread, spread / (1 + self.a**2)][:depth]
+        self.model = HierarchicalVAE(self.D, 2 * self.L, self.L, depth, use_bce=False)
+        self.model.decoders[0] = LinearPixels(self.q)
+        shift = -0.5 * self.gain * self.q.sum(0)
+        self._set_encoder(0, self.gain * self.q.T, shift)
+        if depth == 2:
+            eye, none = torch.eye(self.L), torch.zeros(self.L)
+            self._set_encoder(1, self.a / (1 + self.a**2) * eye, none)
+            upper = self.model.decoders[1]
+            assert isinstance(upper, Decoder)
+            make_affine(upper.linear_1, upper.linear_2, self.a * eye, none)
+
+    def _set_encoder(self, level: int, weight: Tensor, bias: Tensor) -> None:
+        encoder = self.model.encoders[level]
+        assert isinstance(encoder, Encoder)
+        make_affine(encoder.linear, encoder.linear_mu, weight, bias)
+        nn.init.zeros_(encoder.linear_logvar.weight)
+        nn.init.constant_(encoder.linear_logvar.bias, math.log(self.variances[level]))
+
+    def images(self, count: int) -> Images:
+        """Grey images that vary along both components."""
+        random = np.random.default_rng(0)
+        means = 0.5 + 2 * random.normal(size=(count, self.L)) @ self.q.numpy().T
+        test = (255 * (means + 0.2 * random.normal(size=means.shape)).clip(0, 1)).astype(np.uint8)
+        labels = (np.arange(count) % 2).astype(np.uint8)
+        return Images(test, labels, 255, test, labels, 255, (test > 127).view(np.uint8), "")
+
+    def mean(self, x: Tensor) -> Tensor:
+        """Of z_1 given x: [N, L]."""
+        return self.gain * (x.double() - 0.5) @ self.q.double()
+
+    def log_evidence(self, x: Tensor) -> Tensor:
+        """log N(x; ½, I + v Q Qᵀ), v the variance of z_1: [N]."""
+        x, v = x.double() - 0.5, self.prior_variance
+        squares = x.square().sum(-1) - self.gain * (x @ self.q.double()).square().sum(-1)
+        return -0.5 * (squares + self.L * math.log(1 + v) + self.D * LOG_2_PI)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_with_the_exact_posterior_every_bound_is_the_evidence(depth: int) -> None:
+    exact = LinearGaussian(depth)
+    images = exact.images(N)
+    evidence = exact.log_evidence(pixels(images))
+    found = metrics(exact.model, images, 20)
+    # 2e-3: float32 sums over 256 pixels of about 250 nats. A mean of block means is 0.1 off.
+    assert found["elbo_nats"] == pytest.approx(evidence.mean().item(), abs=2e-3)
+    assert found["nll_nats"] == pytest.approx(-evidence.mean().item(), abs=2e-3)
+    for bound in found["nll_curve_nats"].values():
+        assert bound == pytest.approx(-evidence.mean().item(), abs=2e-3)
+    error = evidence.std().item() / N**0.5
+    assert found["elbo_test_set_error_nats"] == pytest.approx(error, rel=1e-3)
+    assert found["elbo_standard_error_nats"] < 1e-4
+    assert found["effective_sample_size"] == pytest.approx(20, rel=1e-3)
+
+
+def test_the_evidence_of_the_linear_model_is_that_of_a_multivariate_normal() -> None:
+    exact = LinearGaussian(2)
+    x, q = pixels(exact.images(3)), exact.q.double()
+    covariance = torch.eye(exact.D) + exact.prior_variance * q @ q.T
+    normal = MultivariateNormal(torch.full((exact.D,), 0.5).double(), covariance)
+    torch.testing.assert_close(exact.log_evidence(x), normal.log_prob(x.double()))
+
+
+def test_rate_distortion_and_level_values_of_the_linear_model_are_its_closed_forms() -> None:
+    exact = LinearGaussian(2)
+    images = exact.images(N)
+    x, a2, (v1, v2) = pixels(images), exact.a**2, exact.variances
+    second = (exact.mean(x).square() + v1).sum(-1).mean().item()  # E |z_1|² under q
+    found = metrics(exact.model, images, 400)
+    top = 0.5 * (a2 / (1 + a2) ** 2 * second + 2 * (v2 - 1 - math.log(v2)))
+    first = 0.5 * (second / (1 + a2) ** 2 + 2 * (a2 * v2 - 1 - math.log(v1)))
+    # 0.02: four errors of 52,000 draws of a variance of about 1 nat².
+    assert found["kl_per_level_nats"] == [
+        pytest.approx(first, abs=0.02),
+        pytest.approx(top, abs=0.02),
+    ]
+    assert found["rate_nats"] == pytest.approx(first + top, abs=0.03)
+    error = (x.double() - 0.5 - exact.mean(x) @ exact.q.double().T).square().sum(-1).mean().item()
+    at_the_mean = 0.5 * (error + exact.D * LOG_2_PI)
+    # A draw costs ½ tr(Q V Qᵀ) more than the mean: a reconstruction at the mean is no ELBO.
+    assert found["reconstruction_nats"] == pytest.approx(at_the_mean + v1, abs=0.02)
+    assert found["reconstruction_mse"] == pytest.approx(error / exact.D, rel=1e-4)
+    centred = (x.double() - 0.5).square().sum(-1).mean().item()
+    none = -0.5 * (centred + 2 * exact.prior_variance + exact.D * LOG_2_PI)
+    evidence = exact.log_evidence(x).mean().item()
+    upper = -top - 0.5 * (second / (1 + a2) ** 2 + 2 * a2 * v2) + 0.5 * (second + 2 * a2)
+    values = [evidence - none, upper]
+    for value, expected, own in zip(
+        found["level_value_nats"], values, found["level_value_standard_error_nats"], strict=True
+    ):
+        assert 0 < own < 0.2
+        assert value == pytest.approx(expected, abs=4 * own)
+
+
+def mismatched_log_weights(images: int, samples: int, spread: float) -> tuple[Tensor, Tensor]:
+    """log w of TRIALS draws for a linear-Gaussian model: [S, TRIALS · N]; and its log p(x) = 0."""
+    posterior = Normal(torch.linspace(-1, 1, 2 * images, dtype=torch.float64).reshape(-1, 2), 0.7)
+    q = Normal(posterior.mean + 0.1, 0.7 * spread)
+    z = q.sample((samples, TRIALS))
+    log_w = (posterior.log_prob(z) - q.log_prob(z)).sum(-1)
+    return log_w.reshape(samples, -1), -kl_divergence(q, posterior).sum(-1).mean()
+
+
+@pytest.mark.parametrize("samples", [5, 100])
+def test_the_95_percent_interval_of_the_elbo_covers_it_in_93_to_97_percent(samples: int) -> None:
+    images = 20
+    log_w, elbo = mismatched_log_weights(images, samples, spread=1.2)
+    bounds = estimators.bounds(log_w)
+    estimates = bounds["elbo"].reshape(TRIALS, images).mean(1)
+    errors = estimators.monte_carlo_error(bounds["elbo_variance"].reshape(TRIALS, images).T)
+    covered = ((estimates - elbo).abs() < 1.96 * errors).double().mean()
+    assert 0.93 <= covered <= 0.97
+
+
+def test_the_95_percent_interval_of_the_nll_covers_the_evidence_in_93_to_97_percent() -> None:
+    """At 200 samples the bound lies 0.0002 nats below the evidence: a hundredth of its error."""
+    images, samples = 10, 200
+    log_w, _ = mismatched_log_weights(images, samples, spread=1.2)
+    bounds = estimators.bounds(log_w)
+    estimates = bounds[f"bound_{samples}"].reshape(TRIALS, images).mean(1)
+    errors = estimators.monte_carlo_error(bounds["nll_variance"].reshape(TRIALS, images).T)
+    covered = (estimates.abs() < 1.96 * errors).double().mean()  # log p(x) is 0
+    assert 0.93 <= covered <= 0.97
+
+
+def error_of(name: str) -> str:
+    """The metric that states the Monte-Carlo error of a metric."""
+    return f"{name.removesuffix('_nats').removesuffix('_nll')}_standard_error_nats"
+
+
+def assert_covers(found: Metrics, name: str, exact: float) -> None:
+    """Within four of its stated errors, and 1e-3 for float32 and what the bound falls short by."""
+    error = found[error_of(name)]
+    assert 0 < error < 0.05
+    assert found[name] == pytest.approx(exact, abs=4 * error + 1e-3)
+
+
+@pytest.mark.parametrize("spread", [0.8, 1.5])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_the_importance_weighted_nll_covers_the_evidence(depth: int, spread: float) -> None:
+    exact = LinearGaussian(depth, spread)
+    images = exact.images(30)
+    evidence = exact.log_evidence(pixels(images)).mean().item()
+    found = metrics(exact.model, images, 400)
+    excess = exact.L * 0.5 * (spread - 1 - math.log(spread)) * depth  # KL(q ‖ posterior)
+    error = found["elbo_standard_error_nats"]
+    assert found["elbo_nats"] == pytest.approx(evidence - excess, abs=4 * error)
+    assert_covers(found, "nll_nats", -evidence)
+    assert excess > 10 * error  # the two claims differ
+
+
+def quadrature(model: HierarchicalVAE, x: Tensor, loss: str) -> float:
+    """Mean of -log p(x) over images by a grid over the two scalar levels."""
+    grid = torch.linspace(-9, 9, 721, dtype=torch.float64).unsqueeze(-1)
+    step = math.log(18 / 720)
+    model = model.double()
+    upper = Normal(0.0, 1.0).log_prob(grid).T  # [1, z_2]
+    given = Normal(model.decode(1, grid).T, 1.0).log_prob(grid)  # [z_1, z_2]
+    prior = (given + upper).logsumexp(1) + step
+    likelihood = -reconstruction_nll(model.decode(0, grid).unsqueeze(1), x.double(), loss)
+    evidence = (likelihood + prior.unsqueeze(-1)).logsumexp(0) + step
+    model.float()
+    return -evidence.mean().item()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("loss", ["bce", "mse"])
+def test_nll_and_scoreboard_of_a_nonlinear_hierarchy_are_those_of_quadrature(
+    loss: str, digits: Images
+) -> None:
+    model, images = network(2, latent=1, loss=loss, scale=2.0), first(digits, 30)
+    found = metrics(model, images, 1000)
+    assert_covers(found, "nll_nats", quadrature(model, pixels(images), loss))
+    binary = torch.tensor(images.test_binary).float()
+    assert_covers(found, "scoreboard_nll_nats", quadrature(model, binary, "bce"))
+
+
+def model_as(model: HierarchicalVAE, loss: str) -> HierarchicalVAE:
+    """The same weights under another likelihood."""
+    sizes = model.config
+    other = HierarchicalVAE(
+        sizes.input_dim, sizes.hidden_dim, sizes.latent_dim, sizes.num_layers, loss == "bce"
+    )
+    other.load_state_dict(model.state_dict())
+    return other
+
+
+def test_the_scoreboard_is_the_same_yardstick_for_both_likelihoods(digits: Images) -> None:
+    bce = network(2)
+    mse = model_as(bce, "mse")
+    boards = [m["scoreboard_nll_nats"] for m in evaluate([bce, mse], digits, 20).metrics]
+    assert boards[0] == pytest.approx(boards[1], rel=1e-7)
+    found = metrics(bce, digits, 20)
+    assert found["scoreboard_nll_nats"] != pytest.approx(found["nll_nats"], abs=0.1)
+    binary = replace(digits, test=digits.test_binary, test_levels=1)
+    own = metrics(bce, binary, 20)
+    assert own["scoreboard_nll_nats"] == own["nll_nats"]
+    assert own["scoreboard_test_set_error_nats"] == own["nll_test_set_error_nats"]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("loss", ["bce", "mse"])
+def test_one_level_is_a_plain_vae(loss: str, digits: Images) -> None:
+    images = first(digits, 40)
+    model, x = network(1, loss=loss), pixels(images)
+    w = {name: value.double() for name, value in model.state_dict().items()}
+    eps = streams.noise("evaluation", 0, 0, BLOCK_SAMPLES * 40, 1, 3).reshape(-1, 40, 3).double()
+    x = x.double()
+
+    def linear(name: str, value: Tensor) -> Tensor:
+        return F.linear(value, w[f"{name}.weight"], w[f"{name}.bias"])
+
+    h = linear("encoders.0.linear", x).relu()
+    mu, logvar = linear("encoders.0.linear_mu", h), linear("encoders.0.linear_logvar", h)
+    z = mu + eps * (0.5 * logvar).exp()
+    p = linear("decoders.0.linear_2", linear("decoders.0.linear_1", z).relu()).sigmoid()
+    if loss == "bce":
+        nll = -(x * p.log() + (1 - x) * (1 - p).log()).sum(-1)
+        documented = nll
+    else:
+        documented = (x - p).square().sum(-1)
+        nll = 0.5 * documented + 32 * math.log(2 * math.pi)
+    kl = 0.5 * (mu.square() + logvar.exp() - 1 - logvar)
+    log_w = 0.5 * (eps.square() - z.square() + logvar).sum(-1) - nll
+    found = metrics(model, images, BLOCK_SAMPLES)
+    expected = {
+        "reconstruction_nats": nll.mean(),
+        "rate_nats": kl.sum(-1).mean(),
+        "loss_documented": documented.mean() + 2 * kl.sum(-1).mean(),
+        "elbo_nats": log_w.mean(),
+        "elbo_standard_error_nats": (log_w.var(0).sum() / BLOCK_SAMPLES).sqrt() / 40,
+        "elbo_test_set_error_nats": log_w.mean(0).std() / 40**0.5,
+        "nll_nats": -log_w.exp().mean(0).log().mean(),
+        "effective_sample_size": (log_w.exp().sum(0) ** 2 / (2 * log_w).exp().sum(0)).mean(),
+    }
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value.item(), rel=2e-5), name
+    np.testing.assert_allclose(found["kl_per_unit_nats"], kl.mean(0).unsqueeze(0), rtol=1e-4)
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 1000])
+def test_metrics_do_not_depend_on_how_many_samples_are_computed_at_once(
+    at_once: int, digits: Images
+) -> None:
+    for model in (network(3), network(2, loss="mse")):
+        expected = metrics(model, digits, 30)
+        assert_close(metrics(model, digits, 30, samples_at_once=at_once), expected)
+
+
+def test_metrics_do_not_depend_on_which_models_are_evaluated_together(digits: Images) -> None:
+    models = [network(1, latent=2), network(3, latent=5, loss="mse"), network(2, latent=8)]
+    together = evaluate(models, digits, 20).metrics
+    assert len({found["nll_nats"] for found in together}) == 3
+    for model, found in zip(models, together, strict=True):
+        assert_close(metrics(model, digits, 20), found)
+
+
+def test_a_block_has_the_same_noise_whatever_follows_it(digits: Images) -> None:
+    model, tail = network(2), N - BLOCK_IMAGES
+    whole, block = metrics(model, digits, 20), metrics(model, first(digits, BLOCK_IMAGES), 20)
+    with torch.no_grad():
+        x = pixels(digits)[BLOCK_IMAGES:]
+        noise = streams.noise("evaluation", BLOCK_IMAGES, 0, BLOCK_SAMPLES * tail, 2, 3)
+        result = model(x, noise.reshape(BLOCK_SAMPLES, tail, 2, 3)[:20])
+        rest = bernoulli_nll(result.logits, x).mean().item()
+    joined = (BLOCK_IMAGES * block["reconstruction_nats"] + tail * rest) / N
+    assert whole["reconstruction_nats"] == pytest.approx(joined, rel=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["bce", "mse"])
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_bounds_are_ordered_and_parts_add_up(depth: int, loss: str, digits: Images) -> None:
+    found = metrics(network(depth, loss=loss), digits, 100)
+    curve = found["nll_curve_nats"]
+    assert list(curve) == ["1", "10", "100"]
+    assert curve["1"] == pytest.approx(-found["elbo_nats"], rel=1e-12)
+    assert curve["100"] == found["nll_nats"]
+    assert curve["1"] > curve["10"] > curve["100"]  # sure where each size divides the next
+    assert 1 < found["effective_sample_size"] < 100
+    assert found["rate_nats"] == pytest.approx(sum(found["kl_per_level_nats"]))
+    units = [sum(level) for level in found["kl_per_unit_nats"]]
+    assert units == pytest.approx(found["kl_per_level_nats"])
+    # Two estimates of one expectation: closed forms, and the sampled entropies in log w.
+    parts = found["reconstruction_nats"] + found["rate_nats"]
+    assert parts == pytest.approx(-found["elbo_nats"], abs=5 * found["elbo_standard_error_nats"])
+
+
+def test_the_curve_ends_at_the_samples_asked_for(digits: Images) -> None:
+    model, few = network(2), first(digits, 10)
+    for samples, sizes in ((2, ["1", "2"]), (25, ["1", "10", "25"]), (100, ["1", "10", "100"])):
+        found = metrics(model, few, samples)
+        assert list(found["nll_curve_nats"]) == sizes
+        assert found["nll_nats"] == found["nll_curve_nats"][sizes[-1]]
+        assert found["importance_samples"] == samples
+
+
+def test_units_are_active_where_their_mean_varies_over_images() -> None:
+    model = HierarchicalVAE(4, 4, 3)
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)
+    with torch.no_grad():
+        model.get_parameter("encoders.0.linear.weight").copy_(torch.eye(4))
+        mu = model.get_parameter("encoders.0.linear_mu.weight")
+        mu[0, 0], mu[1, 0] = 0.21, 0.19  # of a pixel that is 0 or 1: variances 0.0111 and 0.0091
+        mu[2, 1] = 5.0  # of a pixel that never changes
+        model.get_parameter("encoders.1.linear_logvar.bias").copy_(torch.tensor([-4.0, 3.0, 0.0]))
+    test = np.tile(np.array([[0, 1, 0, 1], [1, 1, 0, 1]], np.uint8), (50, 1))
+    labels = test[:, 0].copy()
+    images = Images(test, labels, 1, test, labels, 1, test, "")
+    found = metrics(model, images, 10)
+    assert found["active_units_per_level"] == [1, 0]
+    assert found["active_units_scale_free_per_level"] == [1, 0]
+
+
+def test_a_unit_that_copies_only_noise_is_not_active_however_few_the_samples() -> None:
+    """Its E_q[z] is 0 for every image; the noise left in a mean of S draws is not variation."""
+    model = HierarchicalVAE(4, 2, 1)
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)
+    encoder = model.encoders[1]
+    assert isinstance(encoder, Encoder)
+    make_affine(encoder.linear, encoder.linear_mu, torch.ones(1, 1), torch.zeros(1))
+    test = np.eye(4, dtype=np.uint8).repeat(50, 0)
+    labels = test[:, 0].copy()
+    images = Images(test, labels, 1, test, labels, 1, test, "")
+    assert metrics(model, images, 20)["active_units_per_level"] == [0, 0]
+
+
+def test_reconstruction_errors_are_those_at_the_posterior_mean(digits: Images) -> None:
+    model, x = network(2), pixels(digits)
+    found = metrics(model, digits, 5)
+    with torch.no_grad():
+        p = model.decoders[0](model.encoders[0](x)[0]).double()
+    mse = (x - p).square().mean().item()
+    assert found["reconstruction_mse"] == pytest.approx(mse, rel=1e-6)
+    assert found["psnr_db"] == pytest.approx(10 * math.log10(1 / mse), rel=1e-6)
+    bce = F.binary_cross_entropy(p, x.double(), reduction="sum").item() / N
+    assert found["reconstruction_bce_nats"] == pytest.approx(bce, rel=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["bce", "mse"])
+def test_metrics_are_plain_finite_numbers_of_every_name(loss: str, digits: Images) -> None:
+    found = metrics(network(3, loss=loss), digits, 20)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    levels = [name for name in found if name.endswith(("per_level", "per_level_nats"))]
+    levels += ["level_value_nats", "level_value_standard_error_nats", "kl_per_unit_nats"]
+    assert {len(found[name]) for name in levels} == {3}
+    assert len(levels) == 7
+    assert found.keys() >= EXPECTED
+
+
+def test_evaluation_repeats_itself_and_leaves_the_global_generator_alone(digits: Images) -> None:
+    model, before = network(2), torch.get_rng_state()
+    once = metrics(model, digits, 10)
+    assert metrics(model, digits, 10) == once
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_one_importance_sample_has_no_monte_carlo_error(digits: Images) -> None:
+    found = metrics(network(2), first(digits, 20), 1)
+    assert math.isnan(found["elbo_standard_error_nats"])
+    assert math.isnan(found["nll_standard_error_nats"])
+    assert found["nll_nats"] == -found["elbo_nats"]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_model_that_diverged_in_its_last_step_has_no_finite_elbo_and_stops_no_other(
+    bad: float, digits: Images
+) -> None:
+    """Its history, computed before each step, is finite, so that it reaches the evaluation."""
+    broken, sound = network(2), network(2)
+    broken.get_parameter("encoders.0.linear_mu.bias").data[0] = bad
+    images = first(digits, 20)
+    found = evaluate([broken, sound], images, 10).metrics
+    assert not math.isfinite(found[0]["elbo_nats"])
+    assert_close(found[1], metrics(sound, images, 10))
+
+
+@pytest.mark.parametrize(
+    ("depth", "samples", "names"),
+    [
+        (3, 20, ["elbo_nats", "level_value_nats"]),
+        # Of a log of a mean weight only where the weights have no heavy tail: one level, and 60
+        # effective samples. With three levels the spread is twice the stated error.
+        (1, 200, ["elbo_nats", "level_value_nats", "nll_nats", "scoreboard_nll_nats"]),
+    ],
+)
+def test_the_stated_errors_are_the_spread_over_repeated_draws(
+    depth: int, samples: int, names: list[str], monkeypatch: pytest.MonkeyPatch, digits: Images
+) -> None:
+    images, model, noise = first(digits, 20), network(depth), streams.noise
+    monkeypatch.setattr(evaluation, "probe_accuracies", lambda model, images: [])
+    values, errors = [], []
+    for draw in range(150):
+
+        def redrawn(purpose: str, *numbers: int, name: str = f"draw {draw}") -> Tensor:
+            return noise(f"{name} {purpose}", *numbers)
+
+        monkeypatch.setattr(streams, "noise", redrawn)
+        found = metrics(model, images, samples, samples_at_once=100)
+        values.append(np.hstack([found[name] for name in names]))
+        errors.append(np.hstack([found[error_of(name)] for name in names]))
+    spread = np.std(values, axis=0, ddof=1)
+    stated = np.sqrt(np.square(errors).mean(0))
+    # The spread of 150 draws is known to 1 / √300 = 6 %: four of its errors.
+    np.testing.assert_allclose(stated / spread, 1.0, atol=0.24)

@@ -1,0 +1,56 @@
+"""Pixel likelihoods of many draws at once against the plain formulas."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hvae.evaluation.likelihood import pixel_nlls, pixel_sums, plain_sums
+from hvae.model import HierarchicalVAE
+from hvae.objectives import bernoulli_nll, reconstruction_nll
+
+S, B, D, L = 9, 6, 64, 5
+
+
+@pytest.fixture
+def z() -> Tensor:
+    torch.manual_seed(0)
+    return 3.0 * torch.randn(S, B, L, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("loss", ["bce", "mse"])
+@pytest.mark.parametrize("at_once", [1, 4, 100])
+def test_pixel_nlls_are_those_of_the_decoded_logits(z: Tensor, loss: str, at_once: int) -> None:
+    model = HierarchicalVAE(D, 20, L, 2, use_bce=loss == "bce").double()
+    x = torch.rand(B, D, dtype=torch.float64)
+    binary = x.bernoulli()
+    with torch.no_grad():
+        logits = model.decode(0, z)
+        own, scoreboard = pixel_nlls(model, z, x, binary, partial(plain_sums, at_once=at_once))
+        torch.testing.assert_close(own, reconstruction_nll(logits, x, loss))
+        torch.testing.assert_close(scoreboard, bernoulli_nll(logits, binary))
+
+
+@pytest.mark.parametrize("is_grey", [False, True])
+@pytest.mark.parametrize("pixels", [1, 7, 12, 512, 784])
+def test_pixel_sums_are_those_of_softplus_and_of_squared_errors(pixels: int, is_grey: bool) -> None:
+    logits = torch.randn(S, B, pixels, dtype=torch.float64) * 10
+    x = torch.rand(B, pixels, dtype=torch.float64) if is_grey else None
+    partition, error = pixel_sums(logits, x)
+    expected = F.softplus(logits, threshold=1000.0).sum(-1)
+    torch.testing.assert_close(partition, expected)
+    if x is None:
+        assert error is None
+    else:
+        torch.testing.assert_close(error, (logits.sigmoid() - x).square().sum(-1))
+    # float32: 6e-8 of rounding a product, 49 products of 16 pixels.
+    single, _ = pixel_sums(logits.float(), None if x is None else x.float())
+    torch.testing.assert_close(single.double(), expected, rtol=1e-6, atol=3e-6)
+    for logit in (0.0, -200.0, 200.0):  # the smallest product; saturated pixels
+        value, _ = pixel_sums(
+            torch.full((1, 1, pixels), logit), None if x is None else torch.zeros(1, 1)
+        )
+        assert value.item() == pytest.approx(pixels * (max(logit, 0) or (logit == 0) * math.log(2)))

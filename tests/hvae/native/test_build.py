@@ -1,0 +1,112 @@
+"""Nothing needs a compiler: whatever is wrong with it, a warning says so and None comes back."""
+
+import ctypes
+from pathlib import Path
+
+import pytest
+
+from hvae.native import build as c_library
+from hvae.native.build import SOURCE, c_compiler, compiler_name
+
+build = c_library.library.__wrapped__  # what a fresh process does
+HAS_NONE = pytest.mark.skipif(c_compiler() is None, reason="needs a C compiler, such as cc")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "cache"
+    monkeypatch.setattr(c_library.platformdirs, "user_cache_path", lambda name: folder / name)
+    return folder
+
+
+@pytest.fixture
+def bin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A PATH with nothing on it, and no `ziglang`."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(c_library.importlib.util, "find_spec", lambda name: None)
+    return folder
+
+
+def script(path: Path, body: str) -> None:
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+
+
+def test_the_compiler_is_the_named_one_a_usual_one_or_that_of_ziglang(
+    bin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert c_compiler() is compiler_name() is None
+    monkeypatch.setattr(c_library.importlib.util, "find_spec", lambda name: name == "ziglang")
+    found = c_compiler()
+    assert found is not None
+    assert found[1:] == ["-m", "ziglang", "cc"]
+    script(bin / "clang", "")
+    assert c_compiler() == [str(bin / "clang")]
+    assert compiler_name() == "clang"
+    script(bin / "mine", "")
+    monkeypatch.setenv("CC", "mine")
+    assert c_compiler() == [str(bin / "mine")]
+
+
+def test_without_a_compiler_there_is_one_line(bin: Path) -> None:
+    with pytest.warns(UserWarning, match="no C compiler found .* twice as long"):
+        assert build() is None
+
+
+FAILS = "echo 'cc1: error: no\nmore' >&2; exit 1"
+SAYS_NOTHING = "exit 1"
+MAKES_NO_LIBRARY = 'while [ $# -gt 1 ]; do [ "$1" = -o ] && echo > "$2"; shift; done'
+
+
+@pytest.mark.parametrize("body", [FAILS, SAYS_NOTHING, MAKES_NO_LIBRARY])
+def test_a_broken_compiler_is_one_line(bin: Path, body: str, cache: Path) -> None:
+    script(bin / "cc", body)
+    with pytest.warns(UserWarning, match=r"cannot compile step.c, going on without: .+"):
+        assert build() is None
+    assert not list(cache.glob("**/*.so"))
+
+
+@HAS_NONE
+def test_a_folder_that_takes_nothing_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(c_library.platformdirs, "user_cache_path", lambda name: tmp_path / "file")
+    with pytest.warns(UserWarning, match="going on without"):
+        assert build() is None
+
+
+@HAS_NONE
+def test_it_is_compiled_once_for_all_processes(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(build(), ctypes.CDLL)
+    asked: list[list[str]] = []
+    run = c_library._run
+
+    def counting(command: list[str], seconds: float) -> bytes:
+        asked.append(command)
+        return run(command, seconds)
+
+    monkeypatch.setattr(c_library, "_run", counting)
+    assert isinstance(build(), ctypes.CDLL)
+    assert not any(str(SOURCE) in command for command in asked)
+    assert isinstance(build(is_double=True), ctypes.CDLL)  # another: double
+    assert len(list(cache.rglob("*.so"))) == 2
+
+
+@HAS_NONE
+def test_other_sources_are_compiled_anew(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build()
+    for path in SOURCE.parent.glob("*.[ch]"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    with (tmp_path / "layers.h").open("a") as header:
+        header.write("/* other */\n")
+    monkeypatch.setattr(c_library, "SOURCE", tmp_path / SOURCE.name)
+    build()
+    assert len(list(cache.rglob("*.so"))) == 2

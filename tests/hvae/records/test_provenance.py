@@ -1,0 +1,120 @@
+"""hvae/records/provenance.py: where and by what code a number was made."""
+
+import platform
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from repositories import git
+
+from hvae import __version__
+from hvae.records import provenance as environment
+
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git on the PATH")
+
+
+@pytest.fixture
+def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of sources in place of the package's, outside any checkout."""
+    folder = tmp_path / "hvae"
+    folder.mkdir()
+    (folder / "a.py").write_text("x = 1\n")
+    (folder / "b.py").write_text("y = 2\n")
+    monkeypatch.setattr(environment, "SOURCES", folder)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    return folder
+
+
+def digest() -> str:
+    return environment.sources_sha256()
+
+
+def test_the_digest_of_the_sources_follows_every_byte_and_name(sources: Path) -> None:
+    seen = [digest()]
+    assert digest() == seen[0]
+    (sources / "a.py").write_text("x = 2\n")
+    seen.append(digest())
+    (sources / "a.py").rename(sources / "c.py")
+    seen.append(digest())
+    (sources / "d.py").write_text("")
+    seen.append(digest())
+    assert len(set(seen)) == 4
+    assert all(len(value) == 64 for value in seen)
+
+
+def test_files_that_are_no_sources_leave_the_digest_alone(sources: Path) -> None:
+    before = digest()
+    (sources / "__pycache__").mkdir()
+    (sources / "__pycache__" / "a.cpython-311.pyc").write_bytes(b"\0")
+    (sources / "notes.txt").write_text("n")
+    assert digest() == before
+
+
+def test_sources_that_changed_are_refused_until_they_are_as_before(sources: Path) -> None:
+    before = digest()
+    (sources / "a.py").write_text("x = 2\n")
+    with pytest.raises(environment.SourcesChanged, match=rf"was {before[:12]}, .*{digest()[:12]};"):
+        environment.require_sources(before)
+    (sources / "a.py").write_text("x = 1\n")
+    environment.require_sources(before)
+
+
+@pytest.mark.usefixtures("sources")
+def test_outside_a_checkout_the_code_has_no_commit() -> None:
+    code = environment.code()
+    assert code == {
+        "version": __version__,
+        "sources_sha256": digest(),
+        "git_commit": None,
+        "git_dirty": None,
+    }
+
+
+@needs_git
+def test_in_a_checkout_the_code_has_its_commit_and_whether_anything_changed(sources: Path) -> None:
+    git(sources, "init", "--quiet")
+    git(sources, "add", ".")
+    git(sources, "commit", "--quiet", "--message", "first")
+    clean = environment.code()
+    assert clean["git_commit"] == git(sources, "rev-parse", "HEAD")
+    assert clean["git_dirty"] is False
+    (sources / "a.py").write_text("x = 3\n")
+    assert environment.code() == clean | {"git_dirty": True, "sources_sha256": digest()}
+
+
+@pytest.mark.usefixtures("sources")
+def test_without_git_the_code_has_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert environment.code()["git_commit"] is None
+
+
+def test_the_environment_is_that_of_this_process() -> None:
+    found = environment.environment("cpu")
+    assert found["python"] == platform.python_version()
+    assert found["torch"] == torch.__version__
+    assert found["threads"] == torch.get_num_threads() == 1
+    assert found["device"] == "cpu"
+    assert found["device_name"] == environment.device_name("cpu")
+    assert found["platform"]
+
+
+def test_the_processor_has_the_name_that_linux_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "processor\t: 0\nmodel name\t: Example: CPU @ 2 GHz\nflags\t: a b\n"
+    monkeypatch.setattr(Path, "read_text", lambda self: text)
+    assert environment.device_name("cpu") == "Example: CPU @ 2 GHz"
+
+
+@pytest.mark.parametrize("text", [None, "", "Hardware : none named\n"])
+def test_a_processor_without_a_name_has_that_of_its_kind(
+    monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    def read_text(self: Path) -> str:
+        if text is None:
+            raise FileNotFoundError(self)
+        return text
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr(platform, "processor", lambda: "")
+    monkeypatch.setattr(platform, "machine", lambda: "example64")
+    assert environment.device_name("cpu") == "example64"

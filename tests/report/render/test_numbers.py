@@ -1,0 +1,33 @@
+"""Numbers as a reader sees them."""
+
+import math
+
+import pytest
+
+from report.render.numbers import detectable, p_text, shown
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "text"),
+    [
+        (-101.2345, 0.4567, "−101.23 ± 0.46"),
+        (0.024391, 0.000321, "0.02439 ± 0.00032"),
+        (59_929.58, 1_874.0, "59,900 ± 1,900"),
+        (-18.1, math.nan, "−18.10"),
+        (13_668.0, math.nan, "13,668"),
+        (1.5, 0.0, "1.500 ± 0"),
+        (0.3 + 4e-17, 4e-16, "0.3000 ± 0"),  # rounding error is no spread
+        (0.0, math.nan, "0.000"),
+        (math.nan, math.nan, "–"),
+    ],
+)
+def test_digits_follow_the_interval(mean: float, half: float, text: str) -> None:
+    assert shown(mean, half) == text
+
+
+def test_a_small_p_is_a_bound_and_a_missing_one_a_dash() -> None:
+    assert [p_text(p) for p in (0.0004, 0.0123, math.nan)] == ["< 0.001", "= 0.012", "= –"]
+
+
+def test_a_detectable_effect_has_two_digits() -> None:
+    assert [detectable(value) for value in (0.0689, 12.34, 0.0)] == ["0.069", "12", "0"]

@@ -1,0 +1,212 @@
+"""The page of a reproduction, from any state of its folder."""
+
+import copy
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from markup import Elements
+from synthetic_reproduction import GOOD, config, write
+
+from hvae.config import RunConfig, digest
+from hvae.records.attachments import arrays_file, weights_file
+from hvae.records.store import Store
+from report.reproduction.figures import draw_reproduction
+from report.reproduction.folder import read_reproduction
+from report.reproduction.page import closed_form_nats, render, write_reproduction
+
+GRADE = re.compile(r'<span class="grade">(.*?)</span>')
+
+
+def page(folder: Path, run: RunConfig | None = None, facts: Any = GOOD) -> str:
+    """The page of a synthetic reproduction, without line breaks; nothing is written."""
+    write(folder, run or config(), facts)
+    made = read_reproduction(folder)
+    text = render(made, draw_reproduction(made), closed_form_nats(made, folder))
+    return re.sub(r"\s+", " ", text)
+
+
+def grades(text: str) -> list[str]:
+    """The five verdicts, as the first table has them."""
+    found = [grade[2:] for grade in GRADE.findall(text)]
+    assert found[:5] == found[5:]  # the summary and the results agree
+    return found[:5]
+
+
+FLAT = {"tile_mse": 1e-5, "step_mse": 1e-7, "smoothness": 1.0}
+
+
+def changed(section: str, **values: Any) -> dict[str, dict[str, Any]]:
+    facts = copy.deepcopy(GOOD)
+    facts[section] |= values
+    return facts
+
+
+def test_the_page_comes_first_and_every_figure_beside_it(tmp_path: Path) -> None:
+    write(tmp_path, config())
+    paths = write_reproduction(tmp_path, "mnist")
+    assert paths[0] == tmp_path / "report" / "index.html"
+    names = ("loss-curve", "samples", "latent-map", "manifold")
+    expected = [f"figures/{name}.{kind}" for kind in ("png", "pdf") for name in names]
+    assert [p.relative_to(tmp_path / "report").as_posix() for p in paths[1:]] == expected
+    assert paths[1].read_bytes().startswith(b"\x89PNG")
+    assert paths[-1].read_bytes().startswith(b"%PDF")
+    assert {p.stat().st_mode & 0o777 for p in paths} == {0o644}
+    assert paths[0].stat().st_size < 3e6
+
+
+def test_the_page_is_whole_and_asks_for_nothing_outside(tmp_path: Path) -> None:
+    text = page(tmp_path)
+    parser = Elements()
+    parser.feed(text)
+    assert parser.open == []
+    assert len(parser.ids) == len(set(parser.ids))
+    assert all(address.startswith(("#", "data:")) for address in parser.addresses)
+    assert {address[1:] for address in parser.addresses if address[0] == "#"} <= set(parser.ids)
+    assert not re.search(r"@import|url\((?!#)|https?://(?!www\.w3\.org)", text)
+    order = [text.index(f'id="{n}"') for n in ("verdicts", "results", "explorer", "loss", "how")]
+    assert order == sorted(order)
+
+
+def test_the_same_folder_gives_the_same_bytes_wherever_it_lies(tmp_path: Path) -> None:
+    contents = []
+    for place in ("one", "two"):
+        write(tmp_path / place, config())
+        paths = write_reproduction(tmp_path / place, "mnist")
+        contents.append([path.read_bytes() for path in paths])
+    assert contents[0] == contents[1]
+    assert str(tmp_path).encode() not in contents[0][0]
+
+
+def test_documented_settings_with_good_numbers_are_reproduced(tmp_path: Path) -> None:
+    text = page(tmp_path)
+    assert grades(text) == ["reproduced"] * 5
+    assert "Of 5 documented results: 5 reproduced." in text
+    assert "did not use the documented settings" not in text
+    assert "<code>hvae reproduce</code>" in text
+    for number in ("174,084", "10 of 10", "81.0 %", "0.970", "variety 0.385"):
+        assert number in text
+
+
+def test_other_settings_are_said_on_top_and_in_every_verdict(tmp_path: Path) -> None:
+    text = page(tmp_path, config("digits", epochs=3))
+    said = "epochs 3, not 30; data digits, not mnist"
+    assert f"did not use the documented settings: {said}. No result" in text
+    assert grades(text) == ["reproduced with a difference"] * 5
+    assert text.count(said) == 1 + 2 * 4
+    assert "29,364" in text
+    assert "<code>hvae reproduce --data digits --epochs 3</code>" in text
+
+
+@pytest.mark.parametrize(
+    ("facts", "failing"),
+    [
+        (changed("samples", digits_found=1, counts=[0] * 9 + [64]), 2),
+        (changed("map", trustworthiness=0.5, neighbour_accuracy=0.1), 3),
+        (changed("manifold", **FLAT) | {"used_manifold": GOOD["manifold"] | FLAT}, 4),
+        (changed("samples", confidence=None), 2),
+    ],
+)
+def test_one_bad_picture_fails_alone(tmp_path: Path, facts: Any, failing: int) -> None:
+    expected = ["reproduced"] * 5
+    expected[failing] = "not reproduced"
+    assert grades(page(tmp_path, config(), facts)) == expected
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_other_depths_have_their_page(tmp_path: Path, depth: int) -> None:
+    text = page(tmp_path, config(depth=depth))
+    assert f"num_layers {depth}, not 2" in text
+    assert f"posterior means of z_{depth}" in text
+    assert ("from two levels on it is not" in text) == (depth == 1)
+
+
+def test_the_loss_is_taken_apart_with_the_numbers_of_the_test_set(tmp_path: Path) -> None:
+    write(tmp_path, config())
+    metrics = next(iter(Store(tmp_path))).metrics
+    closed = (metrics["loss_documented"] - metrics["reconstruction_nats"]) / 2
+    text = page(tmp_path)
+    assert f"it is {closed:.2f} nats here" in text
+    assert f"the joint KL is {metrics['rate_nats']:.2f}" in text
+    assert f"{closed - metrics['rate_nats']:.2f} more is charged" in text
+
+
+def test_weights_that_half_precision_cannot_hold_leave_the_explorer_out(tmp_path: Path) -> None:
+    run = config()
+    state = write(tmp_path, run)
+    state["decoders.0.linear_2.bias"][0] = 1e6
+    Store(tmp_path).weights_path(digest(run)).write_bytes(weights_file(state, run))
+    text = write_reproduction(tmp_path, "mnist")[0].read_text()
+    assert "There is no explorer" in text
+    assert "explorer-model" not in text
+
+
+@pytest.mark.parametrize("missing", ["reproduction.json", "reproduction.npz", ".safetensors"])
+def test_what_is_missing_is_named_and_nothing_is_written(tmp_path: Path, missing: str) -> None:
+    write(tmp_path, config())
+    (path,) = [p for p in tmp_path.rglob("*") if p.name.endswith(missing)]
+    path.unlink()
+    with pytest.raises(ValueError, match=re.escape(path.name)) as told:
+        write_reproduction(tmp_path, "mnist")
+    assert "\n" not in str(told.value)
+    assert not (tmp_path / "report").exists()
+
+
+def test_what_is_not_whole_is_named(tmp_path: Path) -> None:
+    write(tmp_path, config())
+    facts = tmp_path / "reproduction.json"
+    whole = json.loads(facts.read_text())
+    del whole["map"]["trustworthiness"]
+    facts.write_text(json.dumps(whole))
+    with pytest.raises(ValueError, match=r"lacks map.trustworthiness; run `hvae reproduce` again"):
+        write_reproduction(tmp_path, "mnist")
+    facts.write_text("{")
+    with pytest.raises(ValueError, match=r"reproduction.json: .*; run `hvae reproduce` again"):
+        write_reproduction(tmp_path, "mnist")
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("samples", np.zeros((64, 64), np.uint8)),
+        ("map", np.zeros((300, 3), np.float32)),
+        ("map_labels", np.zeros(299, np.uint8)),
+        ("manifold", np.zeros((5, 4, 784), np.uint8)),
+        ("used_manifold", np.zeros((6, 6, 784), np.uint8)),
+        ("digits", np.zeros(784, np.uint8)),
+    ],
+)
+def test_an_array_of_another_shape_is_named(tmp_path: Path, name: str, array: Any) -> None:
+    write(tmp_path, config())
+    path = tmp_path / "reproduction.npz"
+    with np.load(path) as held:
+        content = {**held, name: array}
+    path.write_bytes(arrays_file(content))
+    with pytest.raises(ValueError, match=f"no {name} "):
+        write_reproduction(tmp_path, "mnist")
+
+
+def test_another_data_set_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, config())
+    with pytest.raises(ValueError, match="a reproduction with 'mnist', not 'digits'"):
+        write_reproduction(tmp_path, "digits")
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    write(tmp_path, config())
+    (tmp_path / "report").write_text("")
+    with pytest.raises(ValueError, match="cannot write under"):
+        write_reproduction(tmp_path, "mnist")
+
+
+def test_the_page_is_written_without_torch_and_scikit_learn() -> None:
+    code = (
+        "import sys, report.reproduction.page; "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'sklearn', 'ablations')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,139 @@
+"""Images per second: every device, batch and task apart, in figures and in a table."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hvae.config import RunConfig
+from hvae.records.store import Record, Store
+from report.data.frames import Study, load
+from report.study.figures.throughput import by_panel, throughput, throughput_table
+from report.study.page import headline_table
+
+Grid = Callable[..., list[RunConfig]]
+Make = Callable[..., Record]
+
+
+def measurement(**changes: Any) -> dict[str, Any]:
+    found = {
+        **{"device": "cpu", "device_name": "Example CPU", "threads": 1, "task": "train_step"},
+        **{"batch_size": 64, "is_best_batch": True, "repeats": 7},
+        **{"images_per_second": 100.0, "lower_quartile": 90.0, "upper_quartile": 130.0},
+    }
+    return found | changes
+
+
+@pytest.fixture
+def studied(store: Store, make_grid: Grid, make_record: Make) -> Callable[..., Study]:
+    """Two depths and two latent sizes, each with the given measurements."""
+
+    def study(*measurements: dict[str, Any]) -> Study:
+        configs = make_grid((1, 2), ("bce",), (2, 20), 2)
+        for config in configs:
+            made = make_record(config)
+            blocks = {"environment": {}, "measurements": list(measurements)}
+            store.write(dataclasses.replace(made, throughput=blocks))
+        return load(store, configs)
+
+    return study
+
+
+def titles(study: Study) -> list[str]:
+    drawing = throughput(study, "depth")
+    assert drawing is not None
+    return [axes.get_title().replace("\n", ", ") for axes in drawing.figure.axes]
+
+
+def test_every_task_and_batch_has_a_panel_and_says_its_batch(
+    full_store: Store, make_grid: Grid
+) -> None:
+    assert titles(load(full_store, make_grid())) == [
+        *(f"{task}, cpu, batch 64" for task in ("train", "inference", "sampling")),
+        *(f"{task}, cpu, best batch 1,024" for task in ("train", "inference")),
+        "sampling, cpu, best batch 64",  # the size that trains is the best here
+    ]
+
+
+def test_no_panel_holds_two_devices(studied: Callable[..., Study]) -> None:
+    cuda = measurement(device="cuda", device_name="Example GPU", images_per_second=1e6)
+    study = studied(measurement(), cuda)
+    assert (by_panel(study).groupby("panel", observed=True)["device"].nunique() == 1).all()
+    assert sum("cuda" in title for title in titles(study)) == 2
+    drawing = throughput(study, "depth")
+    assert drawing is not None
+    for axes in drawing.figure.axes:
+        assert (axes.get_ylim()[1] > 1000) == ("cuda" in axes.get_title())
+
+
+def test_two_machines_of_a_kind_are_never_averaged(
+    store: Store, make_grid: Grid, make_record: Make
+) -> None:
+    first, second = configs = make_grid((1, 2), ("bce",), (20,), 1)
+    for config, name in ((first, "One CPU"), (second, "Other CPU")):
+        blocks = {"environment": {}, "measurements": [measurement(device_name=name)]}
+        store.write(make_record(config, throughput=blocks))
+    found = titles(load(store, configs))
+    assert [title.split(", ")[2] for title in found] == ["One CPU"] * 2 + ["Other CPU"] * 2
+
+
+def test_bars_are_the_quartiles_and_the_caption_says_n(studied: Callable[..., Study]) -> None:
+    drawing = throughput(studied(measurement()), "latent")
+    assert drawing is not None
+    bars = drawing.figure.axes[0].collections[0]
+    ends = np.asarray(bars.get_paths()[0].vertices)[:, 1]
+    assert tuple(ends) == pytest.approx((90.0, 130.0))
+    for words in ("n = 1 measurement a cell", "quartiles", "median of 7 rounds", "Example CPU"):
+        assert words in drawing.caption
+
+
+def test_records_of_before_the_best_batch_are_drawn_too(studied: Callable[..., Study]) -> None:
+    old = measurement()
+    del old["is_best_batch"]
+    assert titles(studied(old)) == ["train, cpu, batch 64"]
+
+
+def test_a_single_depth_has_no_figure_against_depth(
+    store: Store, make_grid: Grid, make_record: Make
+) -> None:
+    configs = make_grid((1,), ("bce",), (2, 20), 1)
+    for config in configs:
+        store.write(make_record(config))
+    study = load(store, configs)
+    assert throughput(study, "depth") is None
+    assert throughput(study, "latent") is not None
+
+
+def test_the_headline_holds_training_and_inference_at_the_batch_that_trains(
+    full_store: Store, make_grid: Grid
+) -> None:
+    table = headline_table(load(full_store, make_grid()))
+    rates = [heading for heading in table.headings if "images/s" in heading]
+    assert rates == ["train, cpu (images/s)", "inference, cpu (images/s)"]
+    assert any("at the batch size that trains, 64" in note for note in table.notes)
+
+
+def test_the_rate_of_a_run_is_that_of_its_own_batch_whatever_comes_last(
+    studied: Callable[..., Study],
+) -> None:
+    best = measurement(batch_size=1024, images_per_second=900.0)
+    runs = studied(measurement(is_best_batch=False), best).runs
+    assert set(runs["train_step@cpu, Example CPU, 1 thread"]) == {100.0}
+
+
+def test_the_table_has_a_row_per_cell_and_task_with_both_batches(
+    full_store: Store, make_grid: Grid
+) -> None:
+    table = throughput_table(load(full_store, make_grid()))
+    assert len(table.rows) == 3 * 2 * 2 * 3  # depths, losses, latents, tasks
+    texts = [entry.text for entry in table.rows[0]]
+    assert texts[3:5] == ["inference", "cpu, Example CPU, 1 thread"]
+    assert (texts[5], texts[7]) == ("64", "1,024")
+    assert texts[6].endswith("(392,000–408,000)")
+
+
+def test_a_rate_that_was_not_measured_is_a_dash(studied: Callable[..., Study]) -> None:
+    row = throughput_table(studied(measurement(is_best_batch=False))).rows[0]
+    assert [entry.text for entry in row[-2:]] == ["–", "–"]
