@@ -5,14 +5,8 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 
 from ablations.studies import Study
-from hvae.config import (
-    RunConfig,
-    TrainConfig,
-    digest,
-    flops_per_image,
-    parameter_count,
-    weight_count,
-)
+from hvae.closed_form import flops_per_image, parameter_count, weight_count
+from hvae.config import DATASETS, RunConfig, digest, pack_order, shared
 
 # Runs of a pack at most. CPU: more gain nothing once the operators outweigh their dispatch, and the
 # state of ten (28 MB at 784-100-20) still fits a last-level cache. CUDA: enough to fill the device.
@@ -21,20 +15,6 @@ PACK_SIZES = {"cpu": 10, "cuda": 200}
 # training and evaluation together; one H200 as targeted.
 FLOPS_PER_SECOND = {"cpu": 80e9, "cuda": 5e12}
 BASE_BYTES = 350e6  # of a process that has imported torch
-TEST_IMAGES = {
-    "digits": 360,
-    "mnist": 10_000,
-    "fashion-mnist": 10_000,
-    "kmnist": 10_000,
-    "emnist-digits": 40_000,
-}
-TRAINING_IMAGES = {
-    "digits": 1437,
-    "mnist": 60_000,
-    "fashion-mnist": 60_000,
-    "kmnist": 60_000,
-    "emnist-digits": 240_000,
-}
 
 
 @dataclass(frozen=True)
@@ -91,11 +71,11 @@ def packs(study: str, all_runs: Iterable[RunConfig], missing: set[str], size: in
     assert size >= 1
     groups: dict[Hashable, list[RunConfig]] = {}
     for run in all_runs:
-        groups.setdefault(_shared(run), []).append(run)
+        groups.setdefault(shared(run), []).append(run)
     cut = [
         Pack(study, tuple(run for run in chunk if digest(run) in missing))
         for group in groups.values()
-        for chunk in _chunks(sorted(group, key=_position), size)
+        for chunk in _chunks(sorted(group, key=pack_order), size)
     ]
     return sorted((pack for pack in cut if pack.runs), key=lambda pack: pack.cost, reverse=True)
 
@@ -111,7 +91,7 @@ def pack_size(device: str, all_runs: int, workers: int) -> int:
 
 def cost(run: RunConfig) -> int:
     """FLOPs of the matrix products of one training, evaluation left out."""
-    return run.train.epochs * TRAINING_IMAGES[run.data.name] * flops_per_image(run)
+    return run.train.epochs * DATASETS[run.data.name].training_images * flops_per_image(run)
 
 
 def evaluation_cost(run: RunConfig) -> int:
@@ -119,7 +99,7 @@ def evaluation_cost(run: RunConfig) -> int:
     depend on the draw, for every importance sample of every test image."""
     model = run.model
     per_sample = 2 * (weight_count(model) - model.input_dim * model.hidden_dim)
-    return TEST_IMAGES[run.data.name] * run.evaluation.importance_samples * per_sample
+    return DATASETS[run.data.name].test_images * run.evaluation.importance_samples * per_sample
 
 
 def seconds(pack: Pack, device: str) -> float:
@@ -136,7 +116,7 @@ def memory(pack: Pack) -> float:
     are bytes, drawn anew per seed and epoch where they are binarised dynamically.
     """
     run, members = pack.runs[0], pack.runs
-    images, pixels = TRAINING_IMAGES[run.data.name], run.model.input_dim
+    images, pixels = DATASETS[run.data.name].training_images, run.model.input_dim
     seeds = len({member.train.seed for member in members})
     widest = max(member.model.latent_dim for member in members)
     state = 16 * sum(parameter_count(member.model) for member in members)
@@ -159,28 +139,6 @@ def _run(
     model = replace(base.model, num_layers=depth, latent_dim=latent)
     train = replace(base.train, loss=loss, objective=objective, seed=seed)
     return replace(base, model=model, train=train)
-
-
-def _shared(run: RunConfig) -> Hashable:
-    """What members of a pack have in common: all but loss, latent size, seed, rate and weights."""
-    neutral = TrainConfig()
-    return replace(
-        run,
-        model=replace(run.model, latent_dim=1),
-        train=replace(
-            run.train,
-            loss=neutral.loss,
-            seed=neutral.seed,
-            learning_rate=neutral.learning_rate,
-            kl_weight=neutral.kl_weight,
-            free_bits=neutral.free_bits,
-        ),
-    )
-
-
-def _position(run: RunConfig) -> tuple[int, str, int]:
-    """Order within a group; it decides which runs share a pack, so it must never change."""
-    return run.train.seed, run.train.loss, run.model.latent_dim
 
 
 def _chunks(group: list[RunConfig], size: int) -> list[list[RunConfig]]:

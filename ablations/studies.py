@@ -46,10 +46,8 @@ from hvae.config import (
     RunConfig,
     TrainConfig,
     from_dict,
-    require_choice,
-    require_integer,
-    require_known,
 )
+from hvae.validation import require_choice, require_integer, require_known
 
 KEYS = ("name", "question", "budget", "seeds", "axes", "base")
 SWEPT = {  # axis -> the section and key of the base that it sweeps
@@ -114,7 +112,7 @@ _QUICK = Study(
     name="quick",
     question="What do depth, loss and latent size do, at first sight?",
     base=RunConfig(
-        model=ModelConfig(input_dim=DATASETS["digits"]),
+        model=ModelConfig(input_dim=DATASETS["digits"].pixels),
         # 1,380 steps on 1,437 images: three times the documented rate learns as much as 100 epochs.
         train=TrainConfig(epochs=60, learning_rate=3e-3),
         data=DataConfig(name="digits"),
@@ -192,7 +190,7 @@ def narrow(
     source, model = base.data, base.model
     if data is not None:
         source = replace(base.data, name=data)
-        model = replace(base.model, input_dim=DATASETS[data])
+        model = replace(base.model, input_dim=DATASETS[data].pixels)
     return replace(
         study,
         base=RunConfig(model, train, source, evaluation),
@@ -229,7 +227,8 @@ def _from_toml(values: dict[str, Any], stem: str) -> Study:
 def _base(values: dict[str, Any]) -> RunConfig:
     """The common settings; the data's own `input_dim` unless one is given."""
     data, model = _table("data", values), _table("model", values)
-    pixels = DATASETS.get(str(data.get("name", DataConfig().name)), DATASETS["mnist"])
+    name = str(data.get("name", DataConfig().name))
+    pixels = DATASETS.get(name, DATASETS["mnist"]).pixels
     if "seed" in _table("train", values):
         raise ValueError("base.train.seed: a study counts its own; allowed: seeds = N")
     return from_dict({**values, "model": {"input_dim": pixels, **model}})

@@ -1,35 +1,93 @@
 """What a run is: frozen, validated settings. A run is a pure function of its `RunConfig`.
 
-The defaults are the documented setting: 784-100-20, two levels, BCE, 30 epochs of MNIST.
+The defaults are the documented setting: 784-100-20, two levels, BCE, 30 epochs of MNIST. They are a
+contract: a digest is made of what differs from them, so that a new field with a neutral default
+orphans no record. What else is known of a field stands where it is declared: `Setting`.
 """
 
 import dataclasses
 import hashlib
 import json
-import sys
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
 
+from hvae.validation import require_choice, require_integer, require_known, require_number
+
+VERSION = 1  # of the defaults: part of every digest, raised where one of them changes
 LOSSES = ("bce", "mse")
 OBJECTIVES = ("documented", "elbo", "iwae")
 BINARIZATIONS = ("none", "static", "dynamic")
-DATASETS = {  # name -> pixels of one image
-    "digits": 64,
-    "mnist": 784,
-    "fashion-mnist": 784,
-    "kmnist": 784,
-    "emnist-digits": 784,
+
+
+class Dataset(NamedTuple):
+    """Sizes of a dataset, and where torchvision keeps it: its class and folder (none: it comes with
+    scikit-learn), the names of its files, and what it downloads for a file {}."""
+
+    pixels: int
+    training_images: int
+    test_images: int
+    folder: str = ""
+    train: str = "train"
+    test: str = "t10k"
+    archive: str = "{}.gz"
+
+    @property
+    def is_bundled(self) -> bool:
+        return not self.folder
+
+
+DATASETS = {
+    "digits": Dataset(64, 1437, 360),
+    "mnist": Dataset(784, 60_000, 10_000, "MNIST"),
+    "fashion-mnist": Dataset(784, 60_000, 10_000, "FashionMNIST"),
+    "kmnist": Dataset(784, 60_000, 10_000, "KMNIST"),
+    "emnist-digits": Dataset(
+        *(784, 240_000, 40_000, "EMNIST", "emnist-digits-train", "emnist-digits-test", "gzip.zip")
+    ),
 }
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is known of a field beside its type and default.
+
+    `label` and `unit` name it to a reader, `values` what is shown of a categorical value. `name` is
+    what studies and the command line call it: short, or `section.key`. `may_differ`: between the
+    members of a pack. `is_axis`: a study may sweep it.
+    """
+
+    label: str
+    unit: str = ""
+    name: str = ""
+    is_ordered: bool = True
+    is_log: bool = False
+    may_differ: bool = False
+    is_axis: bool = True
+    values: Mapping[str, str] = field(default_factory=dict)
+    section: str = ""
+    key: str = ""
+
+    @property
+    def heading(self) -> str:
+        """`latent size (dimensions)`: for the axis of a figure."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+
+def _setting(default: Any, label: str, **known: Any) -> Any:
+    return field(default=default, metadata={"setting": Setting(label, **known)})
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """Sizes of one hierarchy. Raises `ValueError` where a size is no positive integer."""
 
-    input_dim: int = 784
-    hidden_dim: int = 100
-    latent_dim: int = 20
-    num_layers: int = 2
+    input_dim: int = _setting(784, "pixels", is_axis=False)  # the data's
+    hidden_dim: int = _setting(100, "hidden units", is_log=True)
+    latent_dim: int = _setting(
+        20, "latent size", unit="dimensions", name="latent", is_log=True, may_differ=True
+    )
+    num_layers: int = _setting(2, "depth", unit="levels", name="depth")
 
     def __post_init__(self) -> None:
         for name in ("input_dim", "hidden_dim", "latent_dim", "num_layers"):
@@ -40,16 +98,29 @@ class ModelConfig:
 class TrainConfig:
     """How a model is trained. Raises `ValueError` naming the field, the value, what is allowed."""
 
-    loss: str = "bce"
-    objective: str = "documented"
-    epochs: int = 30
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    seed: int = 0
-    kl_weight: float = 1.0
-    kl_warmup_epochs: int = 0
-    free_bits: float = 0.0
-    importance_samples: int = 1
+    loss: str = _setting(
+        "bce",
+        "loss",
+        name="loss",
+        is_ordered=False,
+        may_differ=True,
+        values={"bce": "BCE", "mse": "MSE"},
+    )
+    objective: str = _setting(
+        "documented",
+        "objective",
+        name="objective",
+        is_ordered=False,
+        values={"documented": "documented", "elbo": "ELBO", "iwae": "IWAE"},
+    )
+    epochs: int = _setting(30, "epochs", is_log=True)
+    batch_size: int = _setting(64, "batch size", unit="images", is_log=True)
+    learning_rate: float = _setting(1e-3, "learning rate", is_log=True, may_differ=True)
+    seed: int = _setting(0, "seed", name="seed", may_differ=True, is_axis=False)  # paired
+    kl_weight: float = _setting(1.0, "KL weight", may_differ=True)
+    kl_warmup_epochs: int = _setting(0, "KL warm-up", unit="epochs")
+    free_bits: float = _setting(0.0, "free bits", unit="nats per level", may_differ=True)
+    importance_samples: int = _setting(1, "samples of the objective", is_log=True)
 
     def __post_init__(self) -> None:
         require_choice("loss", self.loss, LOSSES)
@@ -58,14 +129,9 @@ class TrainConfig:
             require_integer(name, getattr(self, name), minimum=1)
         for name in ("seed", "kl_warmup_epochs"):
             require_integer(name, getattr(self, name), minimum=0)
-        for name in ("kl_weight", "free_bits"):
-            require_number(name, getattr(self, name), positive=False)
-        require_number("learning_rate", self.learning_rate, positive=True)
-        for name in (
-            "kl_weight",
-            "free_bits",
-            "learning_rate",
-        ):  # 1 and 1.0, 0.0 and -0.0: one digest
+        for name in ("kl_weight", "free_bits", "learning_rate"):
+            require_number(name, getattr(self, name), positive=name == "learning_rate")
+            # 1 and 1.0, 0.0 and -0.0: one digest
             object.__setattr__(self, name, float(getattr(self, name)) + 0.0)
         self._require_combination()
 
@@ -89,8 +155,13 @@ class TrainConfig:
 class DataConfig:
     """Which images, and how their grey levels become inputs."""
 
-    name: str = "mnist"
-    binarize: str = "none"
+    name: str = _setting("mnist", "data", is_ordered=False)
+    binarize: str = _setting(
+        "none",
+        "binarisation",
+        is_ordered=False,
+        values={"none": "grey levels", "static": "binarised once", "dynamic": "binarised anew"},
+    )
 
     def __post_init__(self) -> None:
         require_choice("name", self.name, tuple(DATASETS))
@@ -101,7 +172,7 @@ class DataConfig:
 class EvaluationConfig:
     """How the trained model is judged: importance samples per test image for the NLL."""
 
-    importance_samples: int = 1000
+    importance_samples: int = _setting(1000, "importance samples S", is_log=True)
 
     def __post_init__(self) -> None:
         require_integer("importance_samples", self.importance_samples, minimum=1)
@@ -117,7 +188,7 @@ class RunConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self) -> None:
-        pixels = DATASETS[self.data.name]
+        pixels = DATASETS[self.data.name].pixels
         if self.model.input_dim != pixels:
             raise ValueError(
                 f"input_dim: {self.model.input_dim!r} does not fit data {self.data.name!r}; "
@@ -133,6 +204,94 @@ SECTIONS: dict[str, type] = {
 }
 
 
+def _declared() -> Iterable[Setting]:
+    for section, config in SECTIONS.items():
+        for declared in fields(config):
+            known: Setting = declared.metadata["setting"]
+            name = known.name or f"{section}.{declared.name}"
+            yield dataclasses.replace(known, name=name, section=section, key=declared.name)
+
+
+SETTINGS = {setting.name: setting for setting in _declared()}  # in the order of declaration
+_BY_PATH = {f"{setting.section}.{setting.key}": setting for setting in SETTINGS.values()}
+
+
+def setting(name: str) -> Setting:
+    """The setting of that name, short (`depth`) or whole (`model.num_layers`). Raises `ValueError`
+    where there is none."""
+    if name not in SETTINGS and name not in _BY_PATH:
+        raise ValueError(f"unknown setting {name!r}; allowed: {', '.join(axis_names())}")
+    return SETTINGS.get(name) or _BY_PATH[name]
+
+
+def axis_names() -> list[str]:
+    """The settings that a study may sweep or set."""
+    return [known.name for known in SETTINGS.values() if known.is_axis]
+
+
+def value(run: RunConfig, name: str) -> Any:
+    """What a run has for a setting."""
+    known = setting(name)
+    return getattr(getattr(run, known.section), known.key)
+
+
+def describe(name: str, value: Any) -> str:
+    """How a reader names one value of a setting: `depth 2`, `BCE`, `KL weight 0.5`."""
+    known = setting(name)
+    if known.is_ordered:
+        return f"{known.label} {value:g}" if isinstance(value, float) else f"{known.label} {value}"
+    return known.values.get(value, str(value))
+
+
+def override(run: RunConfig, values: Mapping[str, Any]) -> RunConfig:
+    """The run with settings replaced, by their names; data bring their own `input_dim`.
+
+    Raises `ValueError` naming the setting, the value and what is allowed.
+    """
+    sections = as_dict(run)
+    for name, new in values.items():
+        known = setting(name)
+        sections[known.section][known.key] = new
+    dataset = sections["data"]["name"]
+    if isinstance(dataset, str) and dataset in DATASETS:
+        sections["model"]["input_dim"] = DATASETS[dataset].pixels
+    try:
+        return from_dict(sections)
+    except ValueError as error:
+        key, _, rest = str(error).partition(": ")
+        named = [name for name in values if setting(name).key == key]
+        raise ValueError(f"{named[0]}: {rest}" if named else str(error)) from error
+
+
+def shared(run: RunConfig) -> RunConfig:
+    """What the members of a pack have in common: the run, every setting that may differ between
+    them at its default."""
+    differing = [known for known in SETTINGS.values() if known.may_differ]
+    sections = {name: getattr(run, name) for name in SECTIONS}
+    for known in differing:
+        neutral = getattr(SECTIONS[known.section](), known.key)
+        section = sections[known.section]
+        sections[known.section] = dataclasses.replace(section, **{known.key: neutral})
+    return RunConfig(**sections)
+
+
+def require_packable(runs: Sequence[RunConfig]) -> None:
+    """Raise `ValueError` naming the first setting that differs and that one pack must share."""
+    common = {shared(run) for run in runs}
+    for name in SETTINGS if len(common) > 1 else ():
+        values = {value(run, name) for run in common}
+        if len(values) > 1:
+            raise ValueError(f"{name}: a pack must share one value; got {sorted(values)}")
+
+
+def pack_order(run: RunConfig) -> tuple[Hashable, ...]:
+    """Where a run stands among those it may share a pack with: seed, loss, latent size, then the
+    other settings that may differ. It decides which runs are packed, so it must never change."""
+    first = ("seed", "loss", "latent")
+    rest = [n for n, known in SETTINGS.items() if known.may_differ and n not in first]
+    return tuple(value(run, name) for name in (*first, *rest))
+
+
 def as_dict(config: RunConfig) -> dict[str, dict[str, Any]]:
     """The config as plain nested dicts, ready for JSON."""
     return dataclasses.asdict(config)
@@ -146,76 +305,18 @@ def from_dict(values: dict[str, Any]) -> RunConfig:
         given = values.get(name, {})
         if not isinstance(given, dict):
             raise ValueError(f"{name}: {given!r} is no table of settings")
-        require_known(f"key of {name}", given, {f.name for f in dataclasses.fields(section)})
+        require_known(f"key of {name}", given, {f.name for f in fields(section)})
         sections[name] = section(**given)
     return RunConfig(**sections)
 
 
 def digest(config: RunConfig) -> str:
-    """First 16 hex digits of the SHA-256 of the config's canonical JSON: the record's name."""
-    canonical = json.dumps(as_dict(config), sort_keys=True, separators=(",", ":"))
+    """First 16 hex digits of the SHA-256 of the canonical JSON of what differs from the defaults:
+    the record's name."""
+    differing: dict[str, Any] = {"version": VERSION}
+    for known in SETTINGS.values():
+        own = getattr(getattr(config, known.section), known.key)
+        if own != getattr(SECTIONS[known.section](), known.key):
+            differing.setdefault(known.section, {})[known.key] = own
+    canonical = json.dumps(differing, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
-
-def parameter_count(model: ModelConfig) -> int:
-    """Trainable scalars in closed form: 174,084 at 784-100-20 with two levels.
-
-    An encoder d → h → 2L holds d·h + h + 2(h·L + L), a decoder L → h → d holds
-    L·h + h + h·d + d; the first level has d = D pixels, every other d = L.
-    """
-
-    def level(width: int) -> int:
-        h, latent = model.hidden_dim, model.latent_dim
-        encoder = width * h + h + 2 * (h * latent + latent)
-        decoder = latent * h + h + h * width + width
-        return encoder + decoder
-
-    return level(model.input_dim) + (model.num_layers - 1) * level(model.latent_dim)
-
-
-def flops_per_image(run: RunConfig) -> int:
-    """FLOPs of the matrix products of one training step, per image: forward, weight and input
-    gradients.
-
-    A matrix of n weights costs 2n in each of the three, but the first layer of the first encoder
-    needs no input gradient. With S importance samples all but that encoder runs S times. At
-    784-100-20, two levels: 56 MFLOP for a batch of 64 (22.1 + 22.1 + 12.1).
-    """
-    model, samples = run.model, run.train.importance_samples
-    first = model.input_dim * model.hidden_dim
-    encoder = first + 2 * model.hidden_dim * model.latent_dim
-    return 2 * (3 * (encoder + samples * (weight_count(model) - encoder)) - first)
-
-
-def weight_count(model: ModelConfig) -> int:
-    """Entries of all weight matrices, biases left out: per level d·h + 2·h·L + L·h + h·d."""
-    widths = [model.input_dim] + [model.latent_dim] * (model.num_layers - 1)
-    return sum(2 * d * model.hidden_dim + 3 * model.hidden_dim * model.latent_dim for d in widths)
-
-
-def require_known(what: str, given: Any, allowed: Any) -> None:
-    """Raise `ValueError` naming the first of `given` that is not among `allowed`."""
-    for name in given:
-        if name not in allowed:
-            raise ValueError(f"unknown {what} {name!r}; allowed: {', '.join(sorted(allowed))}")
-
-
-def require_integer(name: str, value: Any, minimum: int) -> None:
-    """Raise `ValueError` unless `value` is an integer (no bool) of at least `minimum`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-        raise ValueError(f"{name}: {value!r} is not allowed; allowed: integers ≥ {minimum}")
-
-
-def require_number(name: str, value: Any, positive: bool) -> None:
-    """Raise `ValueError` unless `value` is finite and > 0 (`positive`) or ≥ 0."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    is_finite = is_number and abs(value) <= sys.float_info.max  # also of integers beyond floats
-    if not is_finite or value < 0 or (positive and value == 0):
-        bound = "> 0" if positive else "≥ 0"
-        raise ValueError(f"{name}: {value!r} is not allowed; allowed: finite numbers {bound}")
-
-
-def require_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    """Raise `ValueError` unless `value` is one of `allowed`."""
-    if value not in allowed:
-        raise ValueError(f"{name}: {value!r} is not allowed; allowed: {', '.join(allowed)}")

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from hvae.config import DataConfig
+from hvae.closed_form import parameter_count
+from hvae.config import DataConfig, RunConfig, as_dict, digest
 from hvae.data.images import Images, load
+from hvae.records.provenance import code
+from hvae.records.store import Record
 
 FEW = 70  # training images: four batches of 16 and a short one of 6
 
@@ -74,3 +77,27 @@ def run_python() -> Callable[..., str]:
         return done.stdout.strip()
 
     return run
+
+
+@pytest.fixture
+def make_record() -> Callable[..., Record]:
+    """A whole record of a run by the sources at hand, its scoreboard NLL as given."""
+
+    def make(run: RunConfig, study: str = "quick", nll: float | None = 90.0) -> Record:
+        return Record(
+            study=study,
+            digest=digest(run),
+            config=as_dict(run),
+            status="diverged" if nll is None else "finished",
+            data_sha256="0" * 64,
+            code=code(),
+            environment={},
+            parameters=parameter_count(run.model),
+            flops_per_image=1,
+            history=[{"epoch": 1, "loss": 1.0}],
+            metrics={"scoreboard_nll_nats": nll},
+            throughput={},
+            seconds={"train": 1.0, "evaluate": 1.0},
+        )
+
+    return make

@@ -32,10 +32,9 @@ def fetch(name: str, data_dir: Path | None) -> None:
       hvae data fetch digits
     """
     from hvae.data.download import fetch as download
-    from hvae.data.mnist import BUNDLED
     from hvae.data.mnist import data_dir as data_folder
 
-    if name == BUNDLED:
+    if DATASETS[name].is_bundled:
         click.echo(f"{name} comes with scikit-learn: nothing to fetch", err=True)
         return
     click.echo(download(name, data_folder(data_dir)))

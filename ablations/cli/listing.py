@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from ablations.grid import Pack, cost, label, memory, runs, seconds
-from ablations.status import Standing, count
 from ablations.studies import Study
-from hvae.config import as_dict, digest, parameter_count
+from hvae.closed_form import parameter_count
+from hvae.config import as_dict, digest
+from hvae.records.standings import Standing, count
 
 Json = dict[str, Any]
 

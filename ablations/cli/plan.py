@@ -9,8 +9,8 @@ from ablations.cli.options import debug_option, json_option, print_json, takes_s
 from ablations.grid import PACK_SIZES, pack_size, packs, runs
 from ablations.run.executors import worker_count
 from ablations.run.launch import standings_of
-from ablations.status import refuse_damaged, to_run
 from ablations.studies import PRESETS, Study
+from hvae.records.standings import refuse_damaged, to_run
 from hvae.records.store import Store
 
 

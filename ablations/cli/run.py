@@ -15,8 +15,8 @@ from ablations.cli.options import (
 )
 from ablations.run.current_report import current_report
 from ablations.run.launch import Launch, standings_of, train, warn_of_stale
-from ablations.status import Standing, refuse_damaged, to_run, without_weights
 from ablations.studies import Study
+from hvae.records.standings import Standing, refuse_damaged, to_run, without_weights
 from hvae.records.store import Store
 
 

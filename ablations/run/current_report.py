@@ -1,11 +1,13 @@
 """The report of a study: written anew where it is not that of this grid and these records."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ablations.grid import runs
-from ablations.status import report_stamp
 from ablations.studies import Study
+from hvae import __version__
+from hvae.config import RunConfig, digest
 from hvae.records.store import Store
 
 FORMATS = "html,latex,csv,md"
@@ -32,3 +34,11 @@ def rewrite_report(study: Study, store: Store, formats: Sequence[str]) -> list[P
     if "html" in formats:
         (folder / STAMP).write_text(now)
     return written
+
+
+def report_stamp(store: Store, runs: Iterable[RunConfig]) -> str:
+    """What a report depends on: the grid's keys, its records' files, the benches beside them."""
+    files = [*store.runs.glob("*.json"), *(store.folder.parent / "bench").glob("*.json")]
+    seen = [f"{path.name} {path.stat().st_mtime_ns} {path.stat().st_size}" for path in files]
+    keys = [digest(run) for run in runs]
+    return hashlib.sha256("\n".join([__version__, *keys, *sorted(seen)]).encode()).hexdigest()

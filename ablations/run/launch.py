@@ -8,9 +8,9 @@ import click
 
 from ablations.grid import pack_size, packs, runs
 from ablations.run.executors import choose, resolve_device, worker_count
-from ablations.status import Standing, count, survey, to_run
 from ablations.studies import Study
 from hvae.records.provenance import SourcesChanged, code, sources_sha256
+from hvae.records.standings import Standing, count, survey, to_run
 from hvae.records.store import Store
 
 
@@ -43,7 +43,7 @@ def train(study: Study, store: Store, launch: Launch) -> int:
     cut = packs(study.name, runs(study), todo, pack_size(device, len(standings), at_once))
     if not cut:
         return 0
-    present = [store.read(s.digest) for s in standings if s.digest not in todo]
+    present = [s.record for s in standings if s.record and s.digest not in todo]
     chosen = choose(launch.executor, at_once)
     try:
         with display(study.name, Tally(cut, len(standings), present)) as shown:

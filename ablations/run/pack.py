@@ -10,7 +10,8 @@ from ablations.grid import Pack, cell_label, halves
 from ablations.run.executors import Executor
 from ablations.run.outcomes import OnProgress, Outcome, Progress
 from ablations.run.progress import say
-from hvae.config import RunConfig, as_dict, digest, flops_per_image, parameter_count
+from hvae.closed_form import flops_per_image, parameter_count
+from hvae.config import RunConfig, as_dict, digest
 from hvae.native.build import library
 from hvae.processes import give_back_freed_memory
 from hvae.records.provenance import SourcesChanged, environment, require_sources

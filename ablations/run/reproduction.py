@@ -8,9 +8,9 @@ import click
 
 from ablations.run.launch import Launch, standings_of, train, warn_of_stale
 from ablations.run.outcomes import Progress
-from ablations.status import refuse_damaged, to_run
 from ablations.studies import Study
 from hvae.config import RunConfig, digest
+from hvae.records.standings import refuse_damaged, to_run
 from hvae.records.store import Store
 
 DOCUMENTED = RunConfig()
@@ -44,7 +44,8 @@ def train_documented(study: Study, store: Store, launch: Launch) -> None:
     (standing,) = standings_of(study, store)
     if standing.state not in ("done", "stale"):
         raise click.ClickException(f"{study.name}: the training failed: {standing.reason}")
-    if store.read(standing.digest).status == "diverged":
+    assert standing.record is not None
+    if standing.record.status == "diverged":
         raise click.ClickException(f"{study.name}: the training diverged; there is nothing to show")
     if not standing.has_weights:
         raise ValueError(f"{study.name}: the stale record has no weights; --redo-stale redoes both")

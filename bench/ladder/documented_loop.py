@@ -16,10 +16,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from bench.ladder.rungs import BATCH
-from hvae.config import RunConfig
+from hvae.config import DATASETS, RunConfig
 from hvae.data.download import import_torchvision
 from hvae.data.images import load_grey
-from hvae.data.mnist import FAMILIES
 from hvae.model import HierarchicalVAE, initial, reparameterize
 
 REFERENCE = RunConfig()  # 784-100-20, two levels, BCE, batch 64
@@ -55,7 +54,7 @@ def documented_kl(mu: Tensor, sigma: Tensor, mean: Tensor) -> Tensor:
 def documented_loop(name: str, folder: Path, device: str) -> Loop:
     """The documented loop over a dataset in torchvision's layout."""
     torchvision = import_torchvision()
-    dataset = getattr(torchvision.datasets, FAMILIES[name].folder)(
+    dataset = getattr(torchvision.datasets, DATASETS[name].folder)(
         folder, train=True, transform=torchvision.transforms.ToTensor()
     )
     step = _stepper(documented_loss, device, is_fused=False)

@@ -16,7 +16,7 @@ from bench.ladder.crews import Crew, ProcessDied, Window
 from bench.ladder.documented_loop import REFERENCE
 from bench.ladder.loops import build_gauge, build_rung
 from bench.ladder.rungs import BATCH, GAUGES, Gauge, Rung, Source
-from hvae.config import flops_per_image
+from hvae.closed_form import flops_per_image
 from hvae.processes import usable_cores
 
 BYTES_PER_MODEL_STEP = 10e6  # unfused traffic of a training step, half of it Adam's

@@ -6,7 +6,7 @@ from typing import Any
 from bench.ladder.documented_loop import REFERENCE
 from bench.ladder.ladder import BYTES_PER_MODEL_STEP, Ladder
 from bench.ladder.rungs import BATCH
-from hvae.config import flops_per_image
+from hvae.closed_form import flops_per_image
 from hvae.native.build import compiler_name
 from hvae.processes import core_count
 from hvae.records.provenance import code, environment

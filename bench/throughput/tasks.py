@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from hvae.config import RunConfig, weight_count
-from hvae.config import flops_per_image as training_flops
+from hvae.closed_form import flops_per_image as training_flops
+from hvae.closed_form import weight_count
+from hvae.config import RunConfig
 from hvae.model import ancestral, initial
 from hvae.training.cuda_graph import CapturedStep
 from hvae.training.traced import Group

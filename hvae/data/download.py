@@ -10,7 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from hvae.data.mnist import FAMILIES, faults_of, files_of, point_elsewhere, require
+from hvae.config import DATASETS
+from hvae.data.mnist import faults_of, files_of, point_elsewhere, require
 
 if TYPE_CHECKING:  # importing this module must not import torch
     from torch.library import Library
@@ -47,7 +48,7 @@ def _download(torchvision: ModuleType, name: str, folder: Path) -> None:
         path for part in files_of(name, folder) for path in faults_of(part) if path.exists()
     ]:
         path.replace(path.with_name(f"{path.name}.damaged"))
-    dataset = getattr(torchvision.datasets, FAMILIES[name].folder)
+    dataset = getattr(torchvision.datasets, DATASETS[name].folder)
     options = {"split": "digits"} if name == "emnist-digits" else {}
     previous = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT_SECONDS)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hvae.config import DataConfig
-from hvae.data.mnist import BUNDLED, Bytes, files_of, map_file, require
+from hvae.config import DATASETS, DataConfig
+from hvae.data.mnist import Bytes, files_of, map_file, require
 
 if TYPE_CHECKING:  # importing this module must not import torch
     from torch import Generator
@@ -83,9 +83,9 @@ def binarize(grey: Bytes, levels: int, generator: "Generator") -> Bytes:
 
 def load_grey(name: str, folder: Path) -> Grey:
     """The images as published, without torch. Raises `ValueError` like `require`."""
-    if name == BUNDLED:
-        return _load_digits()
     require(name, folder)
+    if DATASETS[name].is_bundled:
+        return _load_digits()
     axes = (0, 2, 1) if name == "emnist-digits" else (0, 1, 2)  # EMNIST stores columns first
     arrays = []
     for part in files_of(name, folder):

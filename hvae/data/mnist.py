@@ -6,36 +6,18 @@ import math
 import os
 import struct
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import platformdirs
 
-from hvae.config import DATASETS, require_choice
+from hvae.config import DATASETS
+from hvae.validation import require_choice
 
 Bytes = npt.NDArray[np.uint8]
 Part = dict[Path, tuple[int, ...]]  # IDX files of the training or test set -> shape of one item
 
-BUNDLED = "digits"
 IMAGE = (28, 28)  # of the MNIST family
-
-
-class Family(NamedTuple):
-    """Where torchvision keeps a dataset: folder (also its class), file names, what it downloads."""
-
-    folder: str
-    train: str = "train"
-    test: str = "t10k"
-    archive: str = "{}.gz"  # of the file {}
-
-
-FAMILIES = {
-    "mnist": Family("MNIST"),
-    "fashion-mnist": Family("FashionMNIST"),
-    "kmnist": Family("KMNIST"),
-    "emnist-digits": Family("EMNIST", "emnist-digits-train", "emnist-digits-test", "gzip.zip"),
-}
 
 
 def data_dir(option: Path | None) -> Path:
@@ -52,7 +34,7 @@ def require(name: str, folder: Path) -> None:
     """
     for part in files_of(name, folder):
         for path, fault in faults_of(part).items():
-            archive = path.with_name(FAMILIES[name].archive.format(path.name))
+            archive = path.with_name(DATASETS[name].archive.format(path.name))
             hint = f" ({archive.name} is there: fetching unpacks it)" if archive.is_file() else ""
             raise ValueError(
                 f"{name}: {path} {fault}{hint}; "
@@ -63,9 +45,9 @@ def require(name: str, folder: Path) -> None:
 def files_of(name: str, folder: Path) -> list[Part]:
     """Training and test files in torchvision's layout; none for the bundled digits."""
     require_choice("data", name, tuple(DATASETS))
-    if name == BUNDLED:
+    family = DATASETS[name]
+    if family.is_bundled:
         return []
-    family = FAMILIES[name]
     stems = (folder / family.folder / "raw" / prefix for prefix in (family.train, family.test))
     return [
         {Path(f"{stem}-images-idx3-ubyte"): IMAGE, Path(f"{stem}-labels-idx1-ubyte"): ()}
@@ -74,7 +56,7 @@ def files_of(name: str, folder: Path) -> list[Part]:
 
 
 def point_elsewhere(name: str) -> str:
-    return f"point --data-dir (or HVAE_DATA) at a folder that holds {FAMILIES[name].folder}/raw"
+    return f"point --data-dir (or HVAE_DATA) at a folder that holds {DATASETS[name].folder}/raw"
 
 
 def faults_of(part: Part) -> dict[Path, str]:

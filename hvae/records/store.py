@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hvae.config import RunConfig, as_dict, digest, from_dict, require_known
+from hvae.config import RunConfig, as_dict, digest, from_dict
 from hvae.records.files import fsync_folder, overwrite, probe, publish, sweep, writing_under
+from hvae.validation import require_known
 
 SCHEMA = 1
 STATUSES = ("finished", "diverged")

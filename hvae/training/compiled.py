@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from hvae.config import RunConfig, parameter_count
+from hvae.closed_form import parameter_count
+from hvae.config import RunConfig
 from hvae.model import Decoder, Encoder, HierarchicalVAE, build, initial
 from hvae.native.bindings import SLACK, Batch, Model, declared, lanes_for
 from hvae.training.draws import Draw

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from hvae import streams
-from hvae.config import RunConfig
+from hvae.config import RunConfig, require_packable
 from hvae.data.images import Images, binarize
 from hvae.model import HierarchicalVAE
 from hvae.training.compiled import Fused, compiled_step
@@ -61,19 +61,6 @@ def fit(
     models = [pack.model(member) for member in range(len(runs))]
     seconds = time.perf_counter() - started
     return Fit(models, histories, seconds, pack.fused is not None)
-
-
-def require_packable(runs: Sequence[RunConfig]) -> None:
-    """Raise `ValueError` where runs differ in what one pack must share."""
-    widest(runs)
-    for section, names in (
-        ("train", ("objective", "epochs", "batch_size", "kl_warmup_epochs", "importance_samples")),
-        ("data", ("name", "binarize")),
-    ):
-        for name in names:
-            values = {getattr(getattr(run, section), name) for run in runs}
-            if len(values) != 1:
-                raise ValueError(f"{name}: a pack must share one value; got {sorted(values)}")
 
 
 class Training:

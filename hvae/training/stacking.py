@@ -18,11 +18,9 @@ Parameters = dict[str, Tensor]
 
 
 def widest(configs: Sequence[RunConfig]) -> ModelConfig:
-    """The sizes that hold every member: raises `ValueError` where more than latents differ."""
-    models = {replace(config.model, latent_dim=1) for config in configs}
-    if len(models) != 1:
-        raise ValueError(f"pack: members may differ in latent_dim only; got {len(models)} models")
-    return replace(models.pop(), latent_dim=max(c.model.latent_dim for c in configs))
+    """The sizes that hold every member of a pack."""
+    latent = max(config.model.latent_dim for config in configs)
+    return replace(configs[0].model, latent_dim=latent)
 
 
 def stack(models: Sequence[HierarchicalVAE], sizes: ModelConfig) -> Parameters:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from hvae.config import RunConfig, as_dict, digest, parameter_count
+from hvae.closed_form import parameter_count
+from hvae.config import RunConfig, as_dict, digest
 from hvae.records.store import Record, RecordError, Store
 
 STATUSES = ("finished", "diverged", "failed", "missing", "damaged")

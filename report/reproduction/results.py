@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hvae.config import parameter_count
+from hvae.closed_form import parameter_count
 from report.render.numbers import rounded
 from report.reproduction import verdicts
 from report.reproduction.folder import Reproduction

@@ -60,7 +60,9 @@ def charged(study: Study) -> pd.DataFrame:
         return study.runs.iloc[:0].assign(**dict.fromkeys(CHARGED, 0.0))
     runs = study.runs.dropna(subset=NEEDED)
     nats = runs["reconstruction_nats"].astype(float)
-    squared_error = 2 * nats - runs["data"].map(DATASETS) * math.log(2 * math.pi)
+    squared_error = 2 * nats - runs["data"].map(lambda name: DATASETS[name].pixels) * math.log(
+        2 * math.pi
+    )
     closed_form = (runs["loss_documented"] - nats.where(runs["loss"] == "bce", squared_error)) / 2
     elbo = runs["elbo_nats"].astype(float) if "elbo_nats" in runs else math.nan
     return runs.assign(

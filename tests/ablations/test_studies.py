@@ -8,7 +8,8 @@ import pytest
 from ablations import studies
 from ablations.grid import runs
 from ablations.studies import PRESETS, Study, load, narrow
-from hvae.config import DATASETS, DataConfig, ModelConfig, RunConfig, parameter_count
+from hvae.closed_form import parameter_count
+from hvae.config import DATASETS, DataConfig, ModelConfig, RunConfig
 
 AXES = "[axes]\ndepths = [1]\n"
 
@@ -159,7 +160,7 @@ def test_narrowing_epochs_and_samples_changes_the_base_alone() -> None:
 def test_narrowing_the_data_brings_its_pixels(name: str) -> None:
     base = narrow(load("objective"), data=name).base
     assert base.data == DataConfig(name, "dynamic")
-    assert base.model.input_dim == DATASETS[name]
+    assert base.model.input_dim == DATASETS[name].pixels
 
 
 def test_a_narrowed_study_is_part_of_the_whole() -> None:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from chromium import Browser
+from reproduction_builders import config, write
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
-from synthetic_reproduction import config, write
 
 from hvae.config import RunConfig
 from hvae.model import HierarchicalVAE, with_weights

@@ -1,14 +1,14 @@
-"""The report in a real browser: a page from synthetic records, opened from its file."""
+"""The report in a real browser: a page from builders records, opened from its file."""
 
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from builders import grid, record, write_pictures
 from chromium import Browser
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from synthetic import grid, record, write_pictures
 
 from hvae.records.store import Store
 from report.study.writer import write_report

@@ -5,37 +5,47 @@ import itertools
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from builders import record
 from hypothesis import example, given
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
+from hvae.closed_form import flops_per_image, parameter_count, weight_count
 from hvae.config import (
     BINARIZATIONS,
     DATASETS,
     LOSSES,
     SECTIONS,
+    SETTINGS,
+    VERSION,
     DataConfig,
     EvaluationConfig,
     ModelConfig,
     RunConfig,
+    Setting,
     TrainConfig,
     as_dict,
+    axis_names,
+    describe,
     digest,
-    flops_per_image,
     from_dict,
-    parameter_count,
-    weight_count,
+    override,
+    require_packable,
+    shared,
+    value,
 )
 from hvae.model import HierarchicalVAE
 from hvae.objectives import Settings, objective
+from hvae.records.store import Store
 from hvae.training.fit import Training
 
 # Changing this changes the name of every record: all that exist anywhere are orphaned.
-DEFAULT_DIGEST = "e1fe96eb6f1c2494"
+DEFAULT_DIGEST = "2430f1a2ad2982d0"
 
 COUNT, NATURAL = "integers ≥ 1", "integers ≥ 0"
 SIZE_OR_MORE, AMOUNT = "finite numbers > 0", "finite numbers ≥ 0"
@@ -110,7 +120,7 @@ def run_configs(draw: st.DrawFn) -> RunConfig:
         seed=draw(st.integers(0, 2**40)),
         **own,
     )
-    sizes = (DATASETS[name], draw(counts(200)), draw(counts(64)), draw(counts(6)))
+    sizes = (DATASETS[name].pixels, draw(counts(200)), draw(counts(64)), draw(counts(6)))
     data = DataConfig(name, draw(st.sampled_from(BINARIZATIONS)))
     return RunConfig(ModelConfig(*sizes), train, data, EvaluationConfig(draw(counts(5000))))
 
@@ -139,8 +149,10 @@ def test_every_field_has_its_refusals_tested() -> None:
 
 @pytest.mark.parametrize("name", sorted(DATASETS))
 def test_the_input_must_have_the_pixels_of_the_data(name: str) -> None:
-    RunConfig(ModelConfig(DATASETS[name]), data=DataConfig(name))
-    with pytest.raises(ValueError, match=f"input_dim: 17 .*'{name}'; allowed: {DATASETS[name]}"):
+    RunConfig(ModelConfig(DATASETS[name].pixels), data=DataConfig(name))
+    with pytest.raises(
+        ValueError, match=f"input_dim: 17 .*'{name}'; allowed: {DATASETS[name].pixels}"
+    ):
         RunConfig(ModelConfig(17), data=DataConfig(name))
 
 
@@ -288,3 +300,89 @@ def test_the_engine_multiplies_no_more_than_plain_autograd(few_digits: Any) -> N
     with FlopCounterMode(display=False) as counter:
         pack.step(x, noise)
     assert counter.get_total_flops() == 3 * 10 * flops_per_image(runs[0])
+
+
+# A default is a contract: where one changes, `config.VERSION` is raised, and with it every digest.
+DEFAULTS = {
+    "version": 1,
+    "model": {"input_dim": 784, "hidden_dim": 100, "latent_dim": 20, "num_layers": 2},
+    "train": {
+        "loss": "bce",
+        "objective": "documented",
+        "epochs": 30,
+        "batch_size": 64,
+        "learning_rate": 1e-3,
+        "seed": 0,
+        "kl_weight": 1.0,
+        "kl_warmup_epochs": 0,
+        "free_bits": 0.0,
+        "importance_samples": 1,
+    },
+    "data": {"name": "mnist", "binarize": "none"},
+    "evaluation": {"importance_samples": 1000},
+}
+
+
+def test_the_defaults_are_those_that_digests_leave_out() -> None:
+    assert {"version": VERSION, **as_dict(RunConfig())} == DEFAULTS
+
+
+def test_a_new_field_with_a_neutral_default_leaves_every_digest_and_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunConfig(train=TrainConfig(epochs=3, seed=1))
+    store = Store(tmp_path)
+    store.open_for_writing()
+    before = digest(run)
+    store.write(record(run))
+    field = dataclasses.field(default=7, metadata={"setting": Setting("spare")})
+    wider = dataclasses.make_dataclass(
+        "TrainConfig", [("spare", int, field)], bases=(TrainConfig,), frozen=True
+    )
+    monkeypatch.setitem(SECTIONS, "train", wider)
+    spare = Setting("spare", name="train.spare", section="train", key="spare")
+    monkeypatch.setitem(SETTINGS, "train.spare", spare)
+    same, other = (RunConfig(train=wider(epochs=3, seed=1, spare=n)) for n in (7, 8))
+    assert digest(same) == before
+    assert store.read(digest(same)).run == same
+    assert digest(other) != before
+
+
+def test_what_may_share_a_pack_is_said_where_a_field_is_declared() -> None:
+    run = RunConfig(train=TrainConfig(objective="elbo"))
+    changed = {"latent": 3, "loss": "mse", "train.learning_rate": 0.1, "train.kl_weight": 2.0}
+    pack = [run, override(run, changed), override(run, {"seed": 4, "train.free_bits": 0.5})]
+    require_packable(pack)
+    assert len({shared(member) for member in pack}) == 1
+    for name, other in {"depth": 3, "objective": "documented", "train.epochs": 1}.items():
+        with pytest.raises(ValueError, match=rf"^{name}: a pack must share one value; got "):
+            require_packable([*pack, override(run, {name: other})])
+
+
+def test_settings_are_overridden_by_name_and_data_bring_their_pixels() -> None:
+    run = override(RunConfig(), {"model.num_layers": 3, "data.name": "digits", "latent": 5})
+    assert run.model == ModelConfig(64, 100, 5, 3)
+    assert value(run, "depth") == value(run, "model.num_layers") == 3
+    with pytest.raises(ValueError, match=r"^depth: 0 is not allowed; allowed: integers ≥ 1$"):
+        override(run, {"depth": 0})
+    with pytest.raises(ValueError, match=r"^unknown setting 'dept'; allowed: .*depth.*"):
+        override(run, {"dept": 1})
+
+
+def test_settings_that_depend_on_each_other_are_validated_together() -> None:
+    run = override(RunConfig(), {"train.importance_samples": 5, "objective": "iwae"})
+    assert (run.train.objective, run.train.importance_samples) == ("iwae", 5)
+
+
+def test_a_value_is_described_as_a_reader_names_it() -> None:
+    given = {"depth": 2, "loss": "mse", "objective": "elbo", "train.kl_weight": 0.5}
+    said = [describe(name, value) for name, value in given.items()]
+    assert said == ["depth 2", "MSE", "ELBO", "KL weight 0.5"]
+    assert describe("data.binarize", "dynamic") == "binarised anew"
+    assert describe("data.name", "kmnist") == "kmnist"
+
+
+def test_every_field_says_what_a_reader_and_a_pack_must_know() -> None:
+    assert len(SETTINGS) == sum(len(dataclasses.fields(section)) for section in SECTIONS.values())
+    assert "seed" not in axis_names()
+    assert "model.input_dim" not in axis_names()

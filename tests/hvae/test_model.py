@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hvae.config import ModelConfig, parameter_count
+from hvae.closed_form import parameter_count
+from hvae.config import ModelConfig
 from hvae.model import Decoder, Encoder, HierarchicalVAE, initialise, reparameterize
 from hvae.objectives import documented_loss
 

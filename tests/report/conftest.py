@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from synthetic import grid, record
+from builders import grid, record
 
 from hvae.config import RunConfig
 from hvae.records.store import Record, Store

@@ -6,6 +6,7 @@ from pathlib import Path
 import hvae
 
 try:
+    from hvae.closed_form import parameter_count
     from hvae.data.images import Images, load
     from hvae.evaluation.evaluate import evaluate
     from hvae.model import initial
@@ -17,6 +18,7 @@ except ModuleNotFoundError:  # the flat folder
     from hvae.capture import CapturedStep  # type: ignore
     from hvae.stacking import initial, widest  # type: ignore
 
+    from hvae.config import parameter_count  # type: ignore
     from hvae.data import Images, load  # type: ignore
     from hvae.evaluation import evaluate  # type: ignore
     from hvae.training import Fit, Group, Training, fit  # type: ignore
@@ -32,6 +34,7 @@ __all__ = [
     "has_compiled_step",
     "initial",
     "load",
+    "parameter_count",
     "widest",
 ]
 

@@ -19,9 +19,10 @@ from bench.gate.side.subject import (
     evaluate,
     has_compiled_step,
     initial,
+    parameter_count,
     widest,
 )
-from hvae.config import RunConfig, parameter_count
+from hvae.config import RunConfig
 
 Call = Callable[[], object]
 

@@ -17,7 +17,8 @@ from ablations.run.outcomes import Outcome
 from ablations.run.pack import Finished, Task, cell, run_pack, run_study, status
 from ablations.studies import PRESETS, Study, narrow
 from bench.throughput import measure as throughput
-from hvae.config import EvaluationConfig, digest, parameter_count
+from hvae.closed_form import parameter_count
+from hvae.config import EvaluationConfig, digest
 from hvae.model import with_weights
 from hvae.native.build import c_compiler
 from hvae.pictures.samples import samples

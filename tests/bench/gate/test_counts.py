@@ -11,7 +11,7 @@ from bench.gate.side import counts
 from bench.gate.side.counts import Recorder, UnstableCount, count, require_stable
 from bench.gate.side.harness import ADVISORY
 from bench.gate.side.workloads import REFERENCE, Workload, pack
-from hvae.config import flops_per_image, parameter_count
+from hvae.closed_form import flops_per_image, parameter_count
 
 FLOAT = 4  # bytes
 

@@ -9,10 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hvae import model
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from hvae.data.images import Images
-from hvae.model import HierarchicalVAE, initial, state, with_weights
+from hvae.model import HierarchicalVAE, ancestral, initial, state, with_weights
 from hvae.pictures.samples import (
     as_bytes,
     first_of_each_digit,
@@ -75,7 +74,7 @@ def test_a_run_has_the_same_pictures_whoever_was_drawn_before(few_digits: Images
 
 def test_models_of_one_shape_see_the_same_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Tensor] = []
-    real = model.ancestral
+    real = ancestral
 
     def listen(model: HierarchicalVAE, noise: Tensor) -> list[Tensor]:
         seen.append(noise)

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from hvae.config import RunConfig, TrainConfig, digest, parameter_count
+from hvae.closed_form import parameter_count
+from hvae.config import RunConfig, TrainConfig, digest
 from hvae.records.store import Record, Store
 from report.data.frames import load
 

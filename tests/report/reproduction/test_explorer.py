@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic_reproduction import arrays, config, weights
+from reproduction_builders import arrays, config, weights
 
 from report.reproduction.explorer import embed, tensor_names
 

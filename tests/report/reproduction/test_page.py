@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from markup import Elements
-from synthetic_reproduction import GOOD, config, write
+from reproduction_builders import GOOD, config, write
 
 from hvae.config import RunConfig, digest
 from hvae.records.attachments import arrays_file, weights_file

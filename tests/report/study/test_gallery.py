@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from builders import write_pictures
 from PIL import Image
-from synthetic import write_pictures
 
 from hvae.config import RunConfig, digest
 from hvae.records.store import Record, Store

@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from builders import grid, record, write_pictures
 from markup import Elements
-from synthetic import grid, record, write_pictures
 
 from hvae.config import DataConfig, RunConfig, digest
 from hvae.records.store import Record, Store

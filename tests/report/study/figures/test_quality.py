@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from builders import grid, record
 from seaborn.utils import relative_luminance
-from synthetic import grid, record
 
 from hvae.config import RunConfig
 from hvae.records.store import Record, Store

@@ -1,0 +1,99 @@
+"""What a store holds of a grid: every run's standing, by digest. Reads; writes nothing."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from hvae.config import RunConfig, digest
+from hvae.records.store import SCHEMA, Record, RecordError, Store
+
+STATES = ("done", "missing", "failed", "stale", "damaged")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One run of a grid and what became of it; `reason` is empty where it is done or missing.
+
+    `record` is there where one can be read, so that nobody reads it a second time.
+    """
+
+    run: RunConfig
+    digest: str
+    state: str
+    reason: str = ""
+    has_weights: bool = False
+    record: Record | None = None
+
+
+def survey(store: Store, runs: Iterable[RunConfig], sources_sha256: str) -> list[Standing]:
+    """The standing of every run, in the order of `runs`; nothing raised, damage is a standing.
+
+    A record is stale where other `hvae` sources or an older schema made it.
+    """
+    finished, failed = store.finished(), store.failed()
+    return [_standing(store, run, sources_sha256, finished, failed) for run in runs]
+
+
+def count(standings: Iterable[Standing]) -> dict[str, int]:
+    """How many runs stand how, every state present."""
+    found = Counter(standing.state for standing in standings)
+    return {state: found[state] for state in STATES}
+
+
+def to_run(
+    standings: Sequence[Standing], redo_stale: bool = False, keeps_weights: bool = False
+) -> set[str]:
+    """Digests to train: what is missing, what failed, what is stale where that is asked, and what
+    is done but without its weights where these are to be kept."""
+    states = {"missing", "failed"} | ({"stale"} if redo_stale else set())
+    todo = {standing.digest for standing in standings if standing.state in states}
+    return todo | (without_weights(standings) if keeps_weights else set())
+
+
+def without_weights(standings: Iterable[Standing]) -> set[str]:
+    """Digests of runs that are done but whose weights were not kept."""
+    return {s.digest for s in standings if s.state == "done" and not s.has_weights}
+
+
+def refuse_damaged(standings: Iterable[Standing]) -> None:
+    """Raise `ValueError` with what is wrong with the first damaged record, if there is one."""
+    for standing in standings:
+        if standing.state == "damaged":
+            raise ValueError(standing.reason)
+
+
+def _standing(
+    store: Store, run: RunConfig, sources_sha256: str, finished: set[str], failed: set[str]
+) -> Standing:
+    name = digest(run)
+    if name in finished:
+        return _recorded(store, run, name, sources_sha256)
+    if name in failed:
+        return Standing(run, name, "failed", _failure(store, name))
+    return Standing(run, name, "missing")
+
+
+def _recorded(store: Store, run: RunConfig, name: str, sources_sha256: str) -> Standing:
+    try:
+        record = store.read(name)
+    except RecordError as error:
+        return Standing(run, name, "damaged", str(error))
+    reason = _staleness(record, sources_sha256)
+    state = "stale" if reason else "done"
+    return Standing(run, name, state, reason, store.weights_path(name).exists(), record)
+
+
+def _staleness(record: Record, sources_sha256: str) -> str:
+    """Why a record is stale; empty where it is not."""
+    if record.schema != SCHEMA:
+        return f"schema {record.schema}; this hvae writes {SCHEMA}"
+    if record.code.get("sources_sha256") != sources_sha256:
+        return f"made by other sources of hvae (version {record.code.get('version', 'unknown')})"
+    return ""
+
+
+def _failure(store: Store, name: str) -> str:
+    try:
+        return store.read_failure(name).exception
+    except RecordError as error:  # an unreadable note is retried like any other
+        return f"unreadable note: {error}"

@@ -1,0 +1,32 @@
+"""Checks of what a user gave: a `ValueError` names the field, the value and what is allowed."""
+
+import sys
+from typing import Any
+
+
+def require_known(what: str, given: Any, allowed: Any) -> None:
+    """Raise `ValueError` naming the first of `given` that is not among `allowed`."""
+    for name in given:
+        if name not in allowed:
+            raise ValueError(f"unknown {what} {name!r}; allowed: {', '.join(sorted(allowed))}")
+
+
+def require_integer(name: str, value: Any, minimum: int) -> None:
+    """Raise `ValueError` unless `value` is an integer (no bool) of at least `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise ValueError(f"{name}: {value!r} is not allowed; allowed: integers ≥ {minimum}")
+
+
+def require_number(name: str, value: Any, positive: bool) -> None:
+    """Raise `ValueError` unless `value` is finite and > 0 (`positive`) or ≥ 0."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    is_finite = is_number and abs(value) <= sys.float_info.max  # also of integers beyond floats
+    if not is_finite or value < 0 or (positive and value == 0):
+        bound = "> 0" if positive else "≥ 0"
+        raise ValueError(f"{name}: {value!r} is not allowed; allowed: finite numbers {bound}")
+
+
+def require_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    """Raise `ValueError` unless `value` is one of `allowed`."""
+    if value not in allowed:
+        raise ValueError(f"{name}: {value!r} is not allowed; allowed: {', '.join(allowed)}")

@@ -1,0 +1,170 @@
+"""Synthetic records with realistic values, and pictures beside them in the format of the runner."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hvae.closed_form import parameter_count
+from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig, as_dict, digest
+from hvae.records.store import Record, Store
+
+
+def grid(
+    depths: Sequence[int] = (1, 2, 3),
+    losses: Sequence[str] = ("bce", "mse"),
+    latents: Sequence[int] = (2, 20),
+    seeds: int = 3,
+    objectives: Sequence[str] = ("documented",),
+) -> list[RunConfig]:
+    """The runs of a small study on the bundled digits."""
+    return [
+        RunConfig(
+            ModelConfig(input_dim=64, latent_dim=latent, num_layers=depth),
+            TrainConfig(loss=loss, objective=objective, epochs=4, seed=seed),
+            DataConfig(name="digits"),
+        )
+        for depth in depths
+        for loss in losses
+        for latent in latents
+        for objective in objectives
+        for seed in range(seeds)
+    ]
+
+
+def record(config: RunConfig, **changes: Any) -> Record:
+    """A finished record: depth helps once, latent 20 beats 2, the upper levels are nearly dead."""
+    depth, latent = config.model.num_layers, config.model.latent_dim
+    seed = config.train.seed
+    rng = np.random.default_rng([seed, depth, latent, config.train.loss == "mse"])
+    shared = np.random.default_rng(seed).normal()  # what pairs the seeds
+    quality = 30.0 - 1.5 * min(depth, 2) - 3.0 * math.log(latent) + 0.4 * shared
+    elbo = -(quality + (40.0 if config.train.loss == "mse" else 0.0)) + 0.05 * rng.normal()
+    kl = [3.0 * math.log(latent + 1) / (4.0**level) for level in range(depth)]
+    made = Record(
+        study="test",
+        digest=digest(config),
+        config=as_dict(config),
+        status="finished",
+        data_sha256="ab" * 32,
+        code={"version": "0.1.0", "sources_sha256": "cd" * 32, "git_commit": "e" * 40}
+        | {"git_dirty": False},
+        environment=ENVIRONMENT,
+        parameters=parameter_count(config.model),
+        flops_per_image=2 * parameter_count(config.model),
+        history=[_epoch(epoch, elbo, kl, config) for epoch in range(1, config.train.epochs + 1)],
+        metrics=_metrics(elbo, kl, config, rng),
+        throughput={"environment": {}, "measurements": _throughput(depth, rng)},
+        seconds={"train": 2.0 * depth + 0.1 * seed, "evaluate": 1.0},
+    )
+    return dataclasses.replace(made, **changes)
+
+
+ENVIRONMENT = {
+    "python": "3.11.9",
+    "torch": "2.13.0",
+    "device": "cpu",
+    "device_name": "Example CPU",
+    "threads": 1,
+    "platform": "Linux",
+    "flags": {"flush_denormal": True},
+}
+
+
+def _epoch(epoch: int, elbo: float, kl: list[float], config: RunConfig) -> dict[str, Any]:
+    reconstruction = -elbo - sum(kl) + 20.0 / epoch
+    return {
+        "epoch": epoch,
+        "loss": reconstruction + 2 * sum(kl),
+        "reconstruction_nats": reconstruction,
+        "kl_per_level_nats": kl,
+        "seconds": 0.5,
+    }
+
+
+def _metrics(
+    elbo: float, kl: list[float], config: RunConfig, rng: np.random.Generator
+) -> dict[str, Any]:
+    depth, latent = config.model.num_layers, config.model.latent_dim
+    nll, reconstruction = -elbo - 1.2, -elbo - sum(kl)
+    charged = sum(kl) + 0.3 * (depth - 1)  # the closed form drops a covariance per lower level
+    squared_error = 2 * reconstruction - config.model.input_dim * math.log(2 * math.pi)
+    error = reconstruction if config.train.loss == "bce" else squared_error
+    active = [round(latent / 2**level) for level in range(depth)]
+    return {
+        "loss_documented": error + 2 * charged,
+        "elbo_nats": elbo,
+        "elbo_standard_error_nats": 0.02,
+        "elbo_test_set_error_nats": 0.31,
+        "nll_nats": nll,
+        "nll_curve_nats": {str(s): nll + 1.2 / s**0.4 for s in (1, 10, 100, 1000)},
+        "effective_sample_size": 85.0 / depth,
+        "importance_samples": 1000,
+        "reconstruction_nats": reconstruction,
+        "rate_nats": sum(kl),
+        "kl_per_level_nats": kl,
+        "kl_per_unit_nats": [[value / latent] * latent for value in kl],
+        "active_units_per_level": active,
+        "active_units_scale_free_per_level": active,
+        "level_value_nats": [9.0 / 6.0**level + 0.03 * rng.normal() for level in range(depth)],
+        "level_value_standard_error_nats": [0.02] * depth,
+        "scoreboard_nll_nats": 25.0 - math.log(latent) - 0.5 * depth + 0.1 * rng.normal(),
+        "scoreboard_test_set_error_nats": 0.25,
+        "reconstruction_mse": 0.03 / latent**0.3 + 0.0004 * rng.normal(),
+        "psnr_db": 15.0 + math.log(latent) + 0.05 * rng.normal(),
+        "reconstruction_bce_nats": 18.0 + 0.1 * rng.normal(),
+        "probe_accuracy_per_level": [0.95 / (1 + 0.2 * level) for level in range(depth)],
+    }
+
+
+def _throughput(depth: int, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """At the batch size that trains, and at the best, which for sampling is the same."""
+    rates = {"train_step": 60_000 / depth, "inference": 400_000 / depth, "sampling": 900_000}
+    return [
+        {
+            "device": "cpu",
+            "device_name": "Example CPU",
+            "threads": 1,
+            "task": task,
+            "batch_size": size,
+            "is_best_batch": is_best,
+            "images_per_second": rate * (1 + 0.01 * rng.normal()),
+            "lower_quartile": rate * 0.98,
+            "upper_quartile": rate * 1.02,
+            "repeats": 7,
+        }
+        for task, rate in rates.items()
+        for size, is_best in ((64, task == "sampling"), (1024, True))[: 1 + (task != "sampling")]
+    ]
+
+
+def write_pictures(store: Store, config: RunConfig) -> None:
+    """`DIGEST.npz` beside the record: rings that a cell's settings shape, uint8 [..., D]."""
+    side = math.isqrt(config.model.input_dim)
+    depth, latent = config.model.num_layers, config.model.latent_dim
+    across, down = np.meshgrid(*2 * [np.linspace(-1, 1, side)])
+    noise = np.random.default_rng([config.train.seed, depth, latent]).random((side, side))
+
+    def ring(size: float, tilt: float, blur: float) -> np.ndarray:
+        distance = np.abs(np.hypot(across * (1 + tilt), down) - size)
+        shape = np.exp(-((distance / (0.12 + blur)) ** 2)) * (1 - 0.1 * noise)
+        return np.round(255 * shape).astype(np.uint8).ravel()
+
+    digits = [ring(0.3 + 0.05 * digit, 0.1 * digit, 0.0) for digit in range(10)]
+    blur = 0.3 / latent
+    steps = np.linspace(-3, 3, 7)
+    np.savez_compressed(
+        store.runs / f"{digest(config)}.npz",
+        samples=np.stack([ring(0.2 + 0.04 * i, 0.5 - 0.06 * i, blur) for i in range(16)]),
+        originals=np.stack(digits),
+        reconstructions=np.stack([ring(0.3 + 0.05 * d, 0.1 * d, blur) for d in range(10)]),
+        traversals=np.stack(
+            [
+                np.stack([ring(0.5 + 0.1 * step, 0.0, blur) for step in steps]),
+                np.stack([ring(0.5, 0.2 * step, blur) for step in steps]),
+            ]
+        ),
+        traversal_units=np.array([1, 0]),
+    )
