@@ -1,12 +1,23 @@
 """From axes to runs, from runs to packs: what is trained, and what is trained together."""
 
 import math
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ablations.studies import Study
 from hvae.closed_form import flops_per_image, parameter_count, weight_count
-from hvae.config import DATASETS, RunConfig, digest, pack_order, shared
+from hvae.config import (
+    DATASETS,
+    SETTINGS,
+    RunConfig,
+    describe,
+    digest,
+    override,
+    pack_order,
+    shared,
+    value,
+)
+from report.data.design import Design
 
 # Runs of a pack at most. CPU: more gain nothing once the operators outweigh their dispatch, and the
 # state of ten (28 MB at 784-100-20) still fits a last-level cache. CUDA: enough to fill the device.
@@ -19,17 +30,18 @@ BASE_BYTES = 350e6  # of a process that has imported torch
 
 @dataclass(frozen=True)
 class Pack:
-    """Runs of one study that are trained as one."""
+    """Runs of one study that are trained as one; `common` says which, in words, where there are
+    others."""
 
     study: str
     runs: tuple[RunConfig, ...]
+    common: str = ""
 
     @property
     def label(self) -> str:
         """For progress lines: what the members have in common, and how many they are."""
-        train = self.runs[0].train
         members = f"{len(self.runs)} run" + ("s" if len(self.runs) > 1 else "")
-        return f"depth {self.runs[0].model.num_layers}, {train.objective}, {members}"
+        return f"{self.common}, {members}" if self.common else members
 
     @property
     def cost(self) -> int:
@@ -37,27 +49,32 @@ class Pack:
         return sum(cost(run) for run in self.runs)
 
 
-def label(run: RunConfig) -> str:
-    """A run in words: the axes and the seed."""
-    return f"{cell_label(run)}, seed {run.train.seed}"
-
-
-def cell_label(run: RunConfig) -> str:
-    """A run in words, its seed left out: the axes."""
-    model, train = run.model, run.train
-    return f"depth {model.num_layers}, {train.loss}, {train.objective}, latent {model.latent_dim}"
-
-
 def runs(study: Study) -> list[RunConfig]:
-    """Every run of the study, seed-major: all cells of seed 0, then all of seed 1, …"""
-    return [
-        _run(study.base, depth, loss, latent, objective, seed)
-        for seed in range(study.seeds)
-        for objective in study.objectives
-        for depth in study.depths
-        for loss in study.losses
-        for latent in study.latents
-    ]
+    """Every run of the study, seed-major: all combinations with seed 0, then all with seed 1, …"""
+    seeds = range(study.seeds)
+    return [override(cell.run, {"seed": seed}) for seed in seeds for cell in study.cells]
+
+
+def design(study: Study) -> Design:
+    """What the study asked, as its report needs to know it."""
+    return Design(
+        study.name,
+        study.question,
+        tuple(runs(study)),
+        axes=tuple(name for name, _ in study.axes),
+        variants=tuple(variant.name for variant in study.variants),
+        variant_of=tuple(cell.variant for cell in study.cells if cell.variant) * study.seeds,
+    )
+
+
+def labels(study: Study) -> dict[str, str]:
+    """Every run of the study in words, by digest: its variant, what the axes say, its seed."""
+    names = [*(name for name, _ in study.axes), "seed"]
+    variants = [cell.variant for cell in study.cells] * study.seeds
+    return {
+        digest(run): ", ".join([*filter(None, [variant]), *_words(run, names)])
+        for run, variant in zip(runs(study), variants, strict=True)
+    }
 
 
 def packs(study: str, all_runs: Iterable[RunConfig], missing: set[str], size: int) -> list[Pack]:
@@ -72,8 +89,13 @@ def packs(study: str, all_runs: Iterable[RunConfig], missing: set[str], size: in
     groups: dict[Hashable, list[RunConfig]] = {}
     for run in all_runs:
         groups.setdefault(shared(run), []).append(run)
+    telling = _telling_apart([group[0] for group in groups.values()])
     cut = [
-        Pack(study, tuple(run for run in chunk if digest(run) in missing))
+        Pack(
+            study,
+            tuple(run for run in chunk if digest(run) in missing),
+            ", ".join(_words(chunk[0], telling)),
+        )
         for group in groups.values()
         for chunk in _chunks(sorted(group, key=pack_order), size)
     ]
@@ -130,16 +152,18 @@ def memory(pack: Pack) -> float:
 def halves(pack: Pack) -> list[Pack]:
     """The pack in two, for a second try with less memory."""
     middle = (len(pack.runs) + 1) // 2
-    return [Pack(pack.study, runs) for runs in (pack.runs[:middle], pack.runs[middle:])]
+    return [replace(pack, runs=runs) for runs in (pack.runs[:middle], pack.runs[middle:])]
 
 
-def _run(
-    base: RunConfig, depth: int, loss: str, latent: int, objective: str, seed: int
-) -> RunConfig:
-    model = replace(base.model, num_layers=depth, latent_dim=latent)
-    train = replace(base.train, loss=loss, objective=objective, seed=seed)
-    return replace(base, model=model, train=train)
+def _words(run: RunConfig, names: Iterable[str]) -> list[str]:
+    return [describe(name, value(run, name)) for name in names]
 
 
-def _chunks(group: list[RunConfig], size: int) -> list[list[RunConfig]]:
-    return [group[start : start + size] for start in range(0, len(group), size)]
+def _telling_apart(runs: Sequence[RunConfig]) -> list[str]:
+    """The settings that a pack shares and that differ between these runs of different packs."""
+    chosen = [name for name, known in SETTINGS.items() if known.is_axis and not known.may_differ]
+    return [name for name in chosen if len({value(run, name) for run in runs}) > 1]
+
+
+def _chunks(ordered: list[RunConfig], size: int) -> list[list[RunConfig]]:
+    return [ordered[i : i + size] for i in range(0, len(ordered), size)]

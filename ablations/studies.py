@@ -1,264 +1,223 @@
-"""Studies: what is asked, and the grid of runs that answers it. Presets as data, others from TOML.
+"""Studies: what is asked, and the combinations of settings that answer it. Presets as data.
 
-A study of one's own is a TOML file; every key may be left out but `axes` and what differs from
-the documented setting. `axes` is swept, `base` is common to all runs, `seeds` counts from 0:
-
-    name = "narrow-latents"
-    question = "How few latent dimensions does a two-level model need?"
-    budget = "seconds on two CPU cores"
-    seeds = 3
-
-    [axes]
-    depths = [1, 2]
-    losses = ["bce"]
-    latents = [1, 2, 4]
-
-    [base.model]
-    hidden_dim = 50
-
-    [base.train]
-    epochs = 5
-
-    [base.data]
-    name = "digits"
-
-    [base.evaluation]
-    importance_samples = 100
-
-Left out, `name` is the file's, `objectives` (an axis) is `base.train.objective`, `input_dim` is
-that of the data, and an axis is the one value of `base`.
+Settings are named as in `hvae.config.SETTINGS`: `depth`, `latent`, `loss`, `objective`, every other
+`section.key`. A study of one's own is a TOML file: `ablations/study_files.py`.
 """
 
 import re
-import tomllib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations, product
+from typing import Any, NamedTuple
 
-from hvae.config import (
-    DATASETS,
-    LOSSES,
-    OBJECTIVES,
-    DataConfig,
-    EvaluationConfig,
-    ModelConfig,
-    RunConfig,
-    TrainConfig,
-    from_dict,
-)
-from hvae.validation import require_choice, require_integer, require_known
+from hvae.config import RunConfig, axis_names, override, setting
+from hvae.validation import require_integer
 
-KEYS = ("name", "question", "budget", "seeds", "axes", "base")
-SWEPT = {  # axis -> the section and key of the base that it sweeps
-    "depths": ("model", "num_layers"),
-    "latents": ("model", "latent_dim"),
-    "losses": ("train", "loss"),
-    "objectives": ("train", "objective"),
-}
+# Of a study: it names a folder, and file systems end at 143 to 255 bytes.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+LONGEST_VARIANT = 60  # characters: it stands in tables
+Axis = tuple[str, tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A name for settings that take the place of the study's own."""
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Cell(NamedTuple):
+    """A combination of a study: its run of seed 0, and the variant's name, empty without one."""
+
+    run: RunConfig
+    variant: str
 
 
 @dataclass(frozen=True)
 class Study:
-    """A question and its grid: the product of the axes, each cell with seeds 0 … `seeds` - 1.
+    """A question and its grid: variants times axes, each combination with seeds 0 … `seeds` - 1.
 
-    Raises `ValueError` naming the axis and the value that is not allowed in it.
+    Every run is the documented one with `settings`, then with those of its combination. The first
+    variant is the reference. Raises `ValueError` naming the setting, the value, what is allowed.
     """
 
     name: str
-    question: str
-    base: RunConfig
-    depths: tuple[int, ...]
-    losses: tuple[str, ...]
-    latents: tuple[int, ...]
-    objectives: tuple[str, ...] = ()
+    question: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    axes: tuple[Axis, ...] = ()
+    variants: tuple[Variant, ...] = ()
     seeds: int = 1
     budget: str = ""
+    file: str = field(default="", compare=False)  # as the user named it, where one was read
+    toml: str = field(default="", compare=False, repr=False)  # what was read in it
+    cells: tuple[Cell, ...] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", self.name):  # it names a folder
-            raise ValueError(
-                f"name: {self.name!r} is not allowed; allowed: letters, digits, '-' and '_'"
-            )
-        if not self.objectives:
-            object.__setattr__(self, "objectives", (self.base.train.objective,))
-        _require_axis("depths", self.depths, _positive)
-        _require_axis("losses", self.losses, _one_of(LOSSES))
-        _require_axis("latents", self.latents, _positive)
-        _require_axis("objectives", self.objectives, _one_of(OBJECTIVES))
+        require_name(self.name)
         require_integer("seeds", self.seeds, minimum=1)
+        _require_variant_names([variant.name for variant in self.variants])
+        axes = by_name(self.axes)
+        for name, values in axes.items():
+            _require_axis(name, values)
+        variants = [Variant(v.name, by_name(v.settings.items())) for v in self.variants]
+        settings = by_name(self.settings.items())
+        _require_swept_once(axes, settings, variants)
+        cells = tuple(_cells(settings, axes, variants))
+        _require_distinct(cells, variants)
+        for name, value in {
+            "settings": settings,
+            "axes": tuple((name, tuple(values)) for name, values in axes.items()),
+            "variants": tuple(variants),
+            "cells": cells,
+        }.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def argument(self) -> str:
+        """What names the study on the command line."""
+        return shlex.quote(self.file or self.name)
+
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """The settings that an axis sweeps or a variant replaces."""
+        by_variants = [name for variant in self.variants for name in variant.settings]
+        return tuple(dict.fromkeys([*(name for name, _ in self.axes), *by_variants]))
 
 
-def _positive(axis: str, value: Any) -> None:
-    require_integer(axis, value, minimum=1)
+def require_name(name: str) -> None:
+    """Raise `ValueError` where a study may not be called that."""
+    if not NAME.fullmatch(name):
+        raise ValueError(
+            f"name: {name!r} is not allowed; "
+            "allowed: at most 100 ASCII letters, digits, '-' and '_', no sign at the start"
+        )
 
 
-def _one_of(allowed: tuple[str, ...]) -> Callable[[str, Any], None]:
-    return lambda axis, value: require_choice(axis, value, allowed)
+def by_name(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """What is given for settings, by their short names.
+
+    Raises `ValueError` on a setting that is unknown, no study's to choose, or given twice.
+    """
+    found: dict[str, Any] = {}
+    for given, value in pairs:
+        known = setting(given)
+        if not known.is_axis:
+            allowed = ", ".join(axis_names())
+            raise ValueError(f"{given}: a study neither sweeps nor sets it; allowed: {allowed}")
+        if known.name in found:
+            raise ValueError(f"{known.name}: it is given twice; allowed: once")
+        found[known.name] = value
+    return found
 
 
-def _require_axis(name: str, values: Iterable[Any], check: Callable[[str, Any], None]) -> None:
-    seen: list[Any] = []
-    for value in values:
-        check(name, value)
-        if value in seen:
+def narrow(
+    study: Study,
+    axes: Mapping[str, Sequence[Any]] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    seeds: int | None = None,
+    variants: Sequence[str] = (),
+) -> Study:
+    """The study with axes and settings put in place of its own or added, and with some of its
+    variants only; it keeps its name and its records."""
+    swept = by_name((axes or {}).items())
+    kept = dict(study.settings)
+    return replace(
+        study,
+        settings=kept | by_name((settings or {}).items()),
+        axes=tuple((dict(study.axes) | swept).items()),
+        variants=_chosen(study.variants, variants),
+        seeds=study.seeds if seeds is None else seeds,
+    )
+
+
+def _chosen(variants: tuple[Variant, ...], names: Sequence[str]) -> tuple[Variant, ...]:
+    known = [variant.name for variant in variants]
+    for name in names:
+        if name not in known:
+            allowed = ", ".join(map(repr, known)) or "none, the study has no variants"
+            raise ValueError(f"variant: {name!r} is not known; allowed: {allowed}")
+    return tuple(variant for variant in variants if not names or variant.name in names)
+
+
+def _cells(
+    settings: dict[str, Any], axes: dict[str, Sequence[Any]], variants: Sequence[Variant]
+) -> Iterator[Cell]:
+    """Variants in their order, in each the product of the axes, the last one fastest."""
+    for variant in variants or [Variant("")]:
+        for values in product(*axes.values()):
+            own = dict(zip(axes, values, strict=True))
+            yield Cell(override(RunConfig(), {**settings, **own, **variant.settings}), variant.name)
+
+
+def _require_variant_names(names: Sequence[str]) -> None:
+    for number, name in enumerate(names):
+        if not name.strip() or not name.isprintable() or len(name) > LONGEST_VARIANT:
+            raise ValueError(
+                f"variant: name {name!r} is not allowed; "
+                f"allowed: 1 to {LONGEST_VARIANT} printable characters"
+            )
+        if name in names[:number]:
+            raise ValueError(f"variant: {name!r} is given twice; allowed: distinct names")
+
+
+def _require_axis(name: str, values: Any) -> None:
+    if not isinstance(values, list | tuple) or not values:
+        raise ValueError(f"{name}: {values!r} is no axis; allowed: a list of one value or more")
+    for number, value in enumerate(values):
+        if value in values[:number]:
             raise ValueError(f"{name}: {value!r} is given twice; allowed: distinct values")
-        seen.append(value)
-    if not seen:
-        raise ValueError(f"{name}: the axis is empty; allowed: one value or more")
+
+
+def _require_swept_once(
+    axes: Iterable[str], settings: Iterable[str], variants: Iterable[Variant]
+) -> None:
+    for name in axes:
+        places = ["the study"] if name in settings else []
+        places += [f"variant {v.name!r}" for v in variants if name in v.settings]
+        if places:
+            raise ValueError(
+                f"{name}: {places[0]} sets what an axis sweeps; allowed: one of the two"
+            )
+
+
+def _require_distinct(cells: Sequence[Cell], variants: Sequence[Variant]) -> None:
+    runs = {v.name: {cell.run for cell in cells if cell.variant == v.name} for v in variants}
+    for one, other in combinations(runs, 2):
+        if runs[one] & runs[other]:
+            raise ValueError(
+                f"variants: {one!r} and {other!r} are the same runs; allowed: distinct settings"
+            )
 
 
 _QUICK = Study(
     name="quick",
     question="What do depth, loss and latent size do, at first sight?",
-    base=RunConfig(
-        model=ModelConfig(input_dim=DATASETS["digits"].pixels),
+    settings={
+        "data.name": "digits",
         # 1,380 steps on 1,437 images: three times the documented rate learns as much as 100 epochs.
-        train=TrainConfig(epochs=60, learning_rate=3e-3),
-        data=DataConfig(name="digits"),
-        evaluation=EvaluationConfig(importance_samples=200),
-    ),
-    depths=(1, 2, 3, 4),
-    losses=("bce", "mse"),
-    latents=(2, 20),
+        "train.epochs": 60,
+        "train.learning_rate": 3e-3,
+        "evaluation.importance_samples": 200,
+    },
+    axes=(("depth", (1, 2, 3, 4)), ("loss", ("bce", "mse")), ("latent", (2, 20))),
     seeds=2,
     budget="about a minute on two CPU cores",
 )
 _STANDARD = Study(
     name="standard",
     question="What do depth, reconstruction loss and latent size do to the documented model?",
-    base=RunConfig(),
-    depths=(1, 2, 3, 4),
-    losses=("bce", "mse"),
-    latents=(2, 5, 10, 20, 50),
+    axes=(("depth", (1, 2, 3, 4)), ("loss", ("bce", "mse")), ("latent", (2, 5, 10, 20, 50))),
     seeds=5,
     budget="about two hours on two CPU cores",
 )
 _OBJECTIVE = Study(
     name="objective",
     question="What does the documented objective cost against the ELBO?",
-    base=RunConfig(data=DataConfig(binarize="dynamic")),
-    depths=(1, 2, 3, 4),
-    losses=("bce",),
-    latents=(20,),
-    objectives=("documented", "elbo"),
+    settings={"data.binarize": "dynamic"},
+    axes=(("depth", (1, 2, 3, 4)), ("objective", ("documented", "elbo"))),
     seeds=5,
     budget="about half an hour on two CPU cores",
 )
 PRESETS = {study.name: study for study in (_QUICK, _STANDARD, _OBJECTIVE)}
-
-
-def load(name_or_path: str) -> Study:
-    """The preset of that name, or the study in that `*.toml` file.
-
-    Raises `ValueError` on an unknown name, an unreadable file, an unknown key or a bad value.
-    """
-    if name_or_path in PRESETS:
-        return PRESETS[name_or_path]
-    if not name_or_path.endswith(".toml"):
-        known = ", ".join(sorted(PRESETS))
-        raise ValueError(f"study: {name_or_path!r} is not known; allowed: {known}, a *.toml file")
-    path = Path(name_or_path)
-    try:
-        return _from_toml(tomllib.loads(path.read_text(encoding="utf-8")), path.stem)
-    except OSError as error:
-        raise ValueError(f"study: cannot read {path}: {error.strerror}") from error
-    except ValueError as error:  # TOML's own complaints too
-        raise ValueError(f"{path}: {error}") from error
-
-
-def narrow(
-    study: Study,
-    *,
-    depths: tuple[int, ...] = (),
-    losses: tuple[str, ...] = (),
-    latents: tuple[int, ...] = (),
-    seeds: int | None = None,
-    epochs: int | None = None,
-    data: str | None = None,
-    importance_samples: int | None = None,
-) -> Study:
-    """The study with what is given put in place of its own; it keeps its name and its records.
-
-    `data` brings its own `input_dim`; `importance_samples` are those of the evaluation.
-    """
-    base = study.base
-    train = base.train if epochs is None else replace(base.train, epochs=epochs)
-    evaluation = base.evaluation
-    if importance_samples is not None:
-        evaluation = EvaluationConfig(importance_samples)
-    source, model = base.data, base.model
-    if data is not None:
-        source = replace(base.data, name=data)
-        model = replace(base.model, input_dim=DATASETS[data].pixels)
-    return replace(
-        study,
-        base=RunConfig(model, train, source, evaluation),
-        depths=depths or study.depths,
-        losses=losses or study.losses,
-        latents=latents or study.latents,
-        seeds=study.seeds if seeds is None else seeds,
-    )
-
-
-def _from_toml(values: dict[str, Any], stem: str) -> Study:
-    require_known("key", values, KEYS)
-    axes = _table("axes", values)
-    base = _table("base", values)
-    require_known("axis", axes, SWEPT)
-    _forbid_twice(axes, base)
-    config = _base(base)
-    name = _text("name", values, stem)
-    if name in PRESETS:
-        raise ValueError(f"name: {name!r} is a preset's; allowed: any other")
-    return Study(
-        name=name,
-        question=_text("question", values, ""),
-        base=config,
-        depths=_axis("depths", axes, config),
-        losses=_axis("losses", axes, config),
-        latents=_axis("latents", axes, config),
-        objectives=_axis("objectives", axes, config),
-        seeds=values.get("seeds", 1),
-        budget=_text("budget", values, "not stated"),
-    )
-
-
-def _base(values: dict[str, Any]) -> RunConfig:
-    """The common settings; the data's own `input_dim` unless one is given."""
-    data, model = _table("data", values), _table("model", values)
-    name = str(data.get("name", DataConfig().name))
-    pixels = DATASETS.get(name, DATASETS["mnist"]).pixels
-    if "seed" in _table("train", values):
-        raise ValueError("base.train.seed: a study counts its own; allowed: seeds = N")
-    return from_dict({**values, "model": {"input_dim": pixels, **model}})
-
-
-def _forbid_twice(axes: dict[str, Any], base: dict[str, Any]) -> None:
-    for axis, (section, key) in SWEPT.items():
-        if axis in axes and key in _table(section, base):
-            raise ValueError(
-                f"base.{section}.{key}: axes.{axis} sweeps it already; allowed: one of the two"
-            )
-
-
-def _axis(name: str, axes: dict[str, Any], base: RunConfig) -> tuple[Any, ...]:
-    section, key = SWEPT[name]
-    values = axes.get(name, [getattr(getattr(base, section), key)])
-    if not isinstance(values, list) or not values:
-        raise ValueError(f"{name}: {values!r} is not allowed; allowed: a list of values, not empty")
-    return tuple(values)
-
-
-def _table(name: str, values: dict[str, Any]) -> dict[str, Any]:
-    table = values.get(name, {})
-    if not isinstance(table, dict):
-        raise ValueError(f"{name}: {table!r} is not allowed; allowed: a table [{name}]")
-    return table
-
-
-def _text(name: str, values: dict[str, Any], default: str) -> str:
-    text = values.get(name, default)
-    if not isinstance(text, str):
-        raise ValueError(f"{name}: {text!r} is not allowed; allowed: text in quotes")
-    return text

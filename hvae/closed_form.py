@@ -35,5 +35,7 @@ def flops_per_image(run: RunConfig) -> int:
 
 def weight_count(model: ModelConfig) -> int:
     """Entries of all weight matrices, biases left out: per level d·h + 2·h·L + L·h + h·d."""
-    widths = [model.input_dim] + [model.latent_dim] * (model.num_layers - 1)
-    return sum(2 * d * model.hidden_dim + 3 * model.hidden_dim * model.latent_dim for d in widths)
+    widths = model.input_dim + (model.num_layers - 1) * model.latent_dim
+    return (
+        2 * widths * model.hidden_dim + 3 * model.num_layers * model.hidden_dim * model.latent_dim
+    )

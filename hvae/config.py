@@ -248,19 +248,23 @@ def override(run: RunConfig, values: Mapping[str, Any]) -> RunConfig:
 
     Raises `ValueError` naming the setting, the value and what is allowed.
     """
-    sections = as_dict(run)
+    sections = {name: dict(vars(getattr(run, name))) for name in SECTIONS}
     for name, new in values.items():
         known = setting(name)
         sections[known.section][known.key] = new
     dataset = sections["data"]["name"]
     if isinstance(dataset, str) and dataset in DATASETS:
         sections["model"]["input_dim"] = DATASETS[dataset].pixels
+    return RunConfig(**{name: _section(name, given) for name, given in sections.items()})
+
+
+def _section(name: str, values: Mapping[str, Any]) -> Any:
+    """A section of a run; what it refuses is named as studies name it."""
     try:
-        return from_dict(sections)
+        return SECTIONS[name](**values)
     except ValueError as error:
         key, _, rest = str(error).partition(": ")
-        named = [name for name in values if setting(name).key == key]
-        raise ValueError(f"{named[0]}: {rest}" if named else str(error)) from error
+        raise ValueError(f"{setting(f'{name}.{key}').name}: {rest}") from error
 
 
 def shared(run: RunConfig) -> RunConfig:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("hvae", "bench", "report", "ablations")
 SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 HOMES = {  # outside library -> the only places that may import it
-    "click": ("ablations/",),
+    "click": ("ablations/cli/",),
     "tqdm": ("ablations/",),
     "matplotlib": ("report/",),
     "seaborn": ("report/",),

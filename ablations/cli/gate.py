@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ablations.cli.options import COUNT, debug_option, json_option, print_json, results_option
+from ablations.cli.options import (
+    COUNT,
+    FilePath,
+    debug_option,
+    json_option,
+    print_json,
+    results_option,
+)
 from hvae.records.files import slug
 from hvae.records.provenance import device_name
 
@@ -36,7 +43,7 @@ if TYPE_CHECKING:  # importing this module must not import what starts slowly
 @click.option("--under-load", is_flag=True, help="Keep a core busy during --aa or --planted.")
 @click.option(
     "--judge",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FilePath(exists=True, dir_okay=False),
     nargs=2,
     metavar="BASE.json HEAD.json",
     help="Judge two files that the gate wrote, instead of measuring.",
@@ -50,7 +57,7 @@ if TYPE_CHECKING:  # importing this module must not import what starts slowly
 )
 @click.option(
     "--markdown",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FilePath(dir_okay=False),
     metavar="FILE",
     help="Also write the verdict as the summary of a pull request.",
 )

@@ -1,10 +1,10 @@
 """Studies, plans and standings as text for people and as dicts for JSON."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ablations.grid import Pack, cost, label, memory, runs, seconds
+from ablations.grid import Pack, cost, labels, memory, runs, seconds
 from ablations.studies import Study
 from hvae.closed_form import parameter_count
 from hvae.config import as_dict, digest
@@ -14,21 +14,17 @@ Json = dict[str, Any]
 
 
 def study_lines(study: Study) -> list[str]:
-    """Name, size and budget; the question; the axes."""
-    grid = runs(study)
-    axes = {
-        "depth": study.depths,
-        "loss": study.losses,
-        "latent": study.latents,
-        "objective": study.objectives,
-    }
-    swept = "; ".join(f"{name} {', '.join(map(str, axis))}" for name, axis in axes.items())
-    train, data = study.base.train, study.base.data
-    source = data.name if data.binarize == "none" else f"{data.name} binarized ({data.binarize})"
+    """Name, size and budget; the question; variants, axes, seeds and settings, as commands name
+    them."""
+    cost_text = f"{_gflop(map(cost, runs(study)))} to train, {study.budget}"
+    swept = [f"{name} {', '.join(map(str, values))}" for name, values in study.axes]
+    variants = ", ".join(variant.name for variant in study.variants)
+    common = ", ".join(f"{name} {value}" for name, value in study.settings.items())
+    parts = [variants and f"variants {variants}", *swept, f"{study.seeds} seeds", common]
     return [
-        f"{study.name}: {len(grid)} runs, {_gflop(map(cost, grid))} to train, {study.budget}",
+        f"{study.name}: {len(study.cells) * study.seeds} runs, {cost_text}",
         f"    {study.question}",
-        f"    {swept}; {study.seeds} seeds; {source}, {train.epochs} epochs",
+        f"    {'; '.join(filter(None, parts))}",
     ]
 
 
@@ -78,10 +74,12 @@ def summary_dict(study: Study, folder: Path, standings: Sequence[Standing]) -> J
     return {"study": study.name, "results": str(folder), "counts": count(standings)}
 
 
-def standing_line(standing: Standing) -> str:
-    """Digest, state, settings, and the reason where there is one."""
-    reason = f": {' '.join(standing.reason.split())}" if standing.reason else ""
-    return f"{standing.digest}  {standing.state:<8} {label(standing.run)}{reason}"
+def standing_lines(study: Study, standings: Iterable[Standing]) -> Iterator[str]:
+    """Digest, state, the run in words, and the reason where there is one."""
+    words = labels(study)
+    for standing in standings:
+        reason = f": {' '.join(standing.reason.split())}" if standing.reason else ""
+        yield f"{standing.digest}  {standing.state:<8} {words[standing.digest]}{reason}"
 
 
 def standings_dict(standings: Iterable[Standing]) -> Json:

@@ -1,7 +1,7 @@
-"""What the commands share: errors in one line, and the options that name and narrow a study."""
+"""What the commands share: errors in one line, and the options of several of them."""
 
-import functools
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -10,12 +10,21 @@ from typing import Any
 
 import click
 
-from ablations.studies import load, narrow
-from hvae.config import DATASETS, LOSSES
+from hvae.records.provenance import SourcesChanged
 
 Command = Callable[..., Any]
 COUNT = click.IntRange(min=1)
 DEBUG = "hvae.debug"  # in the context's `meta`, which all commands of one call share
+
+
+class FilePath(click.Path):
+    """A path in which `~` is the user's home, also behind a `=`, where no shell expands it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(path_type=Path, **options)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(os.path.expanduser(value), param, ctx)
 
 
 class InputError(click.ClickException):
@@ -47,6 +56,9 @@ class OneLineErrors(click.Group):
             if ctx.meta.get(DEBUG):
                 click.echo(traceback.format_exc(), err=True)
             raise InputError(str(error)) from error
+        except SourcesChanged as error:  # before anything was trained
+            click.echo(f"hvae: error: {error}", err=True)
+            sys.exit(1)
         except KeyboardInterrupt:
             click.echo("hvae: interrupted", err=True)
             sys.exit(130)
@@ -84,7 +96,7 @@ def results_option(purpose: str) -> Callable[[Command], Command]:
     """--results DIR, `purpose` saying what lies there."""
     return click.option(
         "--results",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=FilePath(file_okay=False),
         default=Path("results"),
         show_default=True,
         metavar="DIR",
@@ -92,97 +104,9 @@ def results_option(purpose: str) -> Callable[[Command], Command]:
     )
 
 
-NARROWING = (
-    click.argument("study", metavar="STUDY|FILE.toml"),
-    click.option(
-        "--depth",
-        "depths",
-        type=COUNT,
-        multiple=True,
-        metavar="LEVELS",
-        help="Number of levels; repeat for several.  [default: the study's]",
-    ),
-    click.option(
-        "--loss",
-        "losses",
-        type=click.Choice(LOSSES),
-        multiple=True,
-        help="Reconstruction loss; repeat for several.  [default: the study's]",
-    ),
-    click.option(
-        "--latent",
-        "latents",
-        type=COUNT,
-        multiple=True,
-        metavar="DIMENSIONS",
-        help="Latent dimensions of a level; repeat for several.  [default: the study's]",
-    ),
-    click.option(
-        "--seeds",
-        type=COUNT,
-        metavar="COUNT",
-        help="Number of seeds, counted from 0.  [default: the study's]",
-    ),
-    click.option(
-        "--epochs",
-        type=COUNT,
-        metavar="EPOCHS",
-        help="Passes over the training images.  [default: the study's]",
-    ),
-    click.option(
-        "--data", type=click.Choice(tuple(DATASETS)), help="Dataset.  [default: the study's]"
-    ),
-    click.option(
-        "--importance-samples",
-        type=COUNT,
-        metavar="SAMPLES",
-        help="Samples per test image for the evaluation's NLL.  [default: the study's]",
-    ),
-    results_option("Folder of the records, one folder per study in it."),
-    debug_option,
-)
-
-
-def takes_study(command: Command) -> Command:
-    """Add STUDY, the options that narrow it, and --results.
-
-    The command receives them as one `Study` and a folder, then its own options.
-    """
-
-    @functools.wraps(command)
-    def narrowed(
-        study: str,
-        depths: tuple[int, ...],
-        losses: tuple[str, ...],
-        latents: tuple[int, ...],
-        seeds: int | None,
-        epochs: int | None,
-        data: str | None,
-        importance_samples: int | None,
-        results: Path,
-        **own: Any,
-    ) -> Any:
-        chosen = narrow(
-            load(study),
-            depths=depths,
-            losses=losses,
-            latents=latents,
-            seeds=seeds,
-            epochs=epochs,
-            data=data,
-            importance_samples=importance_samples,
-        )
-        return command(chosen, results / chosen.name, **own)
-
-    decorated: Command = narrowed
-    for option in reversed(NARROWING):
-        decorated = option(decorated)
-    return decorated
-
-
 data_dir_option = click.option(
     "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FilePath(file_okay=False),
     metavar="DIR",
     help="Folder of the datasets.  [default: $HVAE_DATA, else the user's cache folder]",
 )

@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from ablations.cli.listing import plan_dict, plan_lines, study_lines, summary, summary_dict
-from ablations.cli.options import debug_option, json_option, print_json, takes_study, workers_option
+from ablations.cli.options import debug_option, json_option, print_json, workers_option
+from ablations.cli.study_options import takes_study
 from ablations.grid import PACK_SIZES, pack_size, packs, runs
 from ablations.run.executors import worker_count
 from ablations.run.launch import standings_of
@@ -44,8 +45,9 @@ def plan(study: Study, folder: Path, device: str, workers: int | None, as_json: 
     What is already there is counted, and left out of the packs.
 
     \b
-    Example:
+    Examples:
       hvae plan standard --depth 2 --seeds 1
+      hvae plan quick --vary train.kl_weight=0.5,1 --set train.epochs=10
     """
     standings = standings_of(study, Store(folder))
     refuse_damaged(standings)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from ablations.cli.options import takes_study
+from ablations.cli.study_options import takes_study
 from ablations.run.current_report import FORMATS, rewrite_report
+from ablations.run.launch import standings_of
 from ablations.studies import Study
 from hvae.records.store import Store
 
@@ -15,13 +16,14 @@ from hvae.records.store import Store
 @click.option(
     "--format",
     "formats",
-    default=FORMATS,
-    show_default=True,
+    multiple=True,
+    default=(",".join(FORMATS),),
+    show_default=",".join(FORMATS),
     metavar="LIST",
-    help="What to write, comma-separated: html, latex, csv, md, png, pdf.",
+    help="What to write, comma-separated or repeated: html, latex, csv, md, png, pdf.",
 )
 @click.option("--open", "is_opened", is_flag=True, help="Open the page in the browser.")
-def report(study: Study, folder: Path, formats: str, is_opened: bool) -> None:
+def report(study: Study, folder: Path, formats: tuple[str, ...], is_opened: bool) -> None:
     """Write tables, figures and the page from the records.
 
     Prints the paths of what it wrote, the page first.
@@ -32,11 +34,13 @@ def report(study: Study, folder: Path, formats: str, is_opened: bool) -> None:
     """
     store = Store(folder)
     if not store.finished():
-        raise ValueError(f"results: no record under {folder}; run `hvae run {study.name}` first")
-    wanted = formats.split(",")
+        raise ValueError(
+            f"results: no record under {folder}; run `hvae run {study.argument}` first"
+        )
+    wanted = [name.strip() for name in ",".join(formats).split(",")]
     if is_opened and "html" not in wanted:
-        raise ValueError(f"--open: needs html among the formats; got {formats!r}")
-    written = rewrite_report(study, store, wanted)
+        raise ValueError(f"--open: needs html among the formats; got {', '.join(wanted)}")
+    written = rewrite_report(study, store, standings_of(study, store), wanted)
     for path in written:
         click.echo(path)
     if is_opened:

@@ -14,8 +14,13 @@ from ablations.cli.options import (
     results_option,
 )
 from ablations.run.launch import Launch
-from ablations.run.reproduction import STUDY, measure_pictures, train_documented
-from ablations.studies import narrow
+from ablations.run.reproduction import (
+    STUDY,
+    TrainingFailed,
+    measure_pictures,
+    train_documented,
+)
+from ablations.studies import Study, narrow
 from hvae.records.store import Store
 
 
@@ -63,14 +68,26 @@ def reproduce(
         mnist.require(data, directory)
     except ValueError as error:
         raise ValueError(f"{error}; `hvae reproduce --data digits` works offline") from error
-    study = narrow(STUDY, epochs=epochs, data=data, importance_samples=importance_samples)
-    study = study if data == "mnist" else replace(study, name=f"{study.name}-{data}")
+    study = _study(data, epochs, importance_samples)
     store = Store(results / study.name)
-    train_documented(
-        study, store, Launch(directory, device, redo_stale=redo_stale, keeps_weights=True)
-    )
+    launch = Launch(directory, device, redo_stale=redo_stale, keeps_weights=True)
+    try:
+        train_documented(study, store, launch)
+    except TrainingFailed as error:
+        raise click.ClickException(str(error)) from error
     measure_pictures(study, store, directory)
     page = write_reproduction(store.folder, data)[0]
     click.echo(page)
     if is_opened:
         click.launch(str(page))
+
+
+def _study(data: str, epochs: int | None, importance_samples: int | None) -> Study:
+    """The documented run, of other data under a name of its own."""
+    settings = {
+        "data.name": data,
+        "train.epochs": epochs,
+        "evaluation.importance_samples": importance_samples,
+    }
+    study = narrow(STUDY, settings={name: v for name, v in settings.items() if v is not None})
+    return study if data == "mnist" else replace(study, name=f"{study.name}-{data}")

@@ -10,11 +10,12 @@ from ablations.cli.options import (
     data_dir_option,
     device_option,
     redo_stale_option,
-    takes_study,
     workers_option,
 )
+from ablations.cli.study_options import takes_study
 from ablations.run.current_report import current_report
 from ablations.run.launch import Launch, standings_of, train, warn_of_stale
+from ablations.run.messages import say
 from ablations.studies import Study
 from hvae.records.standings import Standing, refuse_damaged, to_run, without_weights
 from hvae.records.store import Store
@@ -59,6 +60,7 @@ def run(
     Examples:
       hvae run quick
       hvae run quick --depth 1 --depth 2 --loss bce --latent 2 --seeds 1 --epochs 2
+      hvae run quick --vary train.learning_rate=1e-3,3e-3 --set train.epochs=10
     """
     store = Store(folder)
     standings = standings_of(study, store)
@@ -66,25 +68,26 @@ def run(
     todo = to_run(standings, redo_stale, keeps_weights)
     warn_of_stale(standings, redo_stale)
     if keeps_weights:
-        _say_what_is_trained_again(standings)
+        _say_what_is_trained_again(standings, redo_stale)
     failed = 0
     if todo:
         launch = Launch(data_dir, device, workers, executor, redo_stale, keeps_weights)
         failed = train(study, store, launch)
+        standings = standings_of(study, store)
     else:
-        click.echo(f"{study.name}: nothing to do, all {len(standings)} runs are there", err=True)
+        say(f"{study.name}: nothing to do, all {len(standings)} runs are there")
     if not no_report:
-        click.echo(current_report(study, store))
+        click.echo(current_report(study, store, standings))
     if failed:
         counted = f"{failed} of {len(standings)} runs failed"
-        click.echo(f"{counted}; `hvae status {study.name}` lists them", err=True)
+        say(f"{counted}; `hvae status {study.argument}` lists them")
         sys.exit(1)
 
 
-def _say_what_is_trained_again(standings: Sequence[Standing]) -> None:
+def _say_what_is_trained_again(standings: Sequence[Standing], redo_stale: bool) -> None:
     again = len(without_weights(standings))
+    stale = sum(s.state == "stale" and not s.has_weights for s in standings)
     if again:
-        click.echo(
-            f"{again} recorded runs have no weights: trained again to keep them, records stay",
-            err=True,
-        )
+        say(f"{again} recorded runs have no weights: trained again to keep them, records stay")
+    if stale and not redo_stale:
+        say(f"{stale} stale records have no weights; only --redo-stale keeps them")

@@ -5,17 +5,9 @@ from pathlib import Path
 
 import click
 
-from ablations.cli.listing import (
-    standing_line,
-    standings_dict,
-    summary,
-    summary_dict,
-)
-from ablations.cli.options import (
-    json_option,
-    print_json,
-    takes_study,
-)
+from ablations.cli.listing import standing_lines, standings_dict, summary, summary_dict
+from ablations.cli.options import json_option, print_json
+from ablations.cli.study_options import takes_study
 from ablations.run.launch import standings_of
 from ablations.studies import Study
 from hvae.records.store import Store
@@ -38,7 +30,7 @@ def status(study: Study, folder: Path, as_json: bool) -> None:
     if as_json:
         print_json({**summary_dict(study, folder, standings), "runs": standings_dict(standings)})
     else:
-        lines = [summary(study, folder, standings), *map(standing_line, standings)]
+        lines = [summary(study, folder, standings), *standing_lines(study, standings)]
         click.echo("\n".join(lines))
     if any(standing.state in ("failed", "damaged") for standing in standings):
         sys.exit(1)

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
-
-from ablations.grid import pack_size, packs, runs
+from ablations.grid import labels, pack_size, packs, runs
 from ablations.run.executors import choose, resolve_device, worker_count
+from ablations.run.messages import say
 from ablations.studies import Study
-from hvae.records.provenance import SourcesChanged, code, sources_sha256
+from ablations.study_files import keep
+from hvae.records.provenance import code, sources_sha256
 from hvae.records.standings import Standing, count, survey, to_run
 from hvae.records.store import Store
 
@@ -34,9 +34,11 @@ def train(study: Study, store: Store, launch: Launch) -> int:
 
     sources = code()  # before anything that takes time: the workers refuse any other
     directory = mnist.data_dir(launch.data_dir)
-    mnist.require(study.base.data.name, directory)
+    for name in sorted({cell.run.data.name for cell in study.cells}):
+        mnist.require(name, directory)
     device = resolve_device(launch.device)
     store.open_for_writing()
+    keep(study, store.folder)
     standings = standings_of(study, store)  # opening recovers what a kill left half published
     todo = to_run(standings, launch.redo_stale, launch.keeps_weights)
     at_once = worker_count(launch.executor, device, launch.workers)
@@ -46,7 +48,7 @@ def train(study: Study, store: Store, launch: Launch) -> int:
     present = [s.record for s in standings if s.record and s.digest not in todo]
     chosen = choose(launch.executor, at_once)
     try:
-        with display(study.name, Tally(cut, len(standings), present)) as shown:
+        with display(study.name, Tally(cut, labels(study), present)) as shown:
             return runner.run_study(
                 cut,
                 store,
@@ -59,10 +61,8 @@ def train(study: Study, store: Store, launch: Launch) -> int:
                 keeps_weights=launch.keeps_weights,
             )
     except KeyboardInterrupt:
-        click.echo(f"{study.name}: finished runs are kept; the same command resumes", err=True)
+        say(f"{study.name}: finished runs are kept; the same command resumes")
         raise
-    except SourcesChanged as error:  # before anything was trained
-        raise click.ClickException(str(error)) from error
 
 
 def standings_of(study: Study, store: Store) -> list[Standing]:
@@ -74,4 +74,4 @@ def warn_of_stale(standings: Sequence[Standing], redo_stale: bool) -> None:
     """Say on stderr that stale records stay, where there are any and they do."""
     stale = count(standings)["stale"]
     if stale and not redo_stale:
-        click.echo(f"{stale} records are stale and stay; --redo-stale redoes them", err=True)
+        say(f"{stale} records are stale and stay; --redo-stale redoes them")

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ablations.grid import Pack, cell_label, halves
+from ablations.grid import Pack, halves
 from ablations.run.executors import Executor
+from ablations.run.messages import say
 from ablations.run.outcomes import OnProgress, Outcome, Progress
-from ablations.run.progress import say
 from hvae.closed_form import flops_per_image, parameter_count
-from hvae.config import RunConfig, as_dict, digest
+from hvae.config import RunConfig, as_dict, describe, digest, value
 from hvae.native.build import library
 from hvae.processes import give_back_freed_memory
 from hvae.records.provenance import SourcesChanged, environment, require_sources
@@ -270,5 +270,6 @@ def _throughput(task: Measure, executor: Executor) -> dict[RunConfig, Throughput
     (one,) = task.cells
     line = str(outcome.error).strip().partition("\n")[0]
     reason = f"{type(outcome.error).__name__}: {line}"
-    say(f"no throughput measured of {cell_label(one)}: {reason}")
+    sizes = ", ".join(describe(name, value(one, name)) for name in ("depth", "latent"))
+    say(f"no throughput measured of {sizes}: {reason}")
     return {one: {"measurements": [], "error": reason}}

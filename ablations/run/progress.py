@@ -2,13 +2,14 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Protocol
 
 from tqdm import tqdm
 
-from ablations.grid import Pack, label
+from ablations.grid import Pack
+from ablations.run.messages import say
 from hvae.records.store import Record
 
 YARDSTICK = "scoreboard_nll_nats"  # the one number that BCE and MSE models may be ranked by
@@ -24,17 +25,20 @@ class HasPack(Protocol):
 
 
 class Tally:
-    """How far a grid has come, in runs and in predicted cost, and its best run so far."""
+    """How far a grid has come, in runs and in predicted cost, and its best run so far.
+
+    `labels` are all its runs in words, by digest.
+    """
 
     def __init__(
         self,
         packs: Iterable[Pack],
-        total: int,
+        labels: Mapping[str, str],
         present: Iterable[Record],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.shares = dict.fromkeys(packs, 0.0)
-        self.total = total
+        self.labels, self.total = labels, len(labels)
         self.recorded = 0
         self.best: Record | None = None
         self.clock = clock
@@ -149,20 +153,15 @@ class Lines:
     def on_record(self, record: Record) -> None:
         self.tally.add(record)
         counted = f"{self.study} {self.tally.recorded}/{self.tally.total}"
-        run = f"{label(record.run)}: {_value(record)}"
-        best = f"{self.tally.best_text} ({label(self.tally.best.run)})" if self.tally.best else ""
-        say(f"{counted}: {run}; {best or self.tally.best_text}; {self.tally.left_text}")
+        labels, best = self.tally.labels, self.tally.best
+        run = f"{labels[record.digest]}: {_value(record)}"
+        best_text = self.tally.best_text + (f" ({labels[best.digest]})" if best else "")
+        say(f"{counted}: {run}; {best_text}; {self.tally.left_text}")
 
 
 def display(study: str, tally: Tally) -> Bars | Lines:
     """Bars where stderr is a terminal, lines where it is not."""
     return Bars(study, tally) if sys.stderr.isatty() else Lines(study, tally)
-
-
-def say(line: str) -> None:
-    """A line on stderr, above the bars where there are any."""
-    tqdm.write(line, file=sys.stderr)
-    sys.stderr.flush()
 
 
 def _value(record: Record) -> str:

@@ -4,25 +4,24 @@ measured."""
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
-
+from ablations.grid import runs
 from ablations.run.launch import Launch, standings_of, train, warn_of_stale
+from ablations.run.messages import say
 from ablations.run.outcomes import Progress
 from ablations.studies import Study
 from hvae.config import RunConfig, digest
 from hvae.records.standings import refuse_damaged, to_run
 from hvae.records.store import Store
 
-DOCUMENTED = RunConfig()
-STUDY = Study(
+STUDY = Study(  # nothing swept, nothing set: the documented run
     name="reproduce",
     question="Are the documented results reproduced?",
-    base=DOCUMENTED,
-    depths=(DOCUMENTED.model.num_layers,),
-    losses=(DOCUMENTED.train.loss,),
-    latents=(DOCUMENTED.model.latent_dim,),
     budget="a quarter of an hour on one CPU core",
 )
+
+
+class TrainingFailed(RuntimeError):
+    """The training ended without a model to show; the message says how."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Measuring:
 
 
 def train_documented(study: Study, store: Store, launch: Launch) -> None:
-    """The study's one run, unless it is there with its weights. Exit code 1 where it failed."""
+    """The study's one run, unless it is there with its weights. Raises `TrainingFailed`."""
     standings = standings_of(study, store)
     refuse_damaged(standings)
     warn_of_stale(standings, launch.redo_stale)
@@ -43,10 +42,10 @@ def train_documented(study: Study, store: Store, launch: Launch) -> None:
         train(study, store, launch)
     (standing,) = standings_of(study, store)
     if standing.state not in ("done", "stale"):
-        raise click.ClickException(f"{study.name}: the training failed: {standing.reason}")
+        raise TrainingFailed(f"{study.name}: the training failed: {standing.reason}")
     assert standing.record is not None
     if standing.record.status == "diverged":
-        raise click.ClickException(f"{study.name}: the training diverged; there is nothing to show")
+        raise TrainingFailed(f"{study.name}: the training diverged; there is nothing to show")
     if not standing.has_weights:
         raise ValueError(f"{study.name}: the stale record has no weights; --redo-stale redoes both")
 
@@ -57,10 +56,10 @@ def measure_pictures(study: Study, store: Store, data_dir: Path) -> None:
     from ablations.run.executors import Local
     from hvae.pictures.reproduction import is_current
 
-    run = _only_run(study)
+    (run,) = runs(study)
     if is_current(store.folder, digest(run), store.weights_path(digest(run)).read_bytes()):
         return
-    click.echo(f"{study.name}: measuring samples, map and manifold, a minute at most", err=True)
+    say(f"{study.name}: measuring samples, map and manifold, a minute at most")
     (outcome,) = Local(1).map(measure, [Measuring(store.folder, run, data_dir)])
     if outcome.error is not None:
         raise outcome.error
@@ -80,10 +79,3 @@ def measure(task: Measuring, progress: Progress) -> None:
     measured = reproduction.measure(model, load(task.run.data, task.data_dir), unit_kl)
     reproduction.write(task.folder, digest(task.run), path.read_bytes(), measured)
     progress(1, 1)
-
-
-def _only_run(study: Study) -> RunConfig:
-    from ablations.grid import runs
-
-    (run,) = runs(study)
-    return run

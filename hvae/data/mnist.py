@@ -4,6 +4,7 @@ with them, their bytes. IDX is LeCun's format (http://yann.lecun.com/exdb/mnist)
 
 import math
 import os
+import shlex
 import struct
 from pathlib import Path
 
@@ -36,9 +37,10 @@ def require(name: str, folder: Path) -> None:
         for path, fault in faults_of(part).items():
             archive = path.with_name(DATASETS[name].archive.format(path.name))
             hint = f" ({archive.name} is there: fetching unpacks it)" if archive.is_file() else ""
+            where = "" if folder == data_dir(None) else f" --data-dir {shlex.quote(str(folder))}"
             raise ValueError(
                 f"{name}: {path} {fault}{hint}; "
-                f"get it with `hvae data fetch {name}`, or {point_elsewhere(name)}"
+                f"get it with `hvae data fetch {name}{where}`, or {point_elsewhere(name)}"
             )
 
 

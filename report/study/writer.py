@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from hvae.config import RunConfig
+from hvae.records.standings import Standing
 from hvae.records.store import Store
+from report.data.design import Design
 from report.data.frames import Study, load
 from report.machine.benches import Benches, read_benches
 from report.render.drawing import image
@@ -22,9 +23,8 @@ FORMATS = ("html", "latex", "csv", "md", "png", "pdf")
 
 
 def write_report(
-    title: str,
-    question: str,
-    expected: Sequence[RunConfig],
+    design: Design,
+    standings: Sequence[Standing],
     store: Store,
     folder: Path,
     formats: Sequence[str] = ("html", "latex", "csv", "md"),
@@ -38,11 +38,13 @@ def write_report(
     for name in formats:
         if name not in FORMATS:
             raise ValueError(f"format: {name!r} is not known; allowed: {', '.join(FORMATS)}")
-    study = load(store, expected)
+    study = load(store, [standing.run for standing in standings])
     benches = read_benches(store.folder.parent / "bench")  # where `hvae bench` writes
     drawn = {"html", "png", "pdf"} & set(formats)
     gallery = read_gallery(store, study) if drawn else Gallery()
-    return write_files(folder, _contents(title, question, study, benches, gallery, formats))
+    return write_files(
+        folder, _contents(design.name, design.question, study, benches, gallery, formats)
+    )
 
 
 def _contents(

@@ -1,15 +1,17 @@
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
-from ablations.grid import Pack, cost, label, pack_size, packs, runs
-from ablations.studies import PRESETS, Study, load, narrow
-from hvae.config import DATASETS, RunConfig, TrainConfig, digest
+from ablations.grid import Pack, cost, design, halves, labels, pack_size, packs, runs
+from ablations.studies import PRESETS, Study, Variant, narrow
+from hvae.closed_form import weight_count
+from hvae.config import DATASETS, ModelConfig, RunConfig, TrainConfig, digest, override
 from hvae.data.images import load_grey
 
-QUICK = load("quick")
+QUICK = PRESETS["quick"]
 SIZES = (1, 3, 8, 10, 200)
 
 
@@ -50,45 +52,22 @@ def test_a_pack_shares_what_it_must(study: Study) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "count"),
     [
-        {"epochs": 9},
-        {"batch_size": 9},
-        {"kl_warmup_epochs": 9},
-        {"objective": "elbo"},
-        {"objective": "iwae", "importance_samples": 2},
+        *(({name: 9}, 1) for name in ("seed", "latent", "train.kl_weight", "train.free_bits")),
+        ({"train.learning_rate": 9.0, "loss": "mse"}, 1),
+        *(({f"train.{name}": 9}, 2) for name in ("epochs", "batch_size", "kl_warmup_epochs")),
+        *(({name: 9}, 2) for name in ("model.hidden_dim", "evaluation.importance_samples")),
+        ({"objective": "elbo"}, 2),
+        ({"data.name": "kmnist"}, 2),
+        ({"data.binarize": "static"}, 2),
+        ({"objective": "iwae", "train.importance_samples": 2}, 2),
     ],
+    ids=str,
 )
-def test_what_may_not_share_a_pack_does_not(change: dict[str, object]) -> None:
-    run = RunConfig()
-    other = replace(run, train=replace(run.train, **change))  # type: ignore[arg-type]
-    assert len(packs("s", [run, other], {digest(run), digest(other)}, 10)) == 2
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"seed": 9}, {"loss": "mse"}, {"learning_rate": 9.0}, {"kl_weight": 9.0}, {"free_bits": 9.0}],
-)
-def test_what_may_share_a_pack_does(change: dict[str, object]) -> None:
-    run = RunConfig()
-    other = replace(
-        run,
-        model=replace(run.model, latent_dim=9),
-        train=replace(run.train, **change),  # type: ignore[arg-type]
-    )
-    assert len(packs("s", [run, other], {digest(run), digest(other)}, 10)) == 1
-
-
-@pytest.mark.parametrize("section", ["hidden_dim", "data", "binarize", "evaluation"])
-def test_other_models_data_or_evaluations_are_other_packs(section: str) -> None:
-    run = RunConfig()
-    other = {
-        "hidden_dim": replace(run, model=replace(run.model, hidden_dim=9)),
-        "data": replace(run, data=replace(run.data, name="kmnist")),
-        "binarize": replace(run, data=replace(run.data, binarize="static")),
-        "evaluation": replace(run, evaluation=replace(run.evaluation, importance_samples=9)),
-    }[section]
-    assert len(packs("s", [run, other], {digest(run), digest(other)}, 10)) == 2
+def test_runs_share_a_pack_where_they_may(change: dict[str, Any], count: int) -> None:
+    run, other = RunConfig(), override(RunConfig(), change)
+    assert len(packs("s", [run, other], {digest(run), digest(other)}, 10)) == count
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -111,14 +90,14 @@ def test_more_seeds_move_no_run_to_another_pack(size: int) -> None:
 
 
 def test_members_are_seed_major_then_by_loss_then_by_latent_size() -> None:
-    study = replace(narrow(QUICK, depths=(1,)), losses=("mse", "bce"), latents=(20, 2))
+    study = narrow(QUICK, {"depth": (1,), "loss": ("mse", "bce"), "latent": (20, 2)})
     (pack,) = cut(study, 10)
     found = [(r.train.seed, r.train.loss, r.model.latent_dim) for r in pack.runs]
     assert found == sorted(found)
 
 
 def test_the_longest_pack_is_first() -> None:
-    costs = [pack.cost for pack in cut(load("standard"), 7)]
+    costs = [pack.cost for pack in cut(PRESETS["standard"], 7)]
     assert costs == sorted(costs, reverse=True)
     assert costs[0] > costs[-1]
 
@@ -143,12 +122,53 @@ def test_the_digits_have_the_images_that_the_table_says() -> None:
     assert grey.train.shape[1] == known.pixels
 
 
-def test_labels_name_what_tells_runs_and_packs_apart() -> None:
-    assert label(RunConfig()) == "depth 2, bce, documented, latent 20, seed 0"
-    assert {pack.label for pack in cut(QUICK, 8)} == {
-        f"depth {depth}, documented, 8 runs" for depth in range(1, 5)
+VARIANTS = Study(
+    "s",
+    "What for?",
+    axes=(("train.kl_weight", (0.5, 1)), ("data.name", ("digits", "mnist"))),
+    variants=(Variant("documented"), Variant("ELBO, deeper", {"objective": "elbo", "depth": 3})),
+    seeds=2,
+)
+
+
+def test_a_run_is_labelled_by_its_variant_what_axes_say_and_its_seed() -> None:
+    words = labels(VARIANTS)
+    assert len(words) == 16 == len(set(words.values()))
+    last = runs(VARIANTS)[-1]
+    assert words[digest(last)] == "ELBO, deeper, KL weight 1, mnist, seed 1"
+    assert words[digest(runs(VARIANTS)[0])] == "documented, KL weight 0.5, digits, seed 0"
+    assert list(labels(Study("s")).values()) == ["seed 0"]
+
+
+def test_a_pack_is_labelled_by_what_tells_it_from_others() -> None:
+    assert {pack.label for pack in cut(VARIANTS, 10)} == {
+        f"{words}, 4 runs"
+        for words in (
+            *("depth 2, documented, digits", "depth 2, documented, mnist"),
+            *("depth 3, ELBO, digits", "depth 3, ELBO, mnist"),
+        )
     }
-    assert Pack("s", (RunConfig(),)).label == "depth 2, documented, 1 run"
+    assert [half.label for half in halves(cut(QUICK, 7)[0])] == [
+        "depth 4, 4 runs",
+        "depth 4, 3 runs",
+    ]
+    assert Pack("s", (RunConfig(),)).label == "1 run"
+
+
+def test_a_design_says_which_run_is_of_which_variant() -> None:
+    asked = design(VARIANTS)
+    assert (asked.name, asked.question) == ("s", "What for?")
+    assert asked.runs == tuple(runs(VARIANTS))
+    assert asked.axes == ("train.kl_weight", "data.name")
+    assert asked.variants == ("documented", "ELBO, deeper")
+    for run, variant in zip(asked.runs, asked.variant_of, strict=True):
+        assert variant == ("documented" if run.train.objective == "documented" else "ELBO, deeper")
+    assert design(QUICK).variants == design(QUICK).variant_of == ()
+
+
+def test_a_prediction_takes_no_longer_for_a_deep_model() -> None:
+    shallow, deep = (weight_count(ModelConfig(num_layers=depth)) for depth in (1, 10**12))
+    assert deep - shallow == (10**12 - 1) * (2 * 20 * 100 + 3 * 100 * 20)
 
 
 @pytest.mark.parametrize(

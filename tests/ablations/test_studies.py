@@ -1,138 +1,153 @@
-import textwrap
+"""What a study asks, what it refuses, and what narrowing it changes."""
+
+import math
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ablations import studies
-from ablations.grid import runs
-from ablations.studies import PRESETS, Study, load, narrow
+from ablations.grid import design, runs
+from ablations.studies import PRESETS, Study, Variant, narrow
 from hvae.closed_form import parameter_count
-from hvae.config import DATASETS, DataConfig, ModelConfig, RunConfig
+from hvae.config import DATASETS, RunConfig, override, value
 
-AXES = "[axes]\ndepths = [1]\n"
-
-
-def write(path: Path, text: str) -> str:
-    path.write_text(textwrap.dedent(text))
-    return str(path)
-
-
-@pytest.mark.parametrize(("name", "count"), [("quick", 32), ("standard", 200), ("objective", 40)])
-def test_a_preset_has_the_documented_number_of_runs(name: str, count: int) -> None:
-    assert len(runs(load(name))) == count
-    assert load(name).name == name
-    assert load(name).question
-    assert load(name).budget
-
-
-def test_the_standard_study_holds_the_documented_run() -> None:
-    assert RunConfig() in runs(load("standard"))
-    assert parameter_count(RunConfig().model) == 174_084
-
-
-def test_the_objective_study_compares_objectives_on_binarized_digits() -> None:
-    study = load("objective")
-    assert study.objectives == ("documented", "elbo")
-    assert study.base.data == DataConfig("mnist", "dynamic")
-
-
-def test_the_example_of_the_docstring_loads(tmp_path: Path) -> None:
-    assert studies.__doc__ is not None
-    lines = studies.__doc__.splitlines()
-    example = "\n".join(line for line in lines if line.startswith("    "))
-    study = load(write(tmp_path / "mine.toml", example))
-    assert (study.name, study.seeds) == ("narrow-latents", 3)
-    assert (study.depths, study.losses, study.latents) == ((1, 2), ("bce",), (1, 2, 4))
-    assert study.objectives == ("documented",)
-    assert study.base.model == ModelConfig(input_dim=64, hidden_dim=50)
-    assert study.base.train.epochs == 5
-    assert study.base.data.name == "digits"
-    assert study.base.evaluation.importance_samples == 100
-    assert len(runs(study)) == 18
-
-
-def test_what_a_file_leaves_out_is_the_documented_setting(tmp_path: Path) -> None:
-    study = load(write(tmp_path / "mine.toml", ""))
-    assert study.name == "mine"
-    assert runs(study) == [RunConfig()]
-
-
-def test_an_axis_left_out_is_the_value_of_the_base(tmp_path: Path) -> None:
-    text = '[base.model]\nnum_layers = 3\n[base.train]\nobjective = "elbo"\n'
-    (run,) = runs(load(write(tmp_path / "mine.toml", text)))
-    assert (run.model.num_layers, run.train.objective) == (3, "elbo")
+ELBO = Variant("ELBO", {"objective": "elbo"})
+WARM_UP = Variant("ELBO, warm-up", {"train.objective": "elbo", "train.kl_warmup_epochs": 10})
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("name", "axes"),
     [
-        ("sedes = 3", "unknown key 'sedes'; allowed: axes, base, budget, name, question, seeds"),
-        ("[axes]\ndepth = [1]", "unknown axis 'depth'; allowed: depths, latents"),
-        ("[base.train]\nepoch = 3", "unknown key of train 'epoch'"),
-        ("[base.modle]\nhidden_dim = 3", "unknown section 'modle'"),
-        ("[axes]\ndepths = []", r"depths: \[\] is not allowed; allowed: a list of values"),
-        ("[axes]\ndepths = 2", "depths: 2 is not allowed; allowed: a list of values"),
-        ("[axes]\ndepths = [0]", "depths: 0 is not allowed; allowed: integers ≥ 1"),
-        ("[axes]\ndepths = [true]", "depths: True is not allowed; allowed: integers ≥ 1"),
-        ("[axes]\nlatents = [2, -1]", "latents: -1 is not allowed; allowed: integers ≥ 1"),
-        ("[axes]\nlatents = [2, 5, 2]", "latents: 2 is given twice; allowed: distinct values"),
-        ('[axes]\nlosses = ["l1"]', "losses: 'l1' is not allowed; allowed: bce, mse"),
-        ("[axes]\nlosses = [[1]]", r"losses: \[1\] is not allowed; allowed: bce, mse"),
-        ('[axes]\nobjectives = ["vae"]', "objectives: 'vae' is not allowed; allowed: documented"),
-        ("seeds = 0", "seeds: 0 is not allowed; allowed: integers ≥ 1"),
-        ('seeds = "3"', "seeds: '3' is not allowed; allowed: integers ≥ 1"),
-        ("axes = 3", "axes: 3 is not allowed; allowed: a table"),
-        ("question = 3", "question: 3 is not allowed; allowed: text in quotes"),
-        ('name = "a/b"', "name: 'a/b' is not allowed; allowed: letters, digits, '-' and '_'"),
-        ('name = "quick"', "name: 'quick' is a preset's; allowed: any other"),
-        ("[base.train]\nseed = 3", "base.train.seed: a study counts its own"),
-        (f"{AXES}[base.model]\nnum_layers = 2", "base.model.num_layers: axes.depths sweeps it"),
-        ("[base.model]\ninput_dim = 64", "input_dim: 64 does not fit data 'mnist'"),
-        ('[base.data]\nname = "cifar"', "name: 'cifar' is not allowed; allowed: digits, mnist"),
-        ("depths = [", "Invalid|Unclosed"),
-        ("name = 'x", "mine.toml: "),
+        ("quick", {"depth": (1, 2, 3, 4), "loss": ("bce", "mse"), "latent": (2, 20), "seed": 2}),
+        (
+            "standard",
+            {
+                "depth": (1, 2, 3, 4),
+                "loss": ("bce", "mse"),
+                "latent": (2, 5, 10, 20, 50),
+                "seed": 5,
+            },
+        ),
+        ("objective", {"depth": (1, 2, 3, 4), "objective": ("documented", "elbo"), "seed": 5}),
     ],
 )
-def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, text: str, told: str) -> None:
-    with pytest.raises(ValueError, match=told) as caught:
-        load(write(tmp_path / "mine.toml", text))
-    assert "\n" not in str(caught.value)
-    assert str(caught.value).startswith(str(tmp_path / "mine.toml"))
+def test_a_preset_is_every_combination_of_its_axes(name: str, axes: dict[str, Any]) -> None:
+    grid = runs(PRESETS[name])
+    swept = axes | {"seed": tuple(range(axes["seed"]))}
+    for axis, values in swept.items():
+        assert {value(run, axis) for run in grid} == set(values)
+    assert len(set(grid)) == len(grid) == math.prod(map(len, swept.values()))
+    assert PRESETS[name].question
+    assert PRESETS[name].budget
 
 
-def test_an_unknown_study_is_told_the_known_ones() -> None:
-    told = r"study: 'qick' is not known; allowed: objective, quick, standard, a \*.toml file"
+def test_presets_run_what_is_documented() -> None:
+    assert RunConfig() in runs(PRESETS["standard"])
+    assert parameter_count(RunConfig().model) == 174_084
+    assert {run.data.binarize for run in runs(PRESETS["objective"])} == {"dynamic"}
+    quick = override(
+        RunConfig(),
+        {
+            "data.name": "digits",
+            "train.epochs": 60,
+            "train.learning_rate": 3e-3,
+            "evaluation.importance_samples": 200,
+        },
+    )
+    assert quick in runs(PRESETS["quick"])
+
+
+def test_variants_replace_the_studys_settings_and_come_before_the_axes() -> None:
+    settings = {"train.epochs": 5, "train.kl_warmup_epochs": 1}
+    variants = (Variant("documented"), ELBO, WARM_UP)
+    study = Study("s", "", settings, (("depth", (2, 3)),), variants, seeds=2)
+    told = [
+        (run.train.seed, variant, run.model.num_layers, run.train.kl_warmup_epochs)
+        for run, variant in zip(runs(study), design(study).variant_of, strict=True)
+    ]
+    assert told == [
+        (seed, variant, depth, warm_up)
+        for seed in (0, 1)
+        for variant, warm_up in (("documented", 1), ("ELBO", 1), ("ELBO, warm-up", 10))
+        for depth in (2, 3)
+    ]
+    assert {run.train.epochs for run in runs(study)} == {5}
+
+
+def test_combinations_are_validated_not_what_they_have_in_common() -> None:
+    """Five samples mean nothing to the documented objective, which no run of these has."""
+    samples = {"train.importance_samples": 5}
+    studies = (
+        Study("s", settings={"objective": "iwae"}, axes=(("train.importance_samples", (1, 5)),)),
+        Study("s", settings=samples, axes=(("objective", ("iwae",)),)),
+        Study("s", settings=samples, variants=(Variant("IWAE", {"objective": "iwae"}),)),
+    )
+    for study in studies:
+        assert runs(study)[-1].train.importance_samples == 5
+    told = r"^train\.importance_samples: 5 is used by objective 'iwae' only; allowed with 'elbo': 1"
     with pytest.raises(ValueError, match=told):
-        load("qick")
-
-
-def test_a_file_that_is_not_there_is_named() -> None:
-    with pytest.raises(ValueError, match=r"study: cannot read no\.toml: No such file"):
-        load("no.toml")
+        Study("s", settings=samples, axes=(("objective", ("iwae", "elbo")),))
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"depths": ()}, "depths: the axis is empty; allowed: one value or more"),
-        ({"depths": (1, 1)}, "depths: 1 is given twice"),
-        ({"depths": (0,)}, "depths: 0 is not allowed"),
-        ({"latents": (-1,)}, "latents: -1 is not allowed"),
-        ({"losses": ("l1",)}, "losses: 'l1' is not allowed"),
-        ({"seeds": 0}, "seeds: 0 is not allowed"),
+        ({"axes": (("depth", ()),)}, r"depth: \(\) is no axis; allowed: a list of one value or mo"),
+        ({"axes": (("depth", 2),)}, r"depth: 2 is no axis"),
+        ({"axes": (("loss", "bce"),)}, r"loss: 'bce' is no axis"),
+        ({"axes": (("depth", (1, 1)),)}, "depth: 1 is given twice; allowed: distinct values"),
+        ({"axes": (("depth", (0,)),)}, "depth: 0 is not allowed; allowed: integers ≥ 1"),
+        ({"axes": (("depth", (1.5,)),)}, "depth: 1.5 is not allowed"),
+        ({"axes": (("loss", ("l1",)),)}, "loss: 'l1' is not allowed; allowed: bce, mse"),
+        ({"axes": (("loss", ([1],)),)}, r"loss: \[1\] is not allowed"),
+        ({"axes": (("data.name", (["x"],)),)}, r"data\.name: \['x'\] is not allowed"),
+        ({"axes": (("dept", (1,)),)}, "unknown setting 'dept'; allowed: .*depth"),
+        ({"axes": (("seed", (1,)),)}, "seed: a study neither sweeps nor sets it; allowed: .*depth"),
+        ({"settings": {"model.input_dim": 9}}, r"model\.input_dim: a study neither"),
+        (
+            {"settings": {"depth": 1, "model.num_layers": 2}},
+            "depth: it is given twice; allowed: once",
+        ),
+        ({"settings": {"data.name": "cifar"}}, r"data\.name: 'cifar' is not allowed; allowed: dig"),
+        (
+            {"settings": {"depth": 1}, "axes": (("depth", (2,)),)},
+            "depth: the study sets what an axis sweeps; allowed: one of the two",
+        ),
+        (
+            {"variants": (ELBO,), "axes": (("objective", ("elbo",)),)},
+            "objective: variant 'ELBO' sets what an axis sweeps",
+        ),
+        ({"variants": (ELBO, ELBO)}, "variant: 'ELBO' is given twice; allowed: distinct names"),
+        (
+            {"variants": (ELBO, replace(ELBO, name="same"))},
+            "variants: 'ELBO' and 'same' are the same runs; allowed: distinct settings",
+        ),
+        ({"variants": (Variant(" "),)}, "variant: name ' ' is not allowed; allowed: 1 to 60 print"),
+        ({"variants": (Variant("a\nb"),)}, "variant: name 'a.nb' is not allowed"),
+        ({"variants": (Variant("x" * 61),)}, "variant: name 'x{61}' is not allowed"),
+        ({"variants": (Variant("v", {"dept": 1}),)}, "unknown setting 'dept'"),
+        ({"seeds": 0}, "seeds: 0 is not allowed; allowed: integers ≥ 1"),
+        ({"name": "a/b"}, "name: 'a/b' is not allowed; allowed: at most 100 ASCII letters, digits"),
+        ({"name": "Ünicode"}, "name: 'Ünicode' is not allowed; allowed: at most 100 ASCII"),
+        ({"name": "x" * 101}, "name: 'x{101}' is not allowed"),
     ],
 )
-def test_a_study_names_the_axis_and_the_value(change: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
-        replace(load("quick"), **change)
+def test_a_study_refuses_in_one_line_what_cannot_be_run(change: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=f"^{told}") as caught:
+        Study(**{"name": "s", **change})
+    assert "\n" not in str(caught.value)
 
 
-def test_objectives_default_to_that_of_the_base() -> None:
-    base = replace(RunConfig(), train=replace(RunConfig().train, objective="elbo"))
-    study = Study("mine", "", base, depths=(1,), losses=("bce",), latents=(2,))
-    assert study.objectives == ("elbo",)
+def test_a_variant_may_be_called_anything_that_prints() -> None:
+    names = ("ELBO, β = ½ <b>&</b>", "x" * 60)
+    study = Study("s", variants=(Variant(names[0]), Variant(names[1], {"depth": 3})))
+    assert design(study).variants == names
+
+
+def test_settings_are_known_by_either_name() -> None:
+    short = Study("s", axes=(("depth", (1, 2)),), settings={"latent": 3})
+    assert short == Study("s", axes=(("model.num_layers", (1, 2)),), settings={"latent": 3})
+    assert design(short).axes == ("depth",)
 
 
 @pytest.mark.parametrize("study", PRESETS.values(), ids=PRESETS)
@@ -140,29 +155,37 @@ def test_narrowing_by_nothing_changes_nothing(study: Study) -> None:
     assert narrow(study) == study
 
 
-def test_narrowing_replaces_axes_and_keeps_the_name() -> None:
-    study = narrow(load("quick"), depths=(5,), losses=("mse",), latents=(3, 4), seeds=1)
+def test_narrowing_replaces_adds_and_sets_and_keeps_the_name() -> None:
+    axes = {"depth": (5,), "loss": ("mse",), "train.learning_rate": (1e-3, 1e-2)}
+    study = narrow(PRESETS["quick"], axes, {"train.epochs": 1}, seeds=1)
     assert study.name == "quick"
-    assert [(r.model.num_layers, r.train.loss, r.model.latent_dim) for r in runs(study)] == [
-        (5, "mse", 3),
-        (5, "mse", 4),
+    assert [name for name, _ in study.axes] == ["depth", "loss", "latent", "train.learning_rate"]
+    names = ("depth", "loss", "latent", "train.learning_rate", "train.epochs", "data.name")
+    assert [tuple(value(run, name) for name in names) for run in runs(study)] == [
+        (5, "mse", latent, rate, 1, "digits") for latent in (2, 20) for rate in (1e-3, 1e-2)
     ]
 
 
-def test_narrowing_epochs_and_samples_changes_the_base_alone() -> None:
-    study = narrow(load("quick"), epochs=1, importance_samples=7)
-    assert study.base.train == replace(load("quick").base.train, epochs=1)
-    assert study.base.evaluation.importance_samples == 7
-    assert study.base.train.importance_samples == 1
+def test_what_is_swept_cannot_be_set_too() -> None:
+    with pytest.raises(ValueError, match=r"^depth: the study sets what an axis sweeps"):
+        narrow(PRESETS["quick"], settings={"depth": 1})
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_narrowing_the_data_brings_its_pixels(name: str) -> None:
-    base = narrow(load("objective"), data=name).base
-    assert base.data == DataConfig(name, "dynamic")
-    assert base.model.input_dim == DATASETS[name].pixels
+def test_data_bring_their_pixels(name: str) -> None:
+    study = narrow(PRESETS["objective"], settings={"data.name": name})
+    assert {run.model.input_dim for run in runs(study)} == {DATASETS[name].pixels}
+    assert {run.data.binarize for run in runs(study)} == {"dynamic"}
 
 
-def test_a_narrowed_study_is_part_of_the_whole() -> None:
-    whole = set(runs(load("standard")))
-    assert set(runs(narrow(load("standard"), depths=(2,), losses=("bce",), seeds=1))) < whole
+def test_variants_are_narrowed_by_name_in_the_order_of_the_study() -> None:
+    study = Study("s", variants=(Variant("documented"), ELBO, WARM_UP))
+    chosen = narrow(study, variants=("ELBO, warm-up", "documented"))
+    assert design(chosen).variants == ("documented", "ELBO, warm-up")
+    assert set(runs(chosen)) < set(runs(study))
+    with pytest.raises(
+        ValueError, match=r"^variant: 'elbo' is not known; allowed: 'documented', 'E"
+    ):
+        narrow(study, variants=("elbo",))
+    with pytest.raises(ValueError, match="allowed: none, the study has no variants"):
+        narrow(PRESETS["quick"], variants=("ELBO",))

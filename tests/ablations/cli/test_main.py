@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from ablations.cli.main import main
 from ablations.grid import Pack, runs
 from ablations.run import launch as launching
-from ablations.studies import load, narrow
+from ablations.studies import PRESETS, narrow
 from hvae import __version__
 from hvae.config import RunConfig, digest
 from hvae.records.provenance import SourcesChanged
@@ -24,7 +24,7 @@ from hvae.records.store import Record, Store
 
 MakeRecord = Callable[..., Record]
 SMALL = ("--depth", "1", "--loss", "bce", "--latent", "2")
-RUNS = runs(narrow(load("quick"), depths=(1,), losses=("bce",), latents=(2,)))
+RUNS = runs(narrow(PRESETS["quick"], {"depth": (1,), "loss": ("bce",), "latent": (2,)}))
 EXAMPLE = re.compile(r"^ {4}hvae (.+)$", re.MULTILINE)
 
 
@@ -135,8 +135,8 @@ def test_studies_lists_axes_runs_and_cost() -> None:
     result = call("studies")
     assert result.exit_code == 0
     assert "standard: 200 runs" in result.stdout
-    assert "depth 1, 2, 3, 4; loss bce, mse; latent 2, 5, 10, 20, 50" in result.stdout
-    assert "mnist binarized (dynamic), 30 epochs" in result.stdout
+    assert "depth 1, 2, 3, 4; loss bce, mse; latent 2, 5, 10, 20, 50; 5 seeds" in result.stdout
+    assert "5 seeds; data.binarize dynamic" in result.stdout
 
 
 def test_plan_shows_packs_parameters_and_cost_and_writes_nothing(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_plan_shows_packs_parameters_and_cost_and_writes_nothing(tmp_path: Path)
     assert "32 runs" in lines[0]
     assert "0 done, 32 missing, 0 failed, 0 stale, 0 damaged" in lines[0]
     assert re.fullmatch(
-        r"pack 1: depth 4, documented, 8 runs, [\d,]+ parameters, \d+ GFLOP, about \d+ s, \d+ MB",
+        r"pack 1: depth 4, 8 runs, [\d,]+ parameters, \d+ GFLOP, about \d+ s, \d+ MB",
         lines[1],
     )
     assert re.fullmatch(
@@ -179,7 +179,7 @@ def test_run_records_what_is_missing_and_prints_the_report(
     executor, data_dir, device, *_ = trainer.arguments
     assert (executor.workers, data_dir, device) == (3, tmp_path / "data", "cpu")
     assert "quick 2/2: depth 1" in result.stderr
-    assert written == [["html", "latex", "csv", "md"]]
+    assert list(map(list, written)) == [["html", "latex", "csv", "md"]]
 
 
 def test_a_second_run_does_nothing_and_says_so(
@@ -297,11 +297,14 @@ def test_status_lists_damage_and_exits_with_one(tmp_path: Path, trainer: StandIn
     assert re.search(rf"{digest(RUNS[0])}  damaged  .*not a whole record", result.stdout)
 
 
+@pytest.mark.parametrize(
+    "formats", [("--format", "csv,md"), ("--format", "csv, md"), ("--format=csv", "--format=md")]
+)
 def test_report_prints_its_paths_and_takes_formats(
-    tmp_path: Path, trainer: StandIn, written: list[Sequence[str]]
+    tmp_path: Path, trainer: StandIn, written: list[Sequence[str]], formats: tuple[str, ...]
 ) -> None:
     run_small(tmp_path, "--no-report")
-    result = call("report", "quick", "--format", "csv,md", "--results", str(tmp_path))
+    result = call("report", "quick", *formats, "--results", str(tmp_path))
     assert result.exit_code == 0
     assert written == [["csv", "md"]]
     assert result.stdout == f"{tmp_path}/quick/report/index.html\n"
@@ -354,14 +357,14 @@ BAD = {
     "no study": (("run",), "Missing argument 'STUDY|FILE.toml'"),
     "unknown study": (("run", "qick"), "study: 'qick' is not known; allowed: objective, quick"),
     "no such file": (("run", "no.toml"), "study: cannot read no.toml: No such file"),
-    "unknown key": (("run", "bad.toml"), "bad.toml: unknown key 'sedes'; allowed: axes, base"),
+    "unknown key": (("run", "bad.toml"), "bad.toml: unknown key 'sedes'; allowed: axes, budget"),
     "depth 0": (("run", "quick", "--depth", "0"), "'--depth': 0 is not in the range x>=1"),
     "latent -1": (("run", "quick", "--latent", "-1"), "'--latent': -1 is not in the range x>=1"),
     "loss l1": (("run", "quick", "--loss", "l1"), "'--loss': 'l1' is not one of 'bce', 'mse'"),
     "seeds 0": (("run", "quick", "--seeds", "0"), "'--seeds': 0 is not in the range x>=1"),
     "depth twice": (
         ("run", "quick", "--depth", "1", "--depth", "1"),
-        "depths: 1 is given twice; allowed: distinct values",
+        "depth: 1 is given twice; allowed: distinct values",
     ),
     "unknown data": (
         ("run", "quick", "--data", "cifar"),
@@ -387,7 +390,7 @@ BAD = {
     ),
     "no page to open": (
         ("report", "quick", "--format", "csv", "--open", "--results", "held"),
-        "--open: needs html among the formats; got 'csv'",
+        "--open: needs html among the formats; got csv",
     ),
     "unknown dataset": (("data", "fetch", "cifar"), "'cifar' is not one of 'digits', 'mnist'"),
 }
@@ -493,7 +496,7 @@ def test_sources_that_change_before_anything_is_trained_are_one_line_and_exit_co
     monkeypatch.setattr("ablations.run.pack.run_study", change)
     result = run_small(tmp_path, "--no-report")
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1] == "Error: the sources changed"
+    assert result.stderr.splitlines()[-1] == "hvae: error: the sources changed"
 
 
 def test_cuda_where_there_is_none_is_refused(

@@ -1,7 +1,6 @@
 """`hvae sample`: one run is chosen or the choice explained; the same command draws the same."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +9,16 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from ablations.cli.main import main
-from ablations.cli.sample import grid
+from ablations.cli.sample import sheet
 from ablations.grid import runs
-from ablations.studies import load, narrow
-from hvae.config import digest
+from ablations.studies import PRESETS, narrow
+from hvae.config import digest, override
 from hvae.model import initial, state
 from hvae.pictures.samples import samples
 from hvae.records.attachments import weights_file
 from hvae.records.store import WEIGHTS, Record, Store
 
-STUDY = narrow(load("quick"), depths=(1, 2), losses=("bce",), latents=(2,), seeds=2)
+STUDY = narrow(PRESETS["quick"], {"depth": (1, 2), "loss": ("bce",), "latent": (2,)}, seeds=2)
 RUNS = runs(STUDY)  # depth 1, depth 2 of seed 0; the same of seed 1
 MakeRecord = Callable[..., Record]
 Keep = Callable[..., None]
@@ -52,13 +51,13 @@ def keep(tmp_path: Path, make_record: MakeRecord) -> Keep:
     return record
 
 
-def test_thegrid_shows_the_samples_of_the_run(tmp_path: Path, keep: Keep) -> None:
+def test_the_sheet_shows_the_samples_of_the_run(tmp_path: Path, keep: Keep) -> None:
     keep([1])
     result = call(tmp_path, "--count", "5", "--noise-seed", "3")
     assert result.stderr == ""
     path = Path(result.stdout.strip())
     assert path == tmp_path / "quick" / f"samples-{digest(RUNS[1])}.png"
-    expected = grid(samples(initial(RUNS[1]), 5, seed=3))
+    expected = sheet(samples(initial(RUNS[1]), 5, seed=3))
     with Image.open(path) as image:
         assert image.mode == "L"
         np.testing.assert_array_equal(np.asarray(image), expected)
@@ -82,11 +81,12 @@ def test_the_same_command_writes_the_same_bytes_and_another_seed_others(
         ("--key", digest(RUNS[3])),
         ("--key", digest(RUNS[3])[:8]),
         ("--depth", "2", "--loss", "bce", "--latent", "2", "--seed", "1"),
-        ("--objective", "documented", "--depth", "2", "--seed", "1"),
+        ("--objective", "documented", "--set", "depth=2", "--set", "seed=1"),
+        ("--set", "model.num_layers=2", "--set", "train.epochs=60", "--seed", "1"),
     ],
-    ids=["axes", "key", "short key", "all but one", "objective"],
+    ids=["axes", "key", "short key", "all but one", "set", "set whole names"],
 )
-def test_a_run_is_chosen_by_its_axes_or_its_key(
+def test_a_run_is_chosen_by_its_settings_or_its_key(
     tmp_path: Path, keep: Keep, options: tuple[str, ...]
 ) -> None:
     keep(range(4))
@@ -99,45 +99,38 @@ def test_where_only_one_run_kept_its_weights_it_is_that(tmp_path: Path, keep: Ke
     assert digest(RUNS[1]) in call(tmp_path).stdout
 
 
-def test_an_ambiguous_choice_is_told_what_distinguishes(tmp_path: Path, keep: Keep) -> None:
-    keep(range(4))
-    line = refused(call(tmp_path))
-    assert line.endswith("quick: 4 runs fit; they differ in --depth 1, 2; --seed 0, 1")
-    assert refused(call(tmp_path, "--depth", "1")).endswith(
-        "2 runs fit; they differ in --seed 0, 1"
-    )
-
-
-def test_what_no_option_distinguishes_is_chosen_by_key(
+def test_an_ambiguous_choice_is_told_what_distinguishes(
     tmp_path: Path, keep: Keep, make_record: MakeRecord
 ) -> None:
-    keep([0])
-    longer = replace(RUNS[0], train=replace(RUNS[0].train, epochs=7))
+    keep(range(4))
+    line = refused(call(tmp_path))
+    assert line.endswith("study: 4 runs fit; they differ in depth 1, 2; seed 0, 1")
+    longer = override(RUNS[0], {"train.epochs": 7, "data.name": "mnist"})
     weights = {WEIGHTS: weights_file(state(initial(longer)), longer)}
     Store(tmp_path / "quick").write_all([make_record(longer)], {digest(longer): weights})
-    assert "differ in epochs (choose by --key) 7, 60" in refused(call(tmp_path))
+    line = refused(call(tmp_path, "--depth", "1", "--seed", "0"))
+    assert line.endswith("2 runs fit; they differ in train.epochs 7, 60; data.name digits, mnist")
 
 
 def test_without_weights_one_line_says_how_to_keep_them(tmp_path: Path, keep: Keep) -> None:
-    keep([0], with_weights=False)
+    keep([0, 1], with_weights=False)
     line = refused(call(tmp_path))
-    assert f"no weights were kept of run {digest(RUNS[0])}" in line
+    assert "no weights were kept of the runs that fit, 2 under" in line
     assert "`hvae run quick --keep-weights`" in line
-    keep([1], with_weights=False)
-    assert "of these 2 runs" in refused(call(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--depth", "4"), "no finished run with depth 4"),
-        (("--seed", "9"), "no finished run with seed 9"),
+        (("--depth", "4", "--seed", "9"), "no finished run with depth 4, seed 9 under"),
         (("--key", "f00"), "no finished run with key f00"),
         (
             ("--out", "picture.jpg"),
             "out: 'picture.jpg' is not allowed; allowed: a file named *.png",
         ),
         (("--count", "0"), "'--count'"),
+        (("--set", "epochs=3"), "unknown setting 'epochs'"),
+        (("--set", "train.epochs=x"), "train.epochs: 'x' is not allowed; allowed: integers"),
     ],
 )
 def test_a_wrong_option_is_refused_in_one_line(
@@ -160,13 +153,19 @@ def test_a_study_without_records_says_what_to_run_first(tmp_path: Path) -> None:
     [
         ("reproduce", "hvae reproduce"),
         ("reproduce-digits", "hvae reproduce --data digits"),
-        ("mine", "hvae run mine --keep-weights"),
+        ("mine.toml", "hvae run mine.toml --keep-weights"),
+        ("kept", "hvae run kept --keep-weights"),
+        ("mine", "hvae run FILE.toml --keep-weights"),
     ],
 )
 def test_what_keeps_the_weights_is_told_for_every_kind_of_study(
-    tmp_path: Path, study: str, command: str
+    tmp_path: Path, study: str, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result = CliRunner().invoke(main, ["sample", study, "--results", str(tmp_path)])
+    monkeypatch.chdir(tmp_path)
+    Path("kept").mkdir()
+    for path in ("mine.toml", "kept/study.toml"):
+        Path(path).write_text("[axes]\ndepth = [1]")
+    result = CliRunner().invoke(main, ["sample", study, "--results", "."])
     assert f"run `{command}` first" in refused(result)
 
 
@@ -181,19 +180,15 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path, keep: Keep) ->
     keep([0])
     (tmp_path / "file").touch()
     line = refused(call(tmp_path, "--out", str(tmp_path / "file" / "a.png")))
-    assert "out: cannot write" in line
+    assert f"out: cannot write under {tmp_path / 'file'}: " in line
 
 
-@pytest.mark.parametrize(("count", "shape"), [(1, (60, 60)), (5, (118, 176)), (9, (176, 176))])
-def test_agrid_is_as_square_as_can_be_with_enlarged_digits(
+@pytest.mark.parametrize(("count", "shape"), [(1, (56, 56)), (5, (119, 182)), (9, (182, 182))])
+def test_a_sheet_is_as_square_as_can_be_with_enlarged_digits(
     count: int, shape: tuple[int, int]
 ) -> None:
-    """8 by 8 pixels become 56 by 56, two pixels apart."""
+    """8 by 8 pixels become 56 by 56, seven pixels apart."""
     images = np.arange(count * 64, dtype=np.uint8).reshape(count, 64)
-    sheet = grid(images)
-    assert sheet.shape == shape
-    np.testing.assert_array_equal(sheet[2:58:7, 2:58:7].reshape(-1), images[0])
-    last = divmod(count - 1, shape[1] // 58)
-    corner = [2 + 58 * place for place in last]
-    tile = sheet[corner[0] : corner[0] + 56 : 7, corner[1] : corner[1] + 56 : 7]
-    np.testing.assert_array_equal(tile.reshape(-1), images[-1])
+    pixels = sheet(images)
+    assert pixels.shape == shape
+    np.testing.assert_array_equal(pixels[:56:7, :56:7].reshape(-1), images[0])

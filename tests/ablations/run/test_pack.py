@@ -18,7 +18,7 @@ from ablations.run.pack import Finished, Task, cell, run_pack, run_study, status
 from ablations.studies import PRESETS, Study, narrow
 from bench.throughput import measure as throughput
 from hvae.closed_form import parameter_count
-from hvae.config import EvaluationConfig, digest
+from hvae.config import digest
 from hvae.model import with_weights
 from hvae.native.build import c_compiler
 from hvae.pictures.samples import samples
@@ -30,9 +30,8 @@ from hvae.records.store import PICTURES, Record, Store
 @pytest.fixture
 def study() -> Study:
     """Two cells, two seeds, one epoch."""
-    small = narrow(PRESETS["quick"], depths=(1,), latents=(2,), losses=("bce", "mse"), epochs=1)
-    base = replace(small.base, evaluation=EvaluationConfig(importance_samples=3))
-    return replace(small, base=base)
+    axes = {"depth": (1,), "latent": (2,), "loss": ("bce", "mse")}
+    return narrow(PRESETS["quick"], axes, {"train.epochs": 1, "evaluation.importance_samples": 3})
 
 
 def grid(

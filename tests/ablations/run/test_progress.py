@@ -3,14 +3,15 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from ablations.grid import Pack, packs, runs
+from ablations.grid import Pack, labels, packs, runs
 from ablations.run.progress import Bars, Lines, Tally, display
-from ablations.studies import load
+from ablations.studies import PRESETS
 from hvae.config import digest
 from hvae.records.store import Record
 
 MakeRecord = Callable[..., Record]
-STUDY = load("quick")
+STUDY = PRESETS["quick"]
+LABELS = labels(STUDY)
 PACKS = packs("quick", runs(STUDY), {digest(run) for run in runs(STUDY)}, 8)
 
 
@@ -20,7 +21,7 @@ class Task:
 
 
 def tally() -> Tally:
-    return Tally(PACKS, len(runs(STUDY)), [])
+    return Tally(PACKS, LABELS, [])
 
 
 def test_the_fraction_is_by_cost_and_ends_at_one() -> None:
@@ -37,7 +38,7 @@ def test_the_best_is_the_lowest_on_the_scoreboard_and_counts_what_was_there(
     make_record: MakeRecord,
 ) -> None:
     first, second, third, fourth = runs(STUDY)[:4]
-    found = Tally(PACKS, 32, [make_record(first, nll=80.0)])
+    found = Tally(PACKS, LABELS, [make_record(first, nll=80.0)])
     assert found.best_text == "best 80.00 nats"
     found.add(make_record(second, nll=70.0))
     found.add(make_record(third, nll=75.0))
@@ -50,7 +51,7 @@ def test_the_best_is_the_lowest_on_the_scoreboard_and_counts_what_was_there(
 
 def test_without_a_result_there_is_no_best(make_record: MakeRecord) -> None:
     record = replace(make_record(runs(STUDY)[0]), metrics={})
-    assert Tally(PACKS, 32, [record]).best_text == "no result yet"
+    assert Tally(PACKS, LABELS, [record]).best_text == "no result yet"
 
 
 def test_lines_tell_packs_runs_best_and_time_left(
@@ -65,16 +66,16 @@ def test_lines_tell_packs_runs_best_and_time_left(
     assert out == ""
     assert said[:2] == [
         "quick: 4 packs to train, after the throughput of each cell",
-        "quick: trained and evaluated depth 4, documented, 8 runs; time left unknown",
+        "quick: trained and evaluated depth 4, 8 runs; time left unknown",
     ]
-    assert said[2].startswith("quick 1/32: depth 4, bce, documented, latent 2, seed 0: 70.00 nats;")
-    assert "best 70.00 nats (depth 4, bce, documented, latent 2, seed 0)" in said[2]
-    assert "latent 20, seed 0: diverged; best 70.00 nats (" in said[3]
+    first, second = (LABELS[digest(run)] for run in PACKS[0].runs[:2])
+    assert said[2].startswith(f"quick 1/32: {first}: 70.00 nats; best 70.00 nats ({first}); ")
+    assert f"{second}: diverged; best 70.00 nats ({first}); " in said[3]
 
 
 def test_time_left_is_by_cost_since_the_first_progress() -> None:
     times = iter([100.0, 110.0])  # whatever it took to start does not count
-    found = Tally(PACKS, 32, [], clock=lambda: next(times))
+    found = Tally(PACKS, LABELS, [], clock=lambda: next(times))
     assert found.left_text == "time left unknown"
     found.advance(PACKS[0], 0.0)
     found.advance(PACKS[0], 1.0)

@@ -200,7 +200,8 @@ def test_a_missing_file_is_named_with_the_two_ways_to_get_it(name: str, tmp_path
             content = path.read_bytes()
             path.unlink()
             assert fault(tmp_path, name) == (
-                f"{name}: {path} is missing; get it with `hvae data fetch {name}`, or point "
+                f"{name}: {path} is missing; get it with "
+                f"`hvae data fetch {name} --data-dir {tmp_path}`, or point "
                 f"--data-dir (or HVAE_DATA) at a folder that holds {path.parent.parent.name}/raw"
             )
             path.write_bytes(content)

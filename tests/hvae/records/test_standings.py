@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from ablations.grid import runs
-from ablations.studies import load
+from ablations.studies import PRESETS
 from hvae.config import digest
 from hvae.records.provenance import sources_sha256
 from hvae.records.standings import STATES, count, refuse_damaged, survey, to_run
 from hvae.records.store import SCHEMA, Record, Store
 
-RUNS = runs(load("quick"))[:5]
+RUNS = runs(PRESETS["quick"])[:5]
 MakeRecord = Callable[..., Record]
 
 

@@ -1,0 +1,181 @@
+"""Studies of one's own: TOML files, and the copy of one beside the records of its runs.
+
+Every key may be left out but what is to differ from the documented run. `axes` are swept, `set` is
+common to all runs, variants are compared with the first of them, `seeds` counts from 0:
+
+    name = "wake-up"
+    question = "What wakes the upper levels?"
+    budget = "a minute on two CPU cores"
+    seeds = 3
+
+    [axes]
+    depth = [2, 3]
+    "train.learning_rate" = [1e-3, 3e-3]
+
+    [set]
+    "train.epochs" = 10
+    "data.name" = "digits"
+
+    [[variants]]
+    name = "documented"
+
+    [[variants]]
+    name = "ELBO"
+    set = { "train.objective" = "elbo" }
+
+    [[variants]]
+    name = "ELBO, warm-up"
+    set = { "train.objective" = "elbo", "train.kl_warmup_epochs" = 5 }
+
+Settings are named as on the command line, `section.key` or short (`depth`, `latent`, `loss`,
+`objective`); tables of sections mean the same, `[set.train] epochs = 10`. Left out, `name` is the
+file's.
+"""
+
+import json
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ablations.studies import NAME, PRESETS, Study, Variant, require_name
+from hvae.records.files import overwrite, writing_under
+from hvae.validation import require_known
+
+COPY = "study.toml"  # in the folder of the records
+KEYS = ("name", "question", "budget", "seeds", "axes", "set", "variants")
+OLDER_AXES = {"depths": "depth", "latents": "latent", "losses": "loss", "objectives": "objective"}
+
+
+def load(argument: str, results: Path = Path("results")) -> Study:
+    """The preset of that name, the study in that `*.toml` file, or the one whose copy lies in
+    `results/NAME`.
+
+    Raises `ValueError` on an unknown name, an unreadable file, an unknown key or a bad value.
+    """
+    if argument in PRESETS:
+        return PRESETS[argument]
+    if argument.lower().endswith(".toml"):
+        return _read(Path(argument).expanduser(), argument)
+    folder = results / argument
+    if NAME.fullmatch(argument) and not _is_reserved(argument):
+        if (folder / COPY).is_file():
+            return _read(folder / COPY, "")
+        if (folder / "runs").is_dir():
+            raise ValueError(
+                f"study: of {argument!r} only records are in {folder}; allowed: its *.toml file"
+            )
+    known = ", ".join(sorted(PRESETS))
+    raise ValueError(f"study: {argument!r} is not known; allowed: {known}, a *.toml file")
+
+
+def keep(study: Study, folder: Path) -> None:
+    """Leave a copy of the study's file beside its records, so that its name is enough from then
+    on. Raises `ValueError` naming the folder where it cannot be written."""
+    path, content = folder / COPY, study.toml.encode()
+    if content and not (path.is_file() and path.read_bytes() == content):
+        with writing_under(folder):
+            overwrite(path, content)
+
+
+def _read(path: Path, file: str) -> Study:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ValueError(f"study: cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; allowed: a TOML file in UTF-8") from error
+    try:
+        values = tomllib.loads(text)
+        _refuse_older(values)
+        return _study(values, path, file, text)
+    except ValueError as error:  # TOML's own complaints too
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _study(values: dict[str, Any], path: Path, file: str, text: str) -> Study:
+    require_known("key", values, KEYS)
+    if not values.keys() & {"axes", "set", "variants"}:
+        raise ValueError("nothing is asked; allowed: [axes], [set] or [[variants]]")
+    return Study(
+        name=_name(values, path.stem if file else path.parent.name),
+        question=_text("question", values, ""),
+        settings=dict(flat(_table("set", values))),
+        axes=tuple(flat(_table("axes", values))),
+        variants=tuple(map(_variant, _tables("variants", values))),
+        seeds=values.get("seeds", 1),
+        budget=_text("budget", values, "not stated"),
+        file=file,
+        toml=text,
+    )
+
+
+def flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted names and what they hold: `{"train": {"epochs": 5}}` -> `("train.epochs", 5)`."""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _name(values: dict[str, Any], default: str) -> str:
+    name = _text("name", values, default)
+    if name.lower() in PRESETS or _is_reserved(name):
+        raise ValueError(f"name: {name!r} is that of a study of hvae's own; allowed: any other")
+    try:
+        require_name(name)
+    except ValueError as error:
+        hint = "" if "name" in values else '; or write name = "…" in the file'
+        raise ValueError(f"{error}{hint}") from error
+    return name
+
+
+def _is_reserved(name: str) -> bool:
+    """Whether `hvae reproduce` or `hvae bench` fills the folder of that name."""
+    return name.lower() == "bench" or name.lower().startswith("reproduce")
+
+
+def _variant(values: dict[str, Any]) -> Variant:
+    require_known("key of a variant", values, ("name", "set"))
+    return Variant(_text("name", values, ""), dict(flat(_table("set", values))))
+
+
+def _refuse_older(values: dict[str, Any]) -> None:
+    """Raise `ValueError` that shows the form of today for every part of an older one."""
+    axes = {k: v for k, v in _table("axes", values).items() if k in OLDER_AXES}
+    base = dict(flat(_table("base", values), "base."))
+    written = [(old, _line(OLDER_AXES[old], v), "[axes]") for old, v in axes.items()]
+    written += [(old, _line(old.removeprefix("base."), v), "[set]") for old, v in base.items()]
+    if written:
+        old = ", ".join(repr(name) for name, _, _ in written)
+        new = "; ".join(f"{line} under {table}" for _, line, table in written)
+        verb = "is" if len(written) == 1 else "are"
+        raise ValueError(f"{old} {verb} of an older form; write {new}")
+
+
+def _line(name: str, value: Any) -> str:
+    """A line of TOML that gives a setting its value."""
+    key = f'"{name}"' if "." in name else name
+    return f"{key} = {json.dumps(value, default=str)}"
+
+
+def _table(name: str, values: dict[str, Any]) -> dict[str, Any]:
+    table = values.get(name, {})
+    if not isinstance(table, dict):
+        raise ValueError(f"{name}: {table!r} is not allowed; allowed: a table [{name}]")
+    return table
+
+
+def _tables(name: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+    tables = values.get(name, [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise ValueError(f"{name}: {tables!r} is not allowed; allowed: tables [[{name}]]")
+    return tables
+
+
+def _text(name: str, values: dict[str, Any], default: str) -> str:
+    text = values.get(name, default)
+    if not isinstance(text, str):
+        raise ValueError(f"{name}: {text!r} is not allowed; allowed: text in quotes")
+    return text

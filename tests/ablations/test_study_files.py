@@ -1,0 +1,189 @@
+"""Studies from TOML: what a file may say, what it is told where it may not, what is kept of it."""
+
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from ablations import study_files
+from ablations.grid import runs
+from ablations.studies import PRESETS, Variant
+from ablations.study_files import COPY, keep, load
+
+DEPTH = "[axes]\ndepth = [1]\n"
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(textwrap.dedent(text), encoding="utf-8")
+    return str(path)
+
+
+def test_the_example_of_the_docstring_loads(tmp_path: Path) -> None:
+    lines = (study_files.__doc__ or "").splitlines()
+    example = "\n".join(line for line in lines if line.startswith("    ") or not line)
+    study = load(write(tmp_path / "mine.toml", example))
+    assert (study.name, study.seeds, study.question) == (
+        "wake-up",
+        3,
+        "What wakes the upper levels?",
+    )
+    assert study.axes == (("depth", (2, 3)), ("train.learning_rate", (1e-3, 3e-3)))
+    assert study.settings == {"train.epochs": 10, "data.name": "digits"}
+    warm_up = {"objective": "elbo", "train.kl_warmup_epochs": 5}
+    assert study.variants == (
+        Variant("documented"),
+        Variant("ELBO", {"objective": "elbo"}),
+        Variant("ELBO, warm-up", warm_up),
+    )
+    assert len(runs(study)) == 36
+
+
+def test_tables_of_sections_mean_the_same_as_dotted_names(tmp_path: Path) -> None:
+    dotted = """
+        [axes]
+        "train.kl_weight" = [0.5, 1]
+        [set]
+        "train.epochs" = 10
+        [[variants]]
+        name = "ELBO"
+        set = { "train.objective" = "elbo" }
+    """
+    nested = """
+        [axes]
+        train.kl_weight = [0.5, 1]
+        [set.train]
+        epochs = 10
+        [[variants]]
+        name = "ELBO"
+        [variants.set.train]
+        objective = "elbo"
+    """
+    one, other = (
+        write(tmp_path / "s.toml", text) and load(str(tmp_path / "s.toml"))
+        for text in (dotted, nested)
+    )
+    assert one == other
+    assert [run.train.kl_weight for run in runs(one)] == [0.5, 1.0]
+
+
+@pytest.mark.parametrize("name", ["mine.toml", "S.TOML", "~/mine.toml"])
+def test_a_file_is_known_by_its_suffix_in_either_case_with_a_mark_and_from_home(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(tmp_path / Path(name).name, f"\ufeff{DEPTH}")
+    study = load(name)
+    assert (study.name, study.argument.strip("'")) == (Path(name).stem, name)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "sedes = 3",
+            "unknown key 'sedes'; allowed: axes, budget, name, question, seeds, set, var",
+        ),
+        ("", r"nothing is asked; allowed: \[axes\], \[set\] or \[\[variants\]\]"),
+        ("[axes]\ndept = [1]", "unknown setting 'dept'; allowed: "),
+        ("[axes]\ndepth = 2", "depth: 2 is no axis; allowed: a list"),
+        ("[set]\ndepth = 2\nmodel.num_layers = 2", "depth: it is given twice"),
+        ("axes = 3", r"axes: 3 is not allowed; allowed: a table \[axes\]"),
+        ("variants = 3", r"variants: 3 is not allowed; allowed: tables \[\[variants\]\]"),
+        ("[[variants]]\nnam = 'x'", "unknown key of a variant 'nam'; allowed: name, set"),
+        ("[[variants]]\nset.depth = 2", "variant: name '' is not allowed"),
+        ("question = 3\n[set]", "question: 3 is not allowed; allowed: text in quotes"),
+        ('seeds = "3"\n[set]', "seeds: '3' is not allowed; allowed: integers ≥ 1"),
+        (
+            'name = "Quick"\n[set]',
+            "name: 'Quick' is that of a study of hvae's own; allowed: any ot",
+        ),
+        ('name = "reproduce-2"\n[set]', "name: 'reproduce-2' is that of a study of hvae's own"),
+        ('name = "bench"\n[set]', "name: 'bench' is that of a study of hvae's own"),
+        ('name = "é"\n[set]', r"name: 'é' is not allowed; allowed: [^;]*$"),
+        ("depth = [", "Invalid|Unclosed"),
+    ],
+)
+def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, text: str, told: str) -> None:
+    path = write(tmp_path / "mine.toml", text)
+    with pytest.raises(ValueError, match=told) as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("stem", ["étude", "my study", "v1.2", "x" * 120])
+def test_a_file_whose_name_cannot_be_the_studys_is_told_what_helps(
+    tmp_path: Path, stem: str
+) -> None:
+    path = tmp_path / f"{stem}.toml"
+    with pytest.raises(ValueError, match=r'or write name = "…" in the file$'):
+        load(write(path, DEPTH))
+    assert load(write(path, f'name = "mine"\n{DEPTH}')).name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "[axes]\ndepths = [1, 2]",
+            "'depths' is of an older form; write depth = [1, 2] under [axes]",
+        ),
+        (
+            "[base.train]\nepochs = 5",
+            "'base.train.epochs' is of an older form; write \"train.epochs\" = 5 under [set]",
+        ),
+        (
+            '[axes]\nlosses = ["bce"]\n[base.data]\nname = "digits"',
+            "'losses', 'base.data.name' are of an older form; write "
+            'loss = ["bce"] under [axes]; "data.name" = "digits" under [set]',
+        ),
+    ],
+)
+def test_a_file_of_the_older_form_is_shown_that_of_today(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    path = write(tmp_path / "mine.toml", text)
+    with pytest.raises(ValueError, match="older form") as caught:
+        load(path)
+    assert str(caught.value) == f"{path}: {told}"
+
+
+def test_what_is_no_study_is_told_what_is(tmp_path: Path) -> None:
+    known = r"^study: 'qick' is not known; allowed: objective, quick, standard, a \*.toml file$"
+    with pytest.raises(ValueError, match=known):
+        load("qick", tmp_path)
+    with pytest.raises(ValueError, match=r"^study: cannot read no\.toml: No such file"):
+        load("no.toml")
+    (tmp_path / "latin.toml").write_bytes(b'question = "\xe9"')
+    with pytest.raises(ValueError, match=r"latin\.toml: .*; allowed: a TOML file in UTF-8"):
+        load(str(tmp_path / "latin.toml"))
+    for strange in ("x" * 300, "../x", ""):
+        with pytest.raises(ValueError, match="is not known"):
+            load(strange, tmp_path)
+
+
+def test_a_study_kept_beside_its_records_is_known_by_its_name(tmp_path: Path) -> None:
+    study = load(write(tmp_path / "mine.toml", DEPTH))
+    folder = tmp_path / "results" / "mine"
+    (folder / "runs").mkdir(parents=True)
+    told = rf"^study: of 'mine' only records are in {folder}; allowed: its \*\.toml file$"
+    with pytest.raises(ValueError, match=told):
+        load("mine", tmp_path / "results")
+    keep(study, folder)
+    again = load("mine", tmp_path / "results")
+    assert again == study
+    assert (study.argument, again.argument) == (str(tmp_path / "mine.toml"), "mine")
+    changed = load(write(tmp_path / "mine.toml", f'question = "?"\n{DEPTH}'))
+    keep(changed, folder)
+    assert load("mine", tmp_path / "results").question == "?"
+
+
+def test_a_copy_is_written_where_it_is_not_there_already(tmp_path: Path) -> None:
+    keep(PRESETS["quick"], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    study = load(write(tmp_path / "mine.toml", DEPTH))
+    keep(study, tmp_path)
+    before = (tmp_path / COPY).stat().st_ino
+    keep(study, tmp_path)
+    assert (tmp_path / COPY).stat().st_ino == before
