@@ -13,12 +13,21 @@ from typing import NamedTuple
 
 from bench.gate import storage, waivers
 from bench.gate.paired_timing import Pairs, time_pairs
-from bench.gate.revisions import Layout, Revisions, committed, declared, laid_out, resolve
-from bench.gate.side.harness import BENCHMARKS, TRAININGS, sources_digest
+from bench.gate.revisions import (
+    Layout,
+    Revisions,
+    committed,
+    declared,
+    laid_out,
+    resolve,
+    sources_digest,
+)
+from bench.gate.side.harness import BENCHMARKS, TRAININGS
 from bench.gate.sides import CannotMeasure, Sides, measure_exactly
 from bench.gate.statistics import FAIL, FULL_PAIRS, INCONCLUSIVE, PASS, SCREEN_PAIRS, needs_more
 from bench.gate.storage import Side
 from bench.gate.tiers import (
+    BROKEN,
     SKIPPED,
     Tier,
     compare_counts,
@@ -135,8 +144,7 @@ def _exactly(
     except CannotMeasure as error:
         if error.side != layout.sides.head.name:
             raise
-        broken = Tier("counts", FAIL, str(error), [])
-        return [broken], (Side({}, {}), Side({}, {}))
+        return [Tier(BROKEN, FAIL, str(error), [])], (Side({}, {}), Side({}, {}))
     names += coverage(expected, [*head.counts, *head.numerics], [])
     tiers = [
         tier("coverage", f"{len(BENCHMARKS)} benchmarks, {len(TRAININGS)} trainings", names),

@@ -3,14 +3,14 @@
 from typing import Any
 
 from bench.gate.gate import Outcome
-from bench.gate.revisions import Revisions
 from bench.gate.statistics import FAIL, INCONCLUSIVE, PASS
-from bench.gate.tiers import NOTE, WAIVED, Finding, Tier
+from bench.gate.tiers import BROKEN, NOTE, WAIVED, Finding, Tier
 from bench.gate.waivers import FILE
 
 VERDICTS = {
     PASS: "PASS: HEAD is not slower, not heavier, and computes the same",
     FAIL: "FAIL: HEAD is slower, heavier or computes something else",
+    BROKEN: "FAIL: HEAD cannot be measured",
     INCONCLUSIVE: "INCONCLUSIVE: this machine is too noisy now to tell; run it again",
 }
 NOTES_AT_MOST = 12  # of a tier, in the plain answer: the rest is in the JSON
@@ -18,14 +18,14 @@ NOTES_AT_MOST = 12  # of a tier, in the plain answer: the rest is in the JSON
 
 def lines(outcome: Outcome) -> list[str]:
     """The answer: what was compared, each tier, what would accept it, the verdict."""
-    answer = [*_compared(outcome)]
+    answer = _compared(outcome)
     for tier in outcome.tiers:
         answer.append(f"{tier.name:<9} {tier.status.upper():<6} {tier.summary}")
         answer += [f"{'':<10}{text}" for text in _shown(tier)]
     if offered := _offered(outcome):
         answer += [f"to accept what failed, commit to {FILE}:", *(f"  {o}" for o in offered)]
     answer += [f"compared   {path}" for path in outcome.files]
-    return [*answer, f"{VERDICTS[outcome.status]} ({outcome.seconds:.0f} s)"]
+    return [*answer, f"{_verdict(outcome)} ({outcome.seconds:.0f} s)"]
 
 
 def markdown(outcome: Outcome) -> str:
@@ -41,7 +41,7 @@ def markdown(outcome: Outcome) -> str:
             parts.append("\n".join(f"- {f.status}: `{f.text}`" for f in tier.findings))
     if offered := _offered(outcome):
         parts.append("\n".join([f"To accept, commit to `{FILE}`:", "```", *offered, "```"]))
-    return "\n\n".join([*parts, f"**{VERDICTS[outcome.status]}**"]) + "\n"
+    return "\n\n".join([*parts, f"**{_verdict(outcome)}**"]) + "\n"
 
 
 def as_dict(outcome: Outcome) -> dict[str, Any]:
@@ -60,15 +60,17 @@ def as_dict(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def _verdict(outcome: Outcome) -> str:
+    is_broken = any(tier.name == BROKEN for tier in outcome.tiers)
+    return VERDICTS[BROKEN if is_broken else outcome.status]
+
+
 def _compared(outcome: Outcome) -> list[str]:
-    if outcome.revisions is None:
+    """A line that says what was compared; none where it was read from files."""
+    if (found := outcome.revisions) is None:
         return []
-    return [f"{_named(outcome.revisions)}, on {outcome.device_name}"]
-
-
-def _named(revisions: Revisions) -> str:
-    changes = " with uncommitted changes" if revisions.is_dirty else ""
-    return f"base {revisions.base[:12]}, head {revisions.head[:12]}{changes}"
+    head = f"{found.head[:12]}{' with uncommitted changes' if found.is_dirty else ''}"
+    return [f"base {found.base[:12]}, head {head}, on {outcome.device_name}"]
 
 
 def _shown(tier: Tier) -> list[str]:

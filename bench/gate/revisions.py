@@ -2,19 +2,21 @@
 
 import contextlib
 import json
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
 from bench.gate.side.harness import CONSTRAINTS, FILES, MEASURED
 from bench.gate.sides import CannotMeasure, Sides
+from hvae.records.code_digest import code_digest, source_files
 from hvae.records.git import GitError, git, git_or_none
 
 HARNESSES = ("bench.gate.side.harness", "bench.harness")  # the latter of a base with flat folders
@@ -84,6 +86,14 @@ def laid_out(root: Path, base: str | None) -> Iterator[Layout]:
         yield Layout(sides, tree, root)
 
 
+def sources_digest(tree: Path, judges: Sequence[str] = ()) -> str:
+    """Hex digest of all that decides a measurement: the code of measured sources, harness and of
+    the files named in `judges`, and the constraints."""
+    named = [tree / name for name in (*FILES, CONSTRAINTS, *judges)]
+    present = [path for path in named if path.is_file()]
+    return code_digest(tree, [*source_files(tree / MEASURED), *present])
+
+
 def declared(tree: Path) -> list[str]:
     """The names that a tree's own harness measures; none where it has no harness."""
     module = next((m for m in HARNESSES if (tree / f"{m.replace('.', '/')}.py").is_file()), None)
@@ -93,7 +103,7 @@ def declared(tree: Path) -> list[str]:
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise CannotMeasure("base", _last_line(done.stderr))
+        raise CannotMeasure("base", _reason(done.stderr, tree))
     names: list[str] = json.loads(done.stdout)
     return names
 
@@ -128,16 +138,22 @@ def _lay_out(source: Path, root: Path, side: Path) -> Path:
 
 @contextlib.contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM unwinds like Ctrl-C, so that what must be removed is removed."""
+    """SIGTERM, and SIGHUP of a closed terminal, unwind like Ctrl-C, so that what must be removed is
+    removed; what is ignored, as under nohup, stays ignored."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    previous = signal.signal(signal.SIGTERM, stop)
+    signals = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    previous = {number: signal.getsignal(number) for number in signals}
+    for number, handler in previous.items():
+        if handler != signal.SIG_IGN:
+            signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _advice(root: Path) -> str:
@@ -146,5 +162,8 @@ def _advice(root: Path) -> str:
     return "; allowed: a branch, tag or hash of this history (fetch it first)"
 
 
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no reason given"])[-1]
+def _reason(traceback: str, tree: Path) -> str:
+    """The last line of a traceback, and the place in the tree."""
+    said = (traceback.strip().splitlines() or ["no reason given"])[-1]
+    places = re.findall(rf'File "{re.escape(str(tree))}/(.+)", line (\d+)', traceback)
+    return f"{said} ({places[-1][0]}, line {places[-1][1]})" if places else said

@@ -14,15 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scipy.stats import beta
+from scipy.stats import binomtest
 
 from bench.gate.gate import Device, Progress, compare, time_adaptively
 from bench.gate.planted import plant, rows_for
-from bench.gate.revisions import laid_out, resolve
-from bench.gate.side.harness import BENCHMARKS, sources_digest
+from bench.gate.revisions import laid_out, resolve, sources_digest
+from bench.gate.side.harness import BENCHMARKS
 from bench.gate.statistics import FAIL, INCONCLUSIVE
 from bench.gate.storage import load, machine, replace, series_of
-from bench.gate.tiers import Tier, compare_times
+from bench.gate.tiers import Tier, compare_times, worst
 from hvae.processes import usable_cores
 from hvae.records.files import prove_writable
 
@@ -70,26 +70,15 @@ def summary(trials: list[Document], is_planted: bool) -> Document:
     """How many failed, how many said nothing, and the Clopper-Pearson bound of the rate of
     failures: from above on false alarms, from below on what was caught."""
     failed = sum(trial["verdict"] == FAIL for trial in trials)
-    bound = lower_bound if is_planted else upper_bound
+    tested = binomtest(failed, len(trials), alternative="greater" if is_planted else "less")
+    interval = tested.proportion_ci(CONFIDENCE, "exact")
     return {
         "repeats": len(trials),
         "caught" if is_planted else "false_alarms": failed,
         "inconclusive": sum(trial["verdict"] == INCONCLUSIVE for trial in trials),
-        "bound": bound(failed, len(trials)),
+        "bound": float(interval.low if is_planted else interval.high),
         "confidence": CONFIDENCE,
     }
-
-
-def upper_bound(successes: int, trials: int) -> float:
-    """On the rate of successes (Clopper & Pearson 1934)."""
-    if successes == trials:
-        return 1.0
-    return float(beta.ppf(CONFIDENCE, successes + 1, trials - successes))
-
-
-def lower_bound(successes: int, trials: int) -> float:
-    """On the rate of successes (Clopper & Pearson 1934)."""
-    return 1.0 - upper_bound(trials - successes, trials)
 
 
 def is_as_it_should_be(document: Document) -> bool:
@@ -121,9 +110,8 @@ def _trial(root: Path, rows: int | None, device: Device, progress: Progress) -> 
     else:
         tiers = [_planted_time(root, rows, device, progress)]
     statuses = {tier.name: tier.status for tier in tiers}
-    verdict = next((s for s in (FAIL, INCONCLUSIVE) if s in statuses.values()), "pass")
     return {
-        "verdict": verdict,
+        "verdict": worst(statuses.values()),
         "seconds": round(time.monotonic() - started, 1),
         "tiers": statuses,
         "planted_rows": rows,
@@ -160,7 +148,7 @@ def _opened(file: Path, root: Path, plan: Plan, device: Device) -> Document:
         "sources_sha256": sources,
         "machine": machine(device.name),
         "trials": [],
-    } | summary([], plan.percent > 0)
+    }
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from scipy.stats import wilcoxon
 
+from hvae.statistics import holm
+
 ALPHA = 0.001
 SCREEN_PAIRS = 6
 FULL_PAIRS = 20
@@ -34,12 +36,8 @@ class Clock(NamedTuple):
     title: str
 
     @property
-    def screen_effect(self) -> float:
-        return 0.6 * self.smallest_effect  # 1.5 % where 2.5 % count
-
-    @property
-    def screen_error(self) -> float:
-        return 0.6 * self.smallest_effect
+    def screen_limit(self) -> float:
+        return 0.6 * self.smallest_effect  # of effect and error: 1.5 % where 2.5 % count
 
     @property
     def largest_error(self) -> float:
@@ -50,6 +48,7 @@ CLOCKS = (
     Clock("busy", 0.025, "processor time"),
     Clock("wall", 0.10, "wall time"),  # sleep, locks, I/O; noisier, so only what is large
 )
+CLOCK = {clock.name: clock for clock in CLOCKS}
 
 Key = tuple[str, str]  # benchmark, clock
 Series = Mapping[Key, Sequence[float]]
@@ -69,22 +68,21 @@ class Judgement(NamedTuple):
 def robust_error(values: Sequence[float]) -> float:
     """Standard error of the median, from the median absolute deviation."""
     centre = statistics.median(values)
-    mad = statistics.median(abs(value - centre) for value in values)
+    mad = statistics.median(abs(value - centre) for value in values)  # scipy's takes 400 times it
     return ERROR_OF_MEDIAN * DEVIATION_OF_MAD * mad / math.sqrt(len(values))
 
 
 def is_screened(values: Sequence[float], clock: Clock) -> bool:
     """Whether the first pairs are enough to pass: no sign of a slowdown, little scatter."""
     first = values[:SCREEN_PAIRS]
-    is_small = statistics.median(first) < math.log1p(clock.screen_effect)
+    is_small = statistics.median(first) < math.log1p(clock.screen_limit)
     is_mixed = sum(value > 0 for value in first) < SCREEN_POSITIVE
-    return (is_small or is_mixed) and robust_error(first) <= clock.screen_error
+    return (is_small or is_mixed) and robust_error(first) <= clock.screen_limit
 
 
 def needs_more(series: Series) -> list[str]:
     """The benchmarks that the screen does not pass on some clock."""
-    clocks = {clock.name: clock for clock in CLOCKS}
-    return sorted({name for (name, on), v in series.items() if not is_screened(v, clocks[on])})
+    return sorted({name for (name, on), v in series.items() if not is_screened(v, CLOCK[on])})
 
 
 def judge(series: Series) -> dict[Key, Judgement]:
@@ -96,14 +94,13 @@ def judge(series: Series) -> dict[Key, Judgement]:
                 f"{benchmark}: {len(values)} pairs on the {clock} clock; "
                 f"allowed: {SCREEN_PAIRS} or more"
             )
-    clocks = {clock.name: clock for clock in CLOCKS}
     ps = {
-        (name, on): 1.0 if is_screened(values, clocks[on]) else signed_rank_p(values)
+        (name, on): 1.0 if is_screened(values, CLOCK[on]) else signed_rank_p(values)
         for (name, on), values in series.items()
     }
-    rejected = holm(ps)
+    adjusted = dict(zip(ps, holm(ps.values()), strict=True))
     return {
-        key: _judgement(values, clocks[key[1]], ps[key], key in rejected)
+        key: _judgement(values, CLOCK[key[1]], ps[key], adjusted[key] <= ALPHA)
         for key, values in series.items()
     }
 
@@ -125,13 +122,3 @@ def signed_rank_p(values: Sequence[float]) -> float:
     if not moved:
         return 1.0
     return float(wilcoxon(moved, alternative="greater", method="exact").pvalue)
-
-
-def holm(ps: Mapping[Key, float]) -> set[Key]:
-    """What is rejected at `ALPHA` for all together (Holm 1979)."""
-    rejected: set[Key] = set()
-    for done, key in enumerate(sorted(ps, key=lambda key: ps[key])):
-        if ps[key] > ALPHA / (len(ps) - done):
-            break
-        rejected.add(key)
-    return rejected

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bench.gate.side.harness import ADVISORY, OPERATORS
-from bench.gate.statistics import CLOCKS, FAIL, INCONCLUSIVE, PASS, Series, judge
+from bench.gate.statistics import CLOCK, CLOCKS, FAIL, INCONCLUSIVE, PASS, Series, judge
 from bench.gate.waivers import Waiver, line
 
 NOTE, WAIVED, SKIPPED = "note", "waived", "skipped"
+BROKEN = "broken"  # the tier of a head that cannot be measured
 ABSENT = 2**64 - 1  # what a hardware counter reads where there is none
 
 Counts = Mapping[str, Mapping[str, int]]  # by benchmark and metric
@@ -105,10 +106,15 @@ def _changed(
     text = f"{name}: {before:,} -> {after:,}"
     if not is_worse:
         return Finding(NOTE, text)
-    for waiver in waivers:
-        if waiver.accepts_count(name, before, after):
-            return Finding(WAIVED, f"{text}: {waiver.why}")
-    return Finding(FAIL, text, line(name, before, after))
+    accepted = [waiver for waiver in waivers if waiver.accepts_count(name, before, after)]
+    return _worse(text, accepted, line(name, before, after))
+
+
+def _worse(text: str, accepted: Sequence[Waiver], offered: str) -> Finding:
+    """A failure with the line that would accept it, unless a waiver has accepted it."""
+    if accepted:
+        return Finding(WAIVED, f"{text}: {accepted[0].why}")
+    return Finding(FAIL, text, offered)
 
 
 def compare_numerics(base: Numerics, head: Numerics, waivers: Sequence[Waiver]) -> Tier:
@@ -137,11 +143,8 @@ def _compare_training(
     where = f"{worst}: {before[worst]:.9g} -> {after[worst]:.9g}" if size else "in final parameters"
     text = f"{name}: not bitwise equal, largest relative difference {size:.1e} ({where})"
     accepted = [w for w in waivers if w.accepts_up_to(name, "equal", size)]
-    if accepted:
-        yield Finding(WAIVED, f"{text}: {accepted[0].why}")
-    else:
-        is_finite = math.isfinite(size)
-        yield Finding(FAIL, text, line(name, "equal", _rounded_up(size)) if is_finite else "")
+    offered = line(name, "equal", _rounded_up(size)) if math.isfinite(size) else ""
+    yield _worse(text, accepted, offered)
 
 
 def relative_difference(before: float, after: float) -> float:
@@ -165,17 +168,15 @@ def compare_times(series: Series, benchmarks: Sequence[str], waivers: Sequence[W
         for clock in CLOCKS:
             if (benchmark, clock.name) not in series:
                 raise ValueError(f"{benchmark}: no paired times on the {clock.name} clock")
-    titles = {clock.name: clock.title for clock in CLOCKS}
     findings = []
     for (benchmark, on), found in judge(series).items():
-        status, waiver, name = found.status, "", f"{benchmark}.{on}"
         how = "screened" if found.p is None else f"p {found.p:.1g}"
         detail = f"error {found.error:.1%}, {how}, {found.pairs} pairs"
-        text = f"{benchmark}: {titles[on]} {found.slowdown:+.1%} ({detail})"
-        if status == FAIL:
-            ratio = 1 + found.slowdown
-            waiver = line(name, 1, f"{ratio + 0.02:.2f}")
+        text = f"{benchmark}: {CLOCK[on].title} {found.slowdown:+.1%} ({detail})"
+        if found.status == FAIL:
+            name, ratio = f"{benchmark}.{on}", 1 + found.slowdown
             accepted = [w for w in waivers if w.accepts_up_to(name, 1, ratio)]
-            status, text = (WAIVED, f"{text}: {accepted[0].why}") if accepted else (status, text)
-        findings.append(Finding(NOTE if status == PASS else status, text, waiver))
+            findings.append(_worse(text, accepted, line(name, 1, f"{ratio + 0.02:.2f}")))
+        else:
+            findings.append(Finding(NOTE if found.status == PASS else found.status, text))
     return tier("time", f"{len(benchmarks)} benchmarks on {len(CLOCKS)} clocks", findings)

@@ -16,6 +16,7 @@ from bench.ladder.crews import Crew, ProcessDied, Window
 from bench.ladder.documented_loop import REFERENCE
 from bench.ladder.loops import build_gauge, build_rung
 from bench.ladder.rungs import BATCH, GAUGES, Gauge, Rung, Source
+from bench.throughput.spread import Spread, spread
 from hvae.closed_form import flops_per_image
 from hvae.processes import usable_cores
 
@@ -24,15 +25,6 @@ WARM_UP = 0.1  # of a window, before each window
 
 Task = Rung | Gauge
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Median and quartiles over the rounds."""
-
-    median: float
-    lower_quartile: float
-    upper_quartile: float
 
 
 @dataclass(frozen=True)
@@ -210,9 +202,3 @@ def _machine_rates(
 def _ratio(rates: Sequence[float], reference: Sequence[float]) -> Spread:
     """Of the rates of the same round."""
     return spread([rate / other for rate, other in zip(rates, reference, strict=True)])
-
-
-def spread(values: Sequence[float]) -> Spread:
-    """Median and quartiles of two or more values."""
-    lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
-    return Spread(median, lower, upper)

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import torch
 
-from bench.throughput.clock import seconds
-from bench.throughput.tasks import Call, build, grey
+from bench.throughput.clock import Call, seconds
+from bench.throughput.tasks import build, grey
 from hvae.config import RunConfig
 from hvae.model import initial
 from hvae.objectives import Settings, objective

@@ -6,7 +6,6 @@ each round, so that a slow moment of the machine hits all alike.
 """
 
 import random
-import statistics
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from typing import Any
 import torch
 
 from bench.throughput.best_batch import best_batches
-from bench.throughput.clock import seconds
-from bench.throughput.tasks import TASKS, Call, build
+from bench.throughput.clock import Call, seconds
+from bench.throughput.spread import spread
+from bench.throughput.tasks import TASKS, build
 from hvae.config import RunConfig
 from hvae.records.provenance import device_name
 
@@ -106,7 +106,7 @@ def _calibrate(call: Call, device: str) -> int:
 def _measurement(
     job: Job, rates: Sequence[float], device: str, is_best_batch: bool
 ) -> dict[str, Any]:
-    lower, median, upper = statistics.quantiles(rates, n=4)
+    found = spread(rates)
     return {
         "task": job.task,
         "batch_size": job.batch_size,
@@ -114,8 +114,8 @@ def _measurement(
         "device": device,
         "device_name": device_name(device),
         "threads": torch.get_num_threads(),
-        "images_per_second": median,
-        "lower_quartile": lower,
-        "upper_quartile": upper,
+        "images_per_second": found.median,
+        "lower_quartile": found.lower_quartile,
+        "upper_quartile": found.upper_quartile,
         "repeats": len(rates),
     }

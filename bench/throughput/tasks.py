@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from bench.throughput.clock import Call
 from hvae.closed_form import flops_per_image as training_flops
 from hvae.closed_form import weight_count
 from hvae.config import RunConfig
@@ -15,8 +16,6 @@ from hvae.training.cuda_graph import CapturedStep
 from hvae.training.traced import Group
 
 TASKS = ("train_step", "inference", "sampling")
-
-Call = Callable[[], None]
 
 
 def build(task: str, run: RunConfig, device: str, batch_size: int) -> Call:

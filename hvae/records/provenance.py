@@ -1,11 +1,11 @@
 """Where and by what code a number was made: the two blocks that every record carries."""
 
-import hashlib
 import platform
 from pathlib import Path
 from typing import Any
 
 from hvae import __version__
+from hvae.records.code_digest import code_digest, source_files
 from hvae.records.git import git_or_none
 
 SOURCES = Path(__file__).parents[1]  # of the package
@@ -16,11 +16,8 @@ class SourcesChanged(RuntimeError):
 
 
 def sources_sha256() -> str:
-    """Digest of the sources of `hvae` as they lie on disk: a record made by others is stale."""
-    sha = hashlib.sha256()
-    for path in sorted([*SOURCES.rglob("*.py"), *SOURCES.rglob("*.[ch]")]):
-        sha.update(path.relative_to(SOURCES).as_posix().encode() + b"\0" + path.read_bytes())
-    return sha.hexdigest()
+    """Digest of the code of `hvae` as it lies on disk: a record made by another is stale."""
+    return code_digest(SOURCES, source_files(SOURCES))
 
 
 def require_sources(expected_sha256: str) -> None:

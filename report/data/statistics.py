@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
+from hvae.statistics import holm
+
 CONFIDENCE = 0.95
 POWER = 0.8
 FEWEST_SEEDS = 3  # below, nothing is called a finding and nothing is bold
@@ -138,17 +140,6 @@ def _detectable_noncentrality(n: int) -> float:
 
     bracket = 2 * critical + 2  # at least two standard errors beyond the critical value
     return float(optimize.brentq(excess_power, 0.1, bracket))
-
-
-def holm(p_values: Iterable[float]) -> list[float]:
-    """Holm's step-down adjustment (Holm 1979) of one family; NaN stays NaN and is not counted."""
-    values = np.asarray(list(p_values), dtype=float)
-    tested = np.flatnonzero(~np.isnan(values))
-    order = tested[np.argsort(values[tested], kind="stable")]
-    adjusted = np.full(len(values), np.nan)
-    scaled = values[order] * np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0) if len(order) else scaled
-    return [float(value) for value in adjusted]
 
 
 def not_worse(

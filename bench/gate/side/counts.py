@@ -6,21 +6,18 @@ the two differ the count is no count, and that is an error.
 
 import gc
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.gate.side.harness import ADVISORY, BENCHMARKS, OPERATORS
-from bench.gate.side.workloads import Call, build
+from bench.gate.side.workloads import build
+from bench.throughput.clock import Call
+from bench.throughput.recorder import Recorder
 
 WARM_CALLS = 2  # the first traces, the second is the first to find everything in place
 HOST_SYNC = "aten._local_scalar_dense.default"  # what `.item()` and `float(tensor)` end in
@@ -80,53 +77,6 @@ def _once(call: Call, device: str) -> Counts:
     return counts | {f"{OPERATORS}{name}": calls for name, calls in operators}
 
 
-class Recorder(TorchDispatchMode):
-    """Every operator that reaches the dispatcher, the bytes it wrote, and the bytes then alive.
-
-    Only storage made while recording counts as alive: its peak is that of the call's temporaries,
-    and what is left of it afterwards was retained. What an operator allocates and frees within
-    itself is not seen.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.operators: Counter[str] = Counter()
-        self.output_bytes = 0
-        self.peak_bytes = 0
-        self.known: set[StorageWeakRef] = set()
-        self.made: dict[StorageWeakRef, int] = {}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        self.known.update(_storage(t) for t in tree_leaves((args, kwargs)) if _is_stored(t))
-        result = func(*args, **kwargs)
-        self.operators[str(func)] += 1
-        for tensor in filter(_is_stored, tree_leaves(result)):
-            if not func.is_view:
-                self.output_bytes += tensor.numel() * tensor.element_size()
-            if (storage := _storage(tensor)) not in self.known:
-                self.known.add(storage)
-                self.made[storage] = tensor.untyped_storage().nbytes()
-        self.peak_bytes = max(self.peak_bytes, self.live_bytes())
-        return result
-
-    def live_bytes(self) -> int:
-        """Bytes of the storage made so far that are still alive."""
-        expired = [s for s in self.made if s.expired()]  # type: ignore[no-untyped-call]
-        for storage in expired:
-            del self.made[storage]
-            self.known.remove(storage)  # its address may be used again
-        return sum(self.made.values())
-
-
-def _is_stored(value: object) -> bool:
-    return isinstance(value, Tensor) and value.layout == torch.strided
-
-
-def _storage(tensor: Tensor) -> StorageWeakRef:
-    return StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
-
-
 def _python_calls(call: Call) -> int:
     """Calls of Python functions, those of torch included."""
     calls = 0
@@ -143,7 +93,7 @@ def _python_calls(call: Call) -> int:
     return calls
 
 
-def _cuda(call: Callable[[], object]) -> Counts:
+def _cuda(call: Call) -> Counts:
     """Kernel launches, and the allocator's own peak."""
     from torch.profiler import ProfilerActivity, profile
 

@@ -4,20 +4,19 @@ imports torch only once it has set its threads.
 
     {"do": "exact", "device": "cpu"}                       counts and numerics
     {"do": "build", "device": "cpu", "benchmarks": [...]}  warm up; seconds of a call of each
-    {"do": "block", "benchmark": "train_step", "calls": 9} seconds of so many calls
+    {"do": "block", "benchmark": "train_step", "calls": 9} seconds of so many calls, on two clocks
 """
 
 import gc
 import json
 import os
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import hvae
 from bench.gate.side.harness import MEASURED
+from bench.throughput.clock import Call, timed
 
 try:
     from hvae.processes import keep_freed_memory, one_thread
@@ -26,8 +25,6 @@ except ModuleNotFoundError:  # a base with flat folders
 
 WARM_CALLS = 2
 TRIAL_CALLS = 3
-
-Clock = Callable[[], float]
 
 
 def main() -> None:
@@ -39,7 +36,7 @@ def main() -> None:
     os.dup2(2, 1)  # whatever else is printed goes to stderr
     one_thread()
     keep_freed_memory()  # as the engine's workers do
-    calls: dict[str, Callable[[], object]] = {}
+    calls: dict[str, Call] = {}
     device = "cpu"
     for line in sys.stdin:
         order = json.loads(line)
@@ -47,10 +44,11 @@ def main() -> None:
         if order["do"] == "exact":
             answer = exact(device)
         elif order["do"] == "build":
-            calls |= build(order["benchmarks"], device)
-            answer = {name: once(calls[name], device) for name in order["benchmarks"]}
+            built = build(order["benchmarks"], device)
+            calls |= built
+            answer = {name: _once(call, device) for name, call in built.items()}
         else:
-            answer = block(calls[order["benchmark"]], order["calls"], device)
+            answer = timed(calls[order["benchmark"]], order["calls"], device)._asdict()
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
     gc.freeze()  # else the interpreter looks through all of torch for garbage before it leaves
@@ -71,7 +69,7 @@ def exact(device: str) -> dict[str, Any]:
     return {"counts": count_all(device), "numerics": follow_all()}
 
 
-def build(benchmarks: list[str], device: str) -> dict[str, Callable[[], object]]:
+def build(benchmarks: list[str], device: str) -> dict[str, Call]:
     """What to call for each benchmark, warmed up; no garbage collection from here on."""
     from bench.gate.side import workloads
 
@@ -85,35 +83,9 @@ def build(benchmarks: list[str], device: str) -> dict[str, Callable[[], object]]
     return calls
 
 
-def block(call: Callable[[], object], calls: int, device: str) -> dict[str, float]:
-    """Seconds of `calls` calls: `busy` of the thread or of the GPU, `wall` on the clock."""
-    busy, wall = _cuda_clock() if device == "cuda" else time.thread_time, time.perf_counter
-    busy_started, wall_started = busy(), wall()
-    for _ in range(calls):
-        call()
-    return {"busy": busy() - busy_started, "wall": wall() - wall_started}
-
-
-def once(call: Callable[[], object], device: str) -> float:
+def _once(call: Call, device: str) -> float:
     """About how many seconds a call takes."""
-    return block(call, TRIAL_CALLS, device)["busy"] / TRIAL_CALLS
-
-
-def _cuda_clock() -> Clock:
-    """Seconds on the GPU's own clock, all its work done."""
-    import torch
-
-    started = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-    torch.cuda.synchronize()
-    started.record()
-
-    def seconds() -> float:
-        now = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        now.record()
-        torch.cuda.synchronize()
-        return float(started.elapsed_time(now)) / 1000.0
-
-    return seconds
+    return timed(call, TRIAL_CALLS, device).busy / TRIAL_CALLS
 
 
 if __name__ == "__main__":

@@ -22,9 +22,8 @@ from bench.gate.side.subject import (
     parameter_count,
     widest,
 )
+from bench.throughput.clock import Call
 from hvae.config import RunConfig
-
-Call = Callable[[], object]
 
 REFERENCE = RunConfig()
 SAMPLES = 100  # importance samples: most of an evaluation, as with the 1,000 of a real one

@@ -11,8 +11,9 @@ from click.testing import CliRunner, Result
 from ablations.cli import bench as benching
 from ablations.cli.main import main
 from bench.ladder.crews import ProcessDied, Window
-from bench.ladder.ladder import Ladder, MachineRates, Spread, measure
+from bench.ladder.ladder import Ladder, MachineRates, measure
 from bench.ladder.rungs import Rung, Source
+from bench.throughput.spread import Spread
 
 
 class StandIn:

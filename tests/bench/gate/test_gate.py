@@ -30,7 +30,8 @@ def statuses(outcome: Outcome) -> dict[str, str]:
 def test_identical_sources_are_not_measured(scratch: Any, device: Device) -> None:
     base = scratch.commit(SLEEP=60)
     scratch.write("README.md", "more words")
-    scratch.commit()
+    stub = (scratch.root / "hvae/stub.py").read_text()
+    scratch.write("hvae/stub.py", f"# words beside the code\n{stub}")
     outcome = compare(scratch.root, base, device)
     assert statuses(outcome) == {"identity": PASS}
     assert (outcome.exit_code, outcome.files) == (0, [])
@@ -181,7 +182,9 @@ def test_a_base_that_does_not_build_is_wrong_input_a_head_that_does_not_a_failur
     broken = scratch.commit()
     outcome = compare(scratch.root, good, device)
     assert outcome.exit_code == 1
-    assert any("head cannot be measured: SyntaxError" in line for line in wording.lines(outcome))
+    *_, reason, _, verdict = wording.lines(outcome)
+    assert "head cannot be measured: SyntaxError" in reason
+    assert verdict.startswith("FAIL: HEAD cannot be measured (")
     scratch.write("hvae/__init__.py", "")
     scratch.commit()
     with pytest.raises(CannotMeasure, match=r"^base cannot be measured: SyntaxError"):

@@ -8,8 +8,15 @@ from typing import Any
 import pytest
 from repositories import clone, git
 
-from bench.gate.revisions import checkout_root, committed, declared, laid_out, resolve
-from bench.gate.side.harness import BENCHMARKS, TRAININGS, sources_digest
+from bench.gate.revisions import (
+    checkout_root,
+    committed,
+    declared,
+    laid_out,
+    resolve,
+    sources_digest,
+)
+from bench.gate.side.harness import BENCHMARKS, TRAININGS
 from bench.gate.sides import CannotMeasure
 
 
@@ -57,13 +64,26 @@ def test_a_base_that_git_cannot_unpack_is_one_line(scratch: Any) -> None:
         pass
 
 
-def test_sigterm_unwinds_and_the_old_handler_returns(scratch: Any) -> None:
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_what_ends_a_process_unwinds_and_the_old_handler_returns(
+    scratch: Any, number: signal.Signals
+) -> None:
+    before = signal.getsignal(number)
     base = scratch.commit()
     with pytest.raises(KeyboardInterrupt), laid_out(scratch.root, base):
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) is before
+        os.kill(os.getpid(), number)
+    assert signal.getsignal(number) is before
     assert scratch.worktrees() == 1
+
+
+def test_a_signal_that_is_ignored_stays_ignored(scratch: Any) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with laid_out(scratch.root, None):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_the_base_is_the_merge_base(scratch: Any) -> None:
@@ -139,7 +159,12 @@ def test_what_a_tree_declares_is_read_from_its_own_harness(scratch: Any) -> None
     scratch.write("bench/gate/side/harness.py", "BENCHMARKS, TRAININGS = ('old',), ()\n")
     assert declared(scratch.root) == ["old"]
     scratch.write("bench/gate/side/harness.py", "BENCHMARKS = (\n")
-    with pytest.raises(CannotMeasure, match="SyntaxError"):
+    with pytest.raises(
+        CannotMeasure, match=r"^base .*: SyntaxError: .* \(bench/gate/side/harness\.py, line 1\)$"
+    ):
+        declared(scratch.root)
+    scratch.write("bench/gate/side/harness.py", "\nimport sys; sys.exit('of no use')\n")
+    with pytest.raises(CannotMeasure, match=r"^base cannot be measured: of no use$"):
         declared(scratch.root)
     (scratch.root / "bench/gate/side/harness.py").unlink()
     assert declared(scratch.root) == []
@@ -171,3 +196,15 @@ def test_the_digest_changes_with_what_decides_a_measurement(
     scratch.write(name, "changed")
     assert (sources_digest(scratch.root) != before) == counts
     assert sources_digest(scratch.root, (name,)) != before
+
+
+def test_what_is_only_said_about_code_leaves_the_digest_alone(scratch: Any) -> None:
+    scratch.write("hvae/native/step.c", "int a;\n")
+    before = sources_digest(scratch.root)
+    for name in ("hvae/stub.py", "bench/gate/side/worker.py"):
+        source = (scratch.root / name).read_text()
+        scratch.write(name, f'"""Words."""\n# more words\n{source}')
+    scratch.write("hvae/native/step.c", "// words\nint a;\n")
+    assert sources_digest(scratch.root) == before
+    scratch.write("hvae/native/step.c", "// words\nint b;\n")
+    assert sources_digest(scratch.root) != before

@@ -15,10 +15,8 @@ from bench.gate.selftest import (
     Plan,
     closing,
     is_as_it_should_be,
-    lower_bound,
     run,
     summary,
-    upper_bound,
 )
 from bench.gate.side.harness import BENCHMARKS
 from bench.gate.statistics import FAIL, INCONCLUSIVE, PASS
@@ -26,13 +24,22 @@ from bench.gate.statistics import FAIL, INCONCLUSIVE, PASS
 DEVICE = Device("cpu", "Some CPU")
 
 
-def test_the_bounds_are_those_of_clopper_and_pearson() -> None:
-    assert upper_bound(0, 40) == pytest.approx(1 - 0.05 ** (1 / 40))  # in closed form at 0: 7.2 %
-    assert lower_bound(20, 20) == pytest.approx(0.05 ** (1 / 20))
-    assert upper_bound(5, 5) == 1.0
-    assert lower_bound(0, 5) == 0.0
-    assert upper_bound(0, 0) == 1.0
-    assert upper_bound(2, 20) == pytest.approx(0.2826, abs=1e-4)  # a table's
+@pytest.mark.parametrize(
+    ("failed", "trials", "is_planted", "bound"),
+    [
+        (0, 40, False, 1 - 0.05 ** (1 / 40)),  # in closed form at the edges: 7.2 %
+        (2, 20, False, 0.2826),  # a table's
+        (5, 5, False, 1.0),
+        (20, 20, True, 0.05 ** (1 / 20)),  # 86.1 %
+        (13, 15, True, 0.6366),
+        (0, 5, True, 0.0),
+    ],
+)
+def test_the_bounds_are_those_of_clopper_and_pearson(
+    failed: int, trials: int, is_planted: bool, bound: float
+) -> None:
+    found = [{"verdict": FAIL if i < failed else PASS} for i in range(trials)]
+    assert summary(found, is_planted)["bound"] == pytest.approx(bound, abs=1e-4)
 
 
 def test_a_failure_is_a_false_alarm_or_a_catch() -> None:
@@ -135,14 +142,14 @@ def test_planting_adds_products_before_adam_and_refuses_a_step_it_does_not_know(
     tmp_path: Path,
 ) -> None:
     source = tmp_path / FILE
-    source.parent.mkdir()
+    source.parent.mkdir(parents=True)
     source.write_text(f"    def step(self, x):\n{BEFORE}")
     plant(tmp_path, 12)
     found = source.read_text()
     assert "x[None, :12], first)" in found
     compile(f"class Group:\n{found}", "planted", "exec")
     source.write_text("no such step")
-    with pytest.raises(ValueError, match=r"planted: hvae/training/fit.py has no one line"):
+    with pytest.raises(ValueError, match=rf"planted: {FILE} has no one line"):
         plant(tmp_path, 12)
 
 

@@ -11,9 +11,10 @@ import pytest
 
 from bench.ladder import rungs as lists
 from bench.ladder.crews import ProcessDied, Window
-from bench.ladder.ladder import Ladder, MachineRates, MeasuredRung, Spread, ladder, measure, spread
+from bench.ladder.ladder import Ladder, MachineRates, MeasuredRung, ladder, measure
 from bench.ladder.output import document, table
 from bench.ladder.rungs import CPU_STEPS, Gauge, Rung, Source, cpu_rungs, cuda_rungs
+from bench.throughput.spread import Spread
 
 SOURCE = Source("mnist", Path(), 60_000)
 FIRST = Rung("documented", "documented loop", "documented", 10, "cpu")
@@ -71,11 +72,6 @@ def test_fractions_are_of_as_many_processes(measured: list[MeasuredRung]) -> Non
     assert found.fraction_of_copy_bandwidth == pytest.approx(400 * 10e6 / 20e9)
     assert found.fraction_of_cores == pytest.approx(0.75)
     assert measured[0].fraction_of_sgemm == pytest.approx(10 * GFLOP_PER_STEP / 50, rel=0.01)
-
-
-def test_the_spread_is_that_of_the_values() -> None:
-    assert spread([4.0, 1.0, 3.0, 2.0, 5.0]) == Spread(3.0, 2.0, 4.0)
-    assert spread([1.0, 3.0]) == Spread(2.0, 1.5, 2.5)
 
 
 def test_gauges_count_flop_and_bytes_of_all_processes() -> None:

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from bench.throughput import measure as throughput
-from bench.throughput.clock import seconds
+from bench.throughput.clock import seconds, timed
 from bench.throughput.measure import measure, measure_everywhere
+from bench.throughput.spread import Spread, spread
 from bench.throughput.tasks import TASKS
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from hvae.records.provenance import device_name
@@ -95,13 +96,24 @@ def test_the_rate_is_images_over_seconds() -> None:
         assert values["lower_quartile"] == values["upper_quartile"] == 8 / 0.25
 
 
+def test_the_quartiles_are_those_of_the_values() -> None:
+    assert spread([4.0, 1.0, 3.0, 2.0, 5.0]) == Spread(3.0, 2.0, 4.0)
+    assert spread([1.0, 3.0]) == Spread(2.0, 1.5, 2.5)
+    found = throughput._measurement(throughput.Job(0, "inference", 8), [1.0, 3.0], "cpu", True)
+    assert (found["images_per_second"], found["lower_quartile"]) == (2.0, 1.5)
+    assert found["upper_quartile"] == 2.5
+
+
 def test_seconds_are_those_of_all_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread works for half of each call."""
     now = [0.0]
 
     def call() -> None:
         now[0] += 0.5
 
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(time, "thread_time", lambda: now[0] / 2)
+    assert timed(call, 4, "cpu") == (1.0, 2.0)
     assert seconds(call, 4, "cpu") == 2.0
 
 

@@ -30,14 +30,16 @@ def digest() -> str:
     return environment.sources_sha256()
 
 
-def test_the_digest_of_the_sources_follows_every_byte_and_name(sources: Path) -> None:
+def test_the_digest_of_the_sources_follows_code_and_names(sources: Path) -> None:
     seen = [digest()]
+    (sources / "a.py").write_text('"""Words."""\nx = 1  # more words\n')
     assert digest() == seen[0]
     (sources / "a.py").write_text("x = 2\n")
     seen.append(digest())
     (sources / "a.py").rename(sources / "c.py")
     seen.append(digest())
-    (sources / "d.py").write_text("")
+    (sources / "deep" / "er").mkdir(parents=True)
+    (sources / "deep" / "er" / "d.py").write_text("")
     seen.append(digest())
     assert len(set(seen)) == 4
     assert all(len(value) == 64 for value in seen)

@@ -12,7 +12,6 @@ from scipy import stats
 from report.data.statistics import (
     contrasts,
     errors,
-    holm,
     interactions,
     minimum_detectable_effect,
     not_worse,
@@ -99,24 +98,6 @@ def test_two_records_of_one_cell_and_seed_raise_and_are_never_averaged() -> None
     frame = runs({(1, "bce", 2): [0.0, 1.0], (2, "bce", 2): [1.0, 2.0]})
     with pytest.raises(ValueError, match="duplicate"):
         contrasts(pd.concat([frame, frame]), "depth", "q", ["loss"])
-
-
-def test_holm_matches_a_hand_worked_case() -> None:
-    # Sorted 0.005, 0.01, 0.03, 0.04 times 4 to 1: 0.02, 0.03, 0.06, 0.04; running maximum.
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.9, math.nan, 0.8])[0] == 1.0
-    assert math.isnan(holm([0.9, math.nan])[1])
-    assert holm([]) == []
-
-
-@given(st.lists(st.floats(0, 1, allow_subnormal=False), min_size=1, max_size=20))
-def test_holm_lies_between_the_raw_and_the_bonferroni_p(p_values: list[float]) -> None:
-    adjusted = np.array(holm(p_values))
-    raw = np.array(p_values)
-    assert np.all(adjusted >= raw)
-    assert np.all(adjusted <= np.minimum(raw * len(raw), 1.0) + 1e-15)
-    order = np.argsort(raw)
-    assert np.all(np.diff(adjusted[order]) >= 0)
 
 
 def test_intervals_cover_the_truth_in_95_of_100_simulated_studies() -> None:
