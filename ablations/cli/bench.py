@@ -131,11 +131,11 @@ def _rungs(device: str, packs: tuple[int, ...], no_compile: bool) -> "list[Rung]
     sizes = sorted(set(packs or PACKS[device]))
     if device == "cuda":
         return cuda_rungs(sizes)
-    is_compiled = not no_compile and c_compiler() is not None
-    if not is_compiled and not no_compile:
+    engines = ["traced"] if no_compile or c_compiler() is None else ["traced", "compiled"]
+    if len(engines) == 1 and not no_compile:
         click.echo(f"{NO_COMPILER}: no compiled packs", err=True)
     common = PACK_SIZES["cpu"]  # as `hvae run` packs
-    return cpu_rungs(sizes, common if common in sizes else sizes[-1], is_compiled)
+    return cpu_rungs(sizes, common if common in sizes else sizes[-1], engines)
 
 
 def _measure(rungs: "list[Rung]", source: "Source", rounds: int) -> "Ladder":

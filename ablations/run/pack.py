@@ -36,7 +36,6 @@ class Task:
     device: str
     throughput: dict[RunConfig, Throughput]  # by cell
     code: Code  # what the grid was started with; `run_pack` refuses any other
-    is_compiled: bool = False
     keeps_weights: bool = False
 
     def __hash__(self) -> int:
@@ -76,8 +75,8 @@ def run_study(
     name; raises `SourcesChanged` where they do before any is trained.
     """
     throughput = _measured(packs, executor, device, code["sources_sha256"])
-    # Built here, once, so that the workers find it; where it cannot be, one warning says why.
-    is_compiled = device == "cpu" and library() is not None
+    if device == "cpu":
+        library()  # built once, so that the workers find it; if it cannot be, one warning says why
     tasks = [
         Task(
             pack,
@@ -85,7 +84,6 @@ def run_study(
             device,
             throughput,
             code,
-            is_compiled=is_compiled,
             keeps_weights=keeps_weights,
         )
         for pack in packs
@@ -153,7 +151,6 @@ def run_pack(task: Task, progress: Progress) -> list[Finished]:
         runs,
         images,
         device,
-        is_compiled=task.is_compiled,
         progress=lambda done, _: progress(done, 2 * epochs),
     )
     give_back_freed_memory()
@@ -162,7 +159,6 @@ def run_pack(task: Task, progress: Progress) -> list[Finished]:
         images,
         runs[0].evaluation.importance_samples,
         device,
-        is_compiled=task.is_compiled,
         progress=lambda done, total: progress(epochs + epochs * done // total, 2 * epochs),
     )
     records = _records(task, images, fitted, evaluated)
@@ -177,7 +173,9 @@ def run_pack(task: Task, progress: Progress) -> list[Finished]:
 def _records(task: Task, images: "Images", fitted: "Fit", evaluated: "Evaluation") -> list[Record]:
     """The record of each member."""
     runs = task.pack.runs
-    flags = {"pack_size": len(runs), "is_compiled": fitted.is_compiled}
+    flags = {"pack_size": len(runs), "engine": fitted.engine}
+    if fitted.declined:
+        flags["declined"] = fitted.declined
     shared: dict[str, Any] = {
         "study": task.pack.study,
         "data_sha256": images.sha256,

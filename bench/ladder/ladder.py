@@ -103,7 +103,7 @@ def _crews(
         try:
             crew.wait()
         except ProcessDied:
-            if not (isinstance(task, Rung) and task.is_compiled):
+            if not (isinstance(task, Rung) and task.engine == "compiled"):
                 raise
             continue
         crews[task] = crew

@@ -6,6 +6,7 @@ a process of their own and then called with a count: images of an epoch, or repe
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from itertools import count
 
 import torch
@@ -20,7 +21,8 @@ from bench.ladder.documented_loop import (
 from bench.ladder.rungs import COPY_FLOATS, SGEMM_SIDE, Gauge, Rung, Source
 from hvae.config import DataConfig, RunConfig
 from hvae.data.images import load
-from hvae.training.fit import Training
+from hvae.training.draws import Draws
+from hvae.training.fit import choose
 
 CELLS = 10  # of a seed, at a depth of the standard study: they share batches, noise and a pack
 LOOPS = {"documented": documented_loop, "in_memory": in_memory_loop, "fused": fused_loop}
@@ -36,23 +38,24 @@ def build_rung(rung: Rung, source: Source) -> Loop:
 def training_loop(rung: Rung, source: Source) -> Loop:
     """The loop of a rung, before its first step."""
     if rung.kind == "pack":
-        return pack_loop(rung.models, source, rung.device, rung.is_compiled)
+        return pack_loop(rung, source)
     return LOOPS[rung.kind](source.name, source.folder, rung.device)
 
 
-def pack_loop(models: int, source: Source, device: str, is_compiled: bool) -> Loop:
+def pack_loop(rung: Rung, source: Source) -> Loop:
     """The engine itself; on cuda it captures its step."""
-    runs = pack(models, source.name)
+    runs, device = pack(rung.models, source.name), torch.device(rung.device)
     whole = load(runs[0].data, source.folder)
-    training = Training(runs, whole, torch.device(device), torch.float32, is_compiled)
-    if is_compiled and training.fused is None:
-        raise RuntimeError("the step could not be compiled: nothing to measure")
+    engine, _ = choose(runs, device, torch.float32, rung.engine)
     epochs = count(1)
 
-    def run(images: int) -> float:
+    @cache
+    def draws(images: int) -> Draws:
         # An epoch of the first images: its noise and order cost their share of a whole epoch's.
-        training.images = replace(whole, train=whole.train[:images])
-        return float(training.epoch(next(epochs))[0, 0]) / images
+        return Draws(runs, replace(whole, train=whole.train[:images]), device)
+
+    def run(images: int) -> float:
+        return float(engine.epoch(draws(images), next(epochs), 1.0)[0, 0]) / images
 
     return run
 

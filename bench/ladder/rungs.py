@@ -39,7 +39,7 @@ class Rung:
     device: str
     models: int = 1
     processes: int = 1
-    is_compiled: bool = False
+    engine: str = ""  # of a pack
 
     def images(self, source: Source) -> int:
         """Images of a window: whole batches, or the whole training set."""
@@ -64,24 +64,19 @@ class Gauge:
         return float(once * self.repeats * self.processes)
 
 
-def cpu_rungs(packs: Sequence[int], all_cores_pack: int, is_compiled: bool) -> list[Rung]:
-    """The rungs of a CPU; with more than one core the last ones train a pack on each of up to 8.
-
-    `is_compiled` adds each packed rung once more, with the step in C.
-    """
-    packed = [_packed(models, 1, False) for models in packs]
+def cpu_rungs(packs: Sequence[int], all_cores_pack: int, engines: Sequence[str]) -> list[Rung]:
+    """The rungs of a CPU, a packed one for each engine; with more than one core the last ones train
+    a pack on each of up to 8."""
+    packed = [_packed(models, 1, engine) for engine in engines for models in packs]
     cores = min(core_count(), MOST_PROCESSES)
-    shared = [_packed(all_cores_pack, cores, False)] if cores > 1 else []
-    if is_compiled:
-        packed += [_packed(models, 1, True) for models in packs]
-        shared += [_packed(all_cores_pack, cores, True)] if cores > 1 else []
+    shared = [_packed(all_cores_pack, cores, engine) for engine in engines if cores > 1]
     return [*_single("cpu", CPU_STEPS), *packed, *shared]
 
 
 def cuda_rungs(packs: Sequence[int]) -> list[Rung]:
     """The rungs of a GPU; a window of a captured pack is a whole epoch."""
     captured = [
-        Rung(f"captured_{k}", f"captured, packed {k}", "pack", EPOCH_STEPS, "cuda", models=k)
+        Rung(f"captured_{k}", f"captured, packed {k}", "pack", EPOCH_STEPS, "cuda", k, 1, "traced")
         for k in packs
     ]
     return [*_single("cuda", CUDA_STEPS), *captured]
@@ -96,11 +91,11 @@ def _single(device: str, steps: dict[str, int]) -> list[Rung]:
     return [Rung(kind, title, kind, steps[kind], device) for kind, title in titles.items()]
 
 
-def _packed(models: int, processes: int, is_compiled: bool) -> Rung:
+def _packed(models: int, processes: int, engine: str) -> Rung:
     name, title = f"packed_{models}", f"packed {models}"
     if processes > 1:
         name, title = f"{name}_all_cores", f"{title} on each of {processes} cores"
-    if is_compiled:
+    if engine == "compiled":
         name, title = f"{name}_compiled", f"{title}, compiled"
     steps = max(1, CPU_STEPS["pack"] // models)
-    return Rung(name, title, "pack", steps, "cpu", models, processes, is_compiled)
+    return Rung(name, title, "pack", steps, "cpu", models, processes, engine)

@@ -12,8 +12,7 @@ from hvae.closed_form import flops_per_image as training_flops
 from hvae.closed_form import weight_count
 from hvae.config import RunConfig
 from hvae.model import ancestral, initial
-from hvae.training.cuda_graph import CapturedStep
-from hvae.training.traced import Group
+from hvae.training.traced import Traced
 
 TASKS = ("train_step", "inference", "sampling")
 
@@ -30,15 +29,12 @@ def build(task: str, run: RunConfig, device: str, batch_size: int) -> Call:
 
 
 def training_step(run: RunConfig, device: str, batch_size: int) -> Call:
-    """One Adam step of the engine, for a pack of one; on CUDA captured, as the engine does it."""
-    group = Group([run], [0], run.model, [run.train.seed], torch.device(device))
+    """One Adam step of the traced engine, for a pack of one; on CUDA captured."""
+    step = Traced([run], torch.device(device), torch.float32).step
     samples, sizes = run.train.importance_samples, run.model
     x = grey(run, device, batch_size)[None]
     shape = (1, batch_size, samples, sizes.num_layers, sizes.latent_dim)
     noise = torch.zeros(shape, device=device)
-    step: Callable[[Tensor, Tensor], None] = group.step
-    if device == "cuda":
-        step = CapturedStep(group.step, [*group.optimizer.state, group.sums])
     step(x, noise)  # the first call traces, on CUDA captures: no part of the task
     return lambda: step(x, noise)
 

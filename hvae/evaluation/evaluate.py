@@ -26,11 +26,10 @@ from hvae.evaluation.estimators import (
     variance_of_mean,
 )
 from hvae.evaluation.levels import prior_likelihood, value_gaps
-from hvae.evaluation.likelihood import pixel_nlls, plain_sums
+from hvae.evaluation.likelihood import PixelSums, fastest_sums, pixel_nlls
 from hvae.evaluation.probes import probe_accuracies
 from hvae.evaluation.units import Values, active_units, latent_sums, unit_moments
 from hvae.model import Gaussian, HierarchicalVAE, posterior_means
-from hvae.native.bindings import declared, pixel_sums
 from hvae.objectives import (
     LOG_2_PI,
     Latents,
@@ -45,7 +44,6 @@ BLOCK_SAMPLES = 50
 # because the errors of their means over images are far below those between seeds.
 UNIT_SAMPLES = 100
 VALUE_SAMPLES = 10
-SAMPLES_AT_ONCE = 10  # 1,000 rows: 3 MB of logits at 784 pixels, which a cache can hold
 
 Nlls = Callable[[HierarchicalVAE, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -63,16 +61,11 @@ def evaluate(
     images: Images,
     importance_samples: int = 1000,
     device: str = "cpu",
-    samples_at_once: int = SAMPLES_AT_ONCE,
-    is_compiled: bool = False,
+    sums: PixelSums = fastest_sums,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """The metrics of each model. `samples_at_once` bounds memory, `is_compiled` asks for the sums
-    over pixels of hvae/native, on a CPU; either changes the results by rounding only."""
+    """The metrics of each model. What takes the sums over pixels changes them by rounding only."""
     started = time.perf_counter()
-    compiled = declared(torch.float32) if is_compiled and device == "cpu" else None
-    plain = partial(plain_sums, at_once=samples_at_once)
-    sums = plain if compiled is None else partial(pixel_sums, compiled)
     nlls = partial(pixel_nlls, sums=sums)
     models = [model.to(torch.device(device)) for model in models]
     blocks: list[list[Block]] = [[] for _ in models]

@@ -1,15 +1,6 @@
-"""`step.c` as Python calls it: its structures, its functions, the room that they need. Shapes:
-S draws, B images, D pixels, H hidden."""
+"""`step.c` as Python calls it: its structures, its functions, its limits. Imports no torch."""
 
 import ctypes
-
-import torch
-from torch import Tensor
-
-from hvae.model import Decoder
-from hvae.native.build import library
-
-SLACK = 64  # numbers behind the parameters, which whole vectors may read
 
 LONG, DOUBLE, POINTER = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
 
@@ -19,7 +10,8 @@ class Model(ctypes.Structure):
 
     _fields_ = (
         *((name, LONG) for name in ("pixels", "hidden", "latent", "levels", "is_bce", "is_joint")),
-        *((name, DOUBLE) for name in ("learning_rate", "kl_weight", "kl_floor")),
+        *((name, DOUBLE) for name in ("learning_rate", "beta1", "beta2", "epsilon")),
+        *((name, DOUBLE) for name in ("kl_weight", "kl_floor")),
         *((name, POINTER) for name in ("parameters", "mean", "square")),
     )
 
@@ -37,6 +29,7 @@ class Batch(ctypes.Structure):
 SIGNATURES = {
     "padded_images": [LONG],
     "work_size": [POINTER, LONG],
+    "pixel_work_size": [LONG, LONG],
     "prepare_all": [
         *[POINTER, LONG, LONG, POINTER, POINTER, LONG, LONG, DOUBLE],
         *[POINTER, LONG, LONG, POINTER, POINTER, POINTER, POINTER],
@@ -46,42 +39,19 @@ SIGNATURES = {
 }
 
 
-def declared(dtype: torch.dtype) -> ctypes.CDLL | None:
-    """The library for a dtype with the types of its functions, if it can be had."""
-    found = library(is_double=dtype == torch.float64)
-    if found is not None:
-        for name, types in SIGNATURES.items():
-            getattr(found, name).argtypes = types
-        found.work_size.restype = found.padded_images.restype = LONG
-    return found
+def declare(library: ctypes.CDLL) -> None:
+    """Give the functions of a compiled `step.c` their types. Raises `RuntimeError` where its
+    structures have another size than those here."""
+    for structure in (Model, Batch):
+        in_c = constant(library, f"{structure.__name__.lower()}_bytes")
+        if in_c != (here := ctypes.sizeof(structure)):
+            raise RuntimeError(f"{structure.__name__} has {in_c} bytes in C and {here} in Python")
+    for name, types in SIGNATURES.items():
+        getattr(library, name).argtypes = types
+    for name in ("padded_images", "work_size", "pixel_work_size"):
+        getattr(library, name).restype = LONG
 
 
-def pixel_sums(
-    compiled: ctypes.CDLL, decoder: Decoder, hidden: Tensor, x: Tensor | None
-) -> tuple[Tensor, Tensor | None]:
-    """`pixels.plain_sums` of hidden units [S, B, H]: [S, B] each."""
-    weight, bias = decoder.linear_2.weight, decoder.linear_2.bias
-    hidden, (draws, images, width) = hidden.contiguous(), hidden.shape
-    partition, error = hidden.new_empty(2, draws, images)
-    lanes = lanes_for(images)
-    across = None if x is None else rows_across(compiled, x)
-    work = hidden.new_empty((2 * SLACK + width + 3) * lanes)
-    compiled.pixel_sums(
-        *(hidden.data_ptr(), draws, images, width, weight.data_ptr(), bias.data_ptr(), len(bias)),
-        None if across is None else across.data_ptr(),
-        *(work.data_ptr(), partition.data_ptr(), error.data_ptr()),
-    )
-    return partition, None if x is None else error
-
-
-def rows_across(compiled: ctypes.CDLL, x: Tensor) -> Tensor:
-    """Images [B, D] as step.c reads them: [D, B padded to whole vectors]."""
-    lanes = int(compiled.padded_images(len(x)))
-    across = x.new_zeros(x.shape[1], lanes)
-    across[:, : len(x)] = x.mT
-    return across
-
-
-def lanes_for(images: int) -> int:
-    """Room for images in whole vectors of any processor."""
-    return -(-images // SLACK) * SLACK
+def constant(library: ctypes.CDLL, name: str) -> int:
+    """A number that `step.c` exports."""
+    return LONG.in_dll(library, name).value

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import platformdirs
 
+from hvae.native.bindings import declare
 from hvae.records.files import overwrite
 
 SOURCE = Path(__file__).with_name("step.c")
@@ -55,8 +56,10 @@ def library(is_double: bool = False) -> ctypes.CDLL | None:
         warnings.warn(f"{NO_COMPILER}: training takes more than twice as long", stacklevel=2)
         return None
     try:
-        return ctypes.CDLL(str(_built(compiler, is_double)))
-    except (OSError, subprocess.SubprocessError) as error:
+        found = ctypes.CDLL(str(_built(compiler, is_double)))
+        declare(found)
+        return found
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         reason = (getattr(error, "stderr", None) or str(error)).strip().partition("\n")[0]
         warnings.warn(f"cannot compile {SOURCE.name}, going on without: {reason}", stacklevel=2)
         return None

@@ -8,28 +8,28 @@ units, then stays in the innermost cache. 2^56 is finite, which the likelihood n
 enum { BLOCK = 56 };
 
 typedef struct {
+  double beta1, beta2, epsilon;
   double rate, correction; /* learning rate / (1 - β1^t), 1 / √(1 - β2^t) */
 } Adam;
 
-INLINE void adam_at(real *p, real *mean, real *square, const real *gradient, real rate,
-                    real correction) {
+INLINE void adam_at(real *p, real *mean, real *square, const real *gradient, Adam step) {
   vec g = VEC(gradient), m = VEC(mean), v = VEC(square);
-  m += (real)(1 - 0.9) * (g - m);
-  v = (real)0.999 * v + (real)(1 - 0.999) * g * g;
+  m += (real)(1 - step.beta1) * (g - m);
+  v = (real)step.beta2 * v + (real)(1 - step.beta2) * g * g;
   VEC(mean) = m, VEC(square) = v;
-  VEC(p) -= rate * m * reciprocal(root(v) * correction + (real)1e-8);
+  VEC(p) -= (real)step.rate * m *
+            reciprocal(root(v) * (real)step.correction + (real)step.epsilon);
 }
 
 static void adam(real *p, real *mean, real *square, const real *gradient, long n, Adam step) {
   long i = 0;
-  for (; i + W <= n; i += W)
-    adam_at(p + i, mean + i, square + i, gradient + i, step.rate, step.correction);
+  for (; i + W <= n; i += W) adam_at(p + i, mean + i, square + i, gradient + i, step);
   if (i == n) return;
   real rest[4][W] = {0}; /* the last ones by way of a whole vector */
   long size = (n - i) * sizeof(real);
   memcpy(rest[0], p + i, size), memcpy(rest[1], mean + i, size);
   memcpy(rest[2], square + i, size), memcpy(rest[3], gradient + i, size);
-  adam_at(rest[0], rest[1], rest[2], rest[3], step.rate, step.correction);
+  adam_at(rest[0], rest[1], rest[2], rest[3], step);
   memcpy(p + i, rest[0], size), memcpy(mean + i, rest[1], size);
   memcpy(square + i, rest[2], size);
 }
@@ -38,7 +38,7 @@ static void adam(real *p, real *mean, real *square, const real *gradient, long n
 
 typedef struct {
   int64_t pixels, hidden, latent, levels, is_bce, is_joint; /* is_joint: the ELBO, not documented */
-  double learning_rate, kl_weight, kl_floor;
+  double learning_rate, beta1, beta2, epsilon, kl_weight, kl_floor;
   real *parameters, *mean, *square; /* each all layers, one after the other; Adam's moments */
 } Model;
 

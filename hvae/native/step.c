@@ -4,7 +4,7 @@ The same mathematics as hvae/objectives.py and hvae/training/adam.py, in an orde
 - the first layer skips pixels that are 0, four in five of MNIST: exact, as they add nothing;
 - the last layer goes by blocks of pixels, from logits to updated weights, so that neither logits
   nor the gradient of its weights ever leave the innermost caches.
-Equal to the step of hvae/training/fit.py up to rounding (tests/hvae/training/test_compiled.py).
+Equal to the step of hvae/training/traced.py up to rounding (tests/hvae/training/test_compiled.py).
 
 Shapes: B batch, D pixels, H hidden, L latent, T levels. Rows are padded to whole vectors: what the
 padding holds is never read as a result. Weights are [in, out], but the last layer's [D, H]. */
@@ -151,7 +151,7 @@ static void q_backward(const Level *level, const Model *model, const Batch *batc
 
 static real *take(real **from, long n) {
   real *taken = *from;
-  *from += padded(n) + MOST_VECTORS * W; /* whole vectors may be read and written past the end */
+  *from += padded(n) + SLACK;
   return taken;
 }
 
@@ -233,10 +233,21 @@ static void step(const Context *at, const Batch *batch, real *work, double *sums
   }
 }
 
+/* What Python asks for as it loads this, so that it holds no copy. */
+const int64_t model_bytes = sizeof(Model), batch_bytes = sizeof(Batch);
+const int64_t slack = SLACK;              /* behind the parameters, never written */
+const int64_t most_levels = MOST_LEVELS;
+const int64_t most_images = UINT16_MAX;   /* of a batch: `lit` has 16 bits for each */
+
 /* What Python calls. */
 
+/* Numbers of `work` that `pixel_sums` needs. */
+int64_t pixel_work_size(int64_t images, int64_t width) {
+  return (BLOCK + width + 3) * padded(images);
+}
+
 /* For an evaluation: Σ softplus(l) over the pixels, and with x Σ (sigmoid(l) - x)², of the logits of
-hidden units [S, B, H]: [S, B] each. x [D, padded(B)], or null; work [(BLOCK + H + 3) padded(B)]. */
+hidden units [S, B, H]: [S, B] each. x [D, padded(B)], or null. */
 void pixel_sums(const real *hidden, int64_t draws, int64_t images, int64_t width,
                 const real *weight, const real *bias, int64_t pixels, const real *x, real *work,
                 real *partition, real *error) {
@@ -283,10 +294,10 @@ static long gradient_rows(const Model *model) {
 /* Numbers of `work` that steps on up to `images` images need. */
 int64_t work_size(const Model *model, int64_t images) {
   long H = model->hidden, L = model->latent, T = model->levels;
-  long slack = (MOST_VECTORS + 1) * W, lanes = padded(images);
-  long level = images * (2 * padded(H) + 2 * padded(2 * L) + 4 * padded(L)) + 8 * slack;
-  long scratch = (2 * gradient_rows(model) + images) * padded(H) + 4 * slack;
-  long last = (BLOCK + H + 3) * lanes + BLOCK + slack;
+  long spare = SLACK + W, lanes = padded(images);
+  long level = images * (2 * padded(H) + 2 * padded(2 * L) + 4 * padded(L)) + 8 * spare;
+  long scratch = (2 * gradient_rows(model) + images) * padded(H) + 4 * spare;
+  long last = (BLOCK + H + 3) * lanes + BLOCK + spare;
   return T * level + scratch + last;
 }
 
@@ -347,8 +358,9 @@ void steps(const Model *model, const Batch *batches, int64_t count, int64_t numb
     at.gradient = take(&rest, room);
     at.transposed = take(&rest, room);
     at.d_hidden = take(&rest, batches[i].images * padded(model->hidden));
-    at.adam.rate = model->learning_rate / (1 - pow(0.9, number + i));
-    at.adam.correction = 1 / sqrt(1 - pow(0.999, number + i));
+    at.adam = (Adam){model->beta1, model->beta2, model->epsilon};
+    at.adam.rate = model->learning_rate / (1 - pow(model->beta1, number + i));
+    at.adam.correction = 1 / sqrt(1 - pow(model->beta2, number + i));
     step(&at, &batches[i], rest, sums);
   }
 }

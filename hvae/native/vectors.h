@@ -28,7 +28,8 @@ typedef int32_t integer;
 #else
 #define VECTOR_BYTES 16
 #endif
-enum { W = VECTOR_BYTES / sizeof(real), MOST_VECTORS = 3 };
+/* SLACK: numbers behind an array that whole vectors may reach. */
+enum { W = VECTOR_BYTES / sizeof(real), MOST_VECTORS = 3, SLACK = MOST_VECTORS * W };
 typedef real vec __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
 typedef integer ivec __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
 
@@ -71,7 +72,7 @@ INLINE void columns(int vectors, real *c, long ldc, const real *start, long lds,
 #undef ROWS
 }
 
-static const real ZEROS[MOST_VECTORS * W];
+static const real ZEROS[SLACK];
 
 /* c[m, n] = start[m, n] + Σ_k a[m, k] b[k, n], start 0 where there is none, a at
 a[m * row + k * column]. It writes whole vectors, from the last columns to the first: where rows are

@@ -1,13 +1,13 @@
-"""What `step.c` computes for a CPU: the training step of a pack's members, one after the other,
-and the sums over pixels of an evaluation.
+"""The engine for one sample an image on a CPU: the members of a pack take the step of `step.c` one
+after the other.
 
 A member's numbers do not depend on who trains beside it, not even in their last bit: it shares the
 batches alone, which are laid out once for all members of a seed.
-Shapes: K members, N images, D pixels, B batch, H hidden, T levels, L latent, S draws.
+Shapes: K members, T levels.
 """
 
 import ctypes
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,29 +15,99 @@ from torch import Tensor, nn
 from hvae.closed_form import parameter_count
 from hvae.config import RunConfig
 from hvae.model import Decoder, Encoder, HierarchicalVAE, build, initial
-from hvae.native.bindings import SLACK, Batch, Model, declared, lanes_for
-from hvae.training.draws import Draw
+from hvae.native.bindings import Batch, Model, constant
+from hvae.native.build import c_compiler, library
+from hvae.training.adam import BETAS, EPSILON
+from hvae.training.draws import Draw, Draws
 
 OBJECTIVES = ("documented", "elbo")
 CHUNK = 8  # batches laid out at once, 2 MB of MNIST: a member's state stays in the caches meanwhile
-MOST_LEVELS = 16  # of step.c
-MOST_IMAGES = 2**16  # of a batch: step.c counts them in 16 bits
+DTYPES = (torch.float32, torch.float64)
 
 
-def compiled_step(run: RunConfig, device: torch.device, dtype: torch.dtype) -> ctypes.CDLL | None:
-    """The library that can train the run, if there is one: on a CPU, one sample an image."""
-    is_small = run.model.num_layers <= MOST_LEVELS and run.train.batch_size < MOST_IMAGES
-    if device.type != "cpu" or run.train.objective not in OBJECTIVES or not is_small:
-        return None
-    return declared(dtype)
+class Compiled:
+    """K members and the room for the batches they share; there must be no `obstacle` to them."""
+
+    name = "compiled"
+
+    def __init__(self, runs: Sequence[RunConfig], dtype: torch.dtype) -> None:
+        step = _library(dtype)
+        assert step is not None
+        self.members = [Member(run, dtype, constant(step, "slack")) for run in runs]
+        self.library, self.dtype, self.size = step, dtype, runs[0].train.batch_size
+        pairs = (runs[0].model.input_dim + 1) // 2
+        lanes = step.padded_images(self.size)
+        self.batches = (Batch * CHUNK)()
+        self.x = torch.zeros(CHUNK, 2 * pairs * lanes, dtype=dtype)
+        self.start = torch.zeros(CHUNK, pairs + 1, dtype=torch.int32)
+        self.lit = torch.zeros(CHUNK, pairs * lanes + 1, dtype=torch.int16)
+        self.bytes = torch.zeros(2 * pairs * lanes, dtype=torch.uint8)
+        models = [ctypes.byref(member.described(1.0)) for member in self.members]
+        most = max(step.work_size(model, self.size) for model in models)
+        self.work = torch.zeros(most, dtype=dtype)
+
+    def epoch(self, draws: Draws, epoch: int, ramp: float) -> Tensor:
+        """One pass over the images: sums over images of the terms, [K, 2 + T]."""
+        for member in self.members:
+            member.sums.zero_()
+        for seed in sorted({member.run.train.seed for member in self.members}):
+            own = [member for member in self.members if member.run.train.seed == seed]
+            self._epoch(own, draws.draw(seed, epoch), ramp)
+        return torch.stack([member.sums for member in self.members])
+
+    def model(self, member: int) -> HierarchicalVAE:
+        """A member as it stands."""
+        return self.members[member].model()
+
+    def _epoch(self, members: Sequence["Member"], drawn: Draw, ramp: float) -> None:
+        """One seed's."""
+        pixels, noise = drawn.pixels.contiguous(), drawn.noise.to(self.dtype).contiguous()
+        models = [member.described(ramp) for member in members]
+        for first in range(0, len(drawn.order), CHUNK * self.size):
+            order = drawn.order[first : first + CHUNK * self.size]
+            count = -(-len(order) // self.size)
+            self.library.prepare_all(
+                *(self.batches, count, self.size, pixels.data_ptr(), order.data_ptr(), len(order)),
+                *(pixels.shape[1], drawn.levels, noise[first].data_ptr()),
+                *(noise.stride(0), noise.stride(-2)),
+                *(room.data_ptr() for room in (self.x, self.start, self.lit, self.bytes)),
+            )
+            for member, model in zip(members, models, strict=True):
+                self.library.steps(
+                    *(ctypes.byref(model), self.batches, count, member.steps + 1),
+                    *(self.work.data_ptr(), member.sums.data_ptr()),
+                )
+                member.steps += count
+
+
+def obstacle(run: RunConfig, device: torch.device, dtype: torch.dtype) -> str:
+    """Why `Compiled` cannot train the run; empty where it can."""
+    if device.type != "cpu":
+        return f"device {device.type}"
+    if dtype not in DTYPES:
+        return str(dtype)
+    if run.train.objective not in OBJECTIVES:
+        return f"objective {run.train.objective}"
+    step = _library(dtype)
+    if step is None:
+        return "step.c cannot be compiled or loaded" if c_compiler() else "no C compiler"
+    if run.model.num_layers > (most := constant(step, "most_levels")):
+        return f"more than {most} levels"
+    if run.train.batch_size > (most := constant(step, "most_images")):
+        return f"more than {most} images in a batch"
+    return ""
+
+
+def _library(dtype: torch.dtype) -> ctypes.CDLL | None:
+    return library(is_double=dtype == torch.float64)
 
 
 class Member:
     """One model in training: its parameters and Adam's moments, as step.c has them."""
 
-    def __init__(self, run: RunConfig, dtype: torch.dtype) -> None:
+    def __init__(self, run: RunConfig, dtype: torch.dtype, slack: int) -> None:
         self.run, self.steps = run, 0
-        self.numbers = torch.zeros(3, parameter_count(run.model) + SLACK, dtype=dtype)
+        self.numbers = torch.zeros(3, parameter_count(run.model) + slack, dtype=dtype)
         self.sums = torch.zeros(2 + run.model.num_layers, dtype=torch.float64)
         with torch.no_grad():
             for parameter, place in places(initial(run), self.numbers[0]):
@@ -52,13 +122,13 @@ class Member:
         return found
 
     def described(self, ramp: float) -> Model:
-        """It for step.c, its KL weight at `ramp` of what it is in the end."""
+        """The member for step.c, its KL weight at `ramp` of what it is in the end."""
         sizes, train = self.run.model, self.run.train
         floor = train.free_bits or -torch.inf
         return Model(
             *(sizes.input_dim, sizes.hidden_dim, sizes.latent_dim, sizes.num_layers),
             *(train.loss == "bce", train.objective == "elbo"),
-            *(train.learning_rate, train.kl_weight * ramp, floor),
+            *(train.learning_rate, *BETAS, EPSILON, train.kl_weight * ramp, floor),
             *(row.data_ptr() for row in self.numbers),
         )
 
@@ -86,52 +156,3 @@ def _layers(model: HierarchicalVAE) -> Iterator[tuple[nn.Linear, ...]]:
         yield encoder.linear_mu, encoder.linear_logvar
         yield (decoder.linear_1,)
         yield (decoder.linear_2,)
-
-
-class Fused:
-    """K members and the room for the batches they share."""
-
-    def __init__(
-        self, runs: Sequence[RunConfig], dtype: torch.dtype, compiled: ctypes.CDLL
-    ) -> None:
-        self.members = [Member(run, dtype) for run in runs]
-        self.compiled, self.dtype, self.size = compiled, dtype, runs[0].train.batch_size
-        pairs = (runs[0].model.input_dim + 1) // 2
-        lanes = lanes_for(self.size)
-        self.batches = (Batch * CHUNK)()
-        self.x = torch.zeros(CHUNK, 2 * pairs * lanes, dtype=dtype)
-        self.start = torch.zeros(CHUNK, pairs + 1, dtype=torch.int32)
-        self.lit = torch.zeros(CHUNK, pairs * lanes + 1, dtype=torch.int16)
-        self.bytes = torch.zeros(2 * pairs * lanes, dtype=torch.uint8)
-        models = [ctypes.byref(member.described(1.0)) for member in self.members]
-        most = max(compiled.work_size(model, self.size) for model in models)
-        self.work = torch.zeros(most, dtype=dtype)
-
-    def epoch(self, draw: Callable[[int], Draw], ramp: float) -> Tensor:
-        """One pass over what each seed draws: sums over images of the terms, [K, 2 + T]."""
-        for member in self.members:
-            member.sums.zero_()
-        for seed in sorted({member.run.train.seed for member in self.members}):
-            own = [member for member in self.members if member.run.train.seed == seed]
-            self._epoch(own, draw(seed), ramp)
-        return torch.stack([member.sums for member in self.members])
-
-    def _epoch(self, members: Sequence[Member], drawn: Draw, ramp: float) -> None:
-        """One seed's."""
-        pixels, noise = drawn.pixels.contiguous(), drawn.noise.to(self.dtype).contiguous()
-        models = [member.described(ramp) for member in members]
-        for first in range(0, len(drawn.order), CHUNK * self.size):
-            order = drawn.order[first : first + CHUNK * self.size]
-            count = -(-len(order) // self.size)
-            self.compiled.prepare_all(
-                *(self.batches, count, self.size, pixels.data_ptr(), order.data_ptr(), len(order)),
-                *(pixels.shape[1], drawn.levels, noise[first].data_ptr()),
-                *(noise.stride(0), noise.stride(-2)),
-                *(room.data_ptr() for room in (self.x, self.start, self.lit, self.bytes)),
-            )
-            for member, model in zip(members, models, strict=True):
-                self.compiled.steps(
-                    *(ctypes.byref(model), self.batches, count, member.steps + 1),
-                    *(self.work.data_ptr(), member.sums.data_ptr()),
-                )
-                member.steps += count

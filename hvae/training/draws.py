@@ -1,9 +1,18 @@
-"""What a seed draws for an epoch, the same for every engine. Shapes: N images, D pixels, B batch,
-S samples, T levels, L latent."""
+"""What the seeds of a pack draw for an epoch, the same for every engine, and what an engine is.
+Shapes: K members, N images, D pixels, B batch, S samples, T levels, L latent."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+import torch
 from torch import Tensor
+
+from hvae import streams
+from hvae.config import RunConfig
+from hvae.data.images import Images, binarize
+from hvae.model import HierarchicalVAE
+from hvae.training.stacking import widest
 
 
 def kl_ramp(epoch: int, warmup_epochs: int) -> float:
@@ -23,3 +32,39 @@ class Draw:
     def batch(self, rows: slice) -> Tensor:
         """Pixels in [0, 1] of a slice of the epoch: [B, D]."""
         return self.pixels[self.order[rows]].float() / self.levels
+
+
+class Draws:
+    """The training images of a pack on their device, and what its seeds draw from them."""
+
+    def __init__(self, runs: Sequence[RunConfig], images: Images, device: torch.device) -> None:
+        self.images, self.device, self.sizes = images, device, widest(runs)
+        self.samples = runs[0].train.importance_samples
+        is_dynamic = runs[0].data.binarize == "dynamic"
+        self.pixels = None if is_dynamic else torch.from_numpy(images.train).to(device)
+
+    def draw(self, seed: int, epoch: int) -> Draw:
+        """What one seed sees in one epoch, the same for every member and every pack."""
+        images, sizes = len(self.images.train), self.sizes
+        order = streams.order(seed, epoch, images).to(self.device)
+        noise = streams.noise(
+            "noise", seed, epoch, images * self.samples, sizes.num_layers, sizes.latent_dim
+        ).reshape(images, self.samples, sizes.num_layers, -1)
+        if self.pixels is not None:
+            return Draw(self.pixels, self.images.train_levels, order, noise.to(self.device))
+        generator = streams.stream("dynamic", seed, epoch)
+        pixels = binarize(self.images.train, self.images.train_levels, generator)
+        return Draw(torch.from_numpy(pixels).to(self.device), 1, order, noise.to(self.device))
+
+
+class Engine(Protocol):
+    """K models in training: `Traced` of traced.py or `Compiled` of compiled.py."""
+
+    name: str
+
+    def epoch(self, draws: Draws, epoch: int, ramp: float) -> Tensor:
+        """One pass over the images, each KL weight at `ramp` of what it is in the end: sums over
+        images of loss, reconstruction and the KL of each level, [K, 2 + T]."""
+
+    def model(self, member: int) -> HierarchicalVAE:
+        """A member as it stands, at its own size, on the CPU."""

@@ -1,5 +1,6 @@
-"""The traced step: K stacked models, `vmap` over the one model definition. Shapes: K members,
-U different seeds, B batch, D pixels, S samples, T levels, L latent."""
+"""The engine for any device and any objective: K stacked models, `vmap` over the one model
+definition. Shapes: K members, U different seeds, B batch, D pixels, S samples, T levels, L latent.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,12 +14,59 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from hvae.config import ModelConfig, RunConfig
-from hvae.model import build, initial
+from hvae.model import HierarchicalVAE, build, initial
 from hvae.objectives import Pass, Settings, objective
 from hvae.training.adam import Adam
-from hvae.training.stacking import Parameters, live_units, stack
+from hvae.training.cuda_graph import CapturedStep
+from hvae.training.draws import Draws
+from hvae.training.stacking import Parameters, live_units, stack, unstack, widest
 
 Gradients = Callable[..., tuple[Parameters, Tensor]]
+
+
+class Traced:
+    """K models in groups of one optimiser; on cuda a step of all groups is one graph."""
+
+    name = "traced"
+
+    def __init__(self, runs: Sequence[RunConfig], device: torch.device, dtype: torch.dtype) -> None:
+        self.runs, self.dtype, self.sizes = runs, dtype, widest(runs)
+        self.seeds = sorted({run.train.seed for run in runs})
+        self.groups = [
+            Group(runs, members, self.sizes, self.seeds, device, dtype)
+            for members in group_members(runs)
+        ]
+        self.step = CapturedStep(self._step, self._state()) if device.type == "cuda" else self._step
+
+    def epoch(self, draws: Draws, epoch: int, ramp: float) -> Tensor:
+        """One pass over the images: sums over images of the terms, [K, 2 + T]."""
+        for group in self.groups:
+            group.start_epoch(ramp)
+        drawn = [draws.draw(seed, epoch) for seed in self.seeds]
+        size = self.runs[0].train.batch_size
+        for start in range(0, len(draws.images.train), size):
+            rows = slice(start, start + size)
+            x = torch.stack([draw.batch(rows) for draw in drawn])  # [U, B, D]
+            noise = torch.stack([draw.noise[rows] for draw in drawn])  # [U, B, S, T, L]
+            self.step(x.to(self.dtype), noise.to(self.dtype))
+        sums = torch.empty(len(self.runs), 2 + self.sizes.num_layers, dtype=torch.float64)
+        for group in self.groups:
+            sums[group.members] = group.sums.cpu()
+        return sums
+
+    def model(self, member: int) -> HierarchicalVAE:
+        """A member as it stands, at its own size, on the CPU."""
+        group = next(group for group in self.groups if member in group.members)
+        parameters = transposed(group.parameters)
+        return unstack(parameters, group.members.index(member), self.runs[member])
+
+    def _step(self, x: Tensor, noise: Tensor) -> None:
+        for group in self.groups:
+            group.step(x, noise)
+
+    def _state(self) -> list[Tensor]:
+        """Every tensor a step writes."""
+        return [t for group in self.groups for t in (*group.optimizer.state, group.sums)]
 
 
 class Group:

@@ -12,7 +12,16 @@ from typing import Any, NamedTuple
 
 import torch
 
-from bench.gate.side.subject import Fit, Images, evaluate, fit, has_compiled_step, load
+from bench.gate.side.subject import (
+    COMPILED,
+    PLAIN,
+    TRACED,
+    Fit,
+    Images,
+    evaluate,
+    fit,
+    load,
+)
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from hvae.model import HierarchicalVAE
 from hvae.objectives import documented_loss
@@ -31,17 +40,13 @@ class Numbers(NamedTuple):
 
 def follow_all() -> dict[str, dict[str, Any]]:
     """The numbers of every task of `harness.TRAININGS`, ready for JSON."""
-    documented = fit(_documented(), _images("none"))
+    documented = fit(_documented(), _images("none"), **TRACED)
     tasks: dict[str, Callable[[], Numbers]] = {
         "documented": lambda: _of_training(documented),
-        "elbo": lambda: _of_training(fit(_elbo(), _images("dynamic"))),
-        "iwae": lambda: _of_training(fit(_iwae(), _images("static"))),
-        "compiled": lambda: _of_training(
-            fit(_documented(), _images("none"), is_compiled=has_compiled_step())
-        ),
-        "compiled_elbo": lambda: _of_training(
-            fit(_elbo(), _images("dynamic"), is_compiled=has_compiled_step())
-        ),
+        "elbo": lambda: _of_training(fit(_elbo(), _images("dynamic"), **TRACED)),
+        "iwae": lambda: _of_training(fit(_iwae(), _images("static"), **TRACED)),
+        "compiled": lambda: _of_training(fit(_documented(), _images("none"), **COMPILED)),
+        "compiled_elbo": lambda: _of_training(fit(_elbo(), _images("dynamic"), **COMPILED)),
         "evaluation": lambda: _of_evaluation(documented.models),
     }
     return {name: task()._asdict() for name, task in tasks.items()}
@@ -110,7 +115,7 @@ def _of_evaluation(models: list[HierarchicalVAE]) -> Numbers:
         test_labels=images.test_labels[:TEST_IMAGES],
         test_binary=images.test_binary[:TEST_IMAGES],
     )
-    metrics = evaluate(models, few, SAMPLES).metrics
+    metrics = evaluate(models, few, SAMPLES, **PLAIN).metrics
     values = _flat({str(member): found for member, found in enumerate(metrics)}, "")
     return Numbers(values, _bits(models))
 

@@ -1,45 +1,77 @@
-"""What the workloads use of `hvae`, where this side's revision keeps it: a base may be of the time
-when `hvae` was one flat folder."""
+"""What the workloads use of `hvae`, where and as this side's revision has it: a base may be of the
+time when `hvae` was one flat folder, or when a flag `is_compiled` chose the engine."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+import torch
 
 import hvae
+from hvae.config import RunConfig
 
 try:
     from hvae.closed_form import parameter_count
+except ModuleNotFoundError:
+    from hvae.config import parameter_count  # type: ignore
+
+try:
     from hvae.data.images import Images, load
     from hvae.evaluation.evaluate import evaluate
     from hvae.model import initial
+    from hvae.training import fit as training
     from hvae.training.cuda_graph import CapturedStep
-    from hvae.training.fit import Fit, Training, fit
+    from hvae.training.fit import Fit, fit
     from hvae.training.stacking import widest
     from hvae.training.traced import Group
 except ModuleNotFoundError:  # the flat folder
     from hvae.capture import CapturedStep  # type: ignore
     from hvae.stacking import initial, widest  # type: ignore
 
-    from hvae.config import parameter_count  # type: ignore
+    from hvae import training  # type: ignore
     from hvae.data import Images, load  # type: ignore
     from hvae.evaluation import evaluate  # type: ignore
-    from hvae.training import Fit, Group, Training, fit  # type: ignore
+    from hvae.training import Fit, Group, fit  # type: ignore
 
 __all__ = [
+    "COMPILED",
+    "PLAIN",
+    "TRACED",
     "CapturedStep",
     "Fit",
     "Group",
     "Images",
-    "Training",
+    "compiled_epoch",
     "evaluate",
     "fit",
-    "has_compiled_step",
     "initial",
     "load",
     "parameter_count",
     "widest",
 ]
 
+# What `fit` takes for either engine, and `evaluate` for sums over pixels by torch. COMPILED is the
+# step in C on a CPU, where this side has it and the machine a compiler; else it is TRACED.
+TRACED: dict[str, Any]
+COMPILED: dict[str, Any]
+PLAIN: dict[str, Any]
+try:
+    from hvae.evaluation.likelihood import plain_sums
+    from hvae.training.draws import Draws
 
-def has_compiled_step() -> bool:
-    """Whether this side's `hvae` has the step in C; one without trains by the traced step."""
-    folder = Path(hvae.__file__).parent
-    return any((folder / name).is_file() for name in ("native/step.c", "fused.c"))
+    TRACED, COMPILED, PLAIN = {"engine": "traced"}, {"engine": "auto"}, {"sums": plain_sums}
+except ImportError:  # the flag
+    C = [Path(hvae.__file__).parent / name for name in ("native/step.c", "fused.c")]
+    TRACED, COMPILED, PLAIN = {}, {"is_compiled": any(path.is_file() for path in C)}, {}
+
+
+def compiled_epoch(runs: Sequence[RunConfig], images: Images, device: str) -> Callable[[], object]:
+    """A call that trains the runs for an epoch more."""
+    module: Any = training
+    given = (torch.device(device), torch.float32)
+    if "engine" in COMPILED:
+        engine, _ = module.choose(runs, *given, **COMPILED)
+        draws = Draws(runs, images, given[0])
+        return lambda: engine.epoch(draws, 1, 1.0)
+    pack = module.Training(runs, images, *given, **COMPILED)
+    return lambda: pack.epoch(1)

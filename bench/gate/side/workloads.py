@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from bench.gate.side.subject import (
+    PLAIN,
     CapturedStep,
     Group,
     Images,
-    Training,
+    compiled_epoch,
     evaluate,
-    has_compiled_step,
     initial,
     parameter_count,
     widest,
@@ -90,13 +90,8 @@ def compiled_training(device: str) -> Workload:
     """An epoch of the pack over a few images as `hvae run` trains it: on a CPU with the step in C,
     where a side has it and the machine a compiler."""
     runs, images = pack(), random_images(COMPILED_IMAGES)
-    training = Training(runs, images, torch.device(device), torch.float32, has_compiled_step())
-    parameters = sum(parameter_count(run.model) for run in runs)
-
-    def call() -> None:
-        training.epoch(1)
-
-    return Workload(call, call, parameters)
+    call = compiled_epoch(runs, images, device)
+    return Workload(call, call, sum(parameter_count(run.model) for run in runs))
 
 
 def evaluation(device: str) -> Workload:
@@ -104,7 +99,7 @@ def evaluation(device: str) -> Workload:
     model, images = initial(REFERENCE), random_images()
 
     def call() -> None:
-        evaluate([model], images, SAMPLES, device)
+        evaluate([model], images, SAMPLES, device, **PLAIN)
 
     return Workload(call, call, sum(p.numel() for p in model.parameters()))
 

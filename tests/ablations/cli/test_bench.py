@@ -88,7 +88,7 @@ def test_without_a_compiler_it_says_so_and_goes_on(
     result = call(tmp_path)
     assert result.exit_code == 0
     assert "no C compiler" in result.stderr
-    assert not any(rung.is_compiled for rung in measurer.rungs)
+    assert not any(rung.engine == "compiled" for rung in measurer.rungs)
 
 
 def test_missing_data_are_one_line_and_nothing_is_made(

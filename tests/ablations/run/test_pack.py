@@ -63,8 +63,10 @@ def test_a_record_holds_all_that_design_promises(study: Study, tmp_path: Path) -
         best = [m["task"] for m in record.throughput["measurements"] if m["is_best_batch"]]
         own = [m["task"] for m in record.throughput["measurements"] if m["batch_size"] == 64]
         assert set(best) == set(own) == {"inference", "sampling", "train_step"}
-        is_compiled = c_compiler() is not None
-        assert record.environment["flags"] == {"pack_size": 4, "is_compiled": is_compiled}
+        engine = {"engine": "compiled"}
+        if c_compiler() is None:
+            engine = {"engine": "traced", "declined": "no C compiler"}
+        assert record.environment["flags"] == {"pack_size": 4, **engine}
         assert set(record.seconds) == {"train", "evaluate"}
         assert len(record.data_sha256) == len(record.code["sources_sha256"]) == 64
 
@@ -77,8 +79,13 @@ def test_without_a_compiler_the_traced_step_finds_the_same(
         store = Store(tmp_path / name)
         store.open_for_writing()
         found.append(grid(study, store, {digest(run) for run in runs(study)}))
-        monkeypatch.setattr(runner, "library", lambda: None)
-    assert not any(record.environment["flags"]["is_compiled"] for record in found[1])
+        for module in (
+            "ablations.run.pack",
+            "hvae.training.compiled",
+            "hvae.evaluation.likelihood",
+        ):
+            monkeypatch.setattr(f"{module}.library", lambda is_double=False: None)
+    assert {record.environment["flags"]["engine"] for record in found[1]} == {"traced"}
     for one, other in zip(*found, strict=True):
         # float32 over 23 steps.
         assert one.metrics["elbo_nats"] == pytest.approx(other.metrics["elbo_nats"], rel=1e-4)

@@ -20,13 +20,13 @@ NO_COMPILER = pytest.mark.skipif(c_compiler() is None, reason="needs a C compile
 NO_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 RUNGS = [
     *(Rung(kind, "", kind, 1, "cpu") for kind in ("documented", "in_memory", "fused")),
-    Rung("packed_1", "", "pack", 1, "cpu", models=1),
-    Rung("packed_7", "", "pack", 1, "cpu", models=7),
+    Rung("packed_1", "", "pack", 1, "cpu", models=1, engine="traced"),
+    Rung("packed_7", "", "pack", 1, "cpu", models=7, engine="traced"),
     pytest.param(
-        Rung("compiled", "", "pack", 1, "cpu", models=2, is_compiled=True),
+        Rung("compiled", "", "pack", 1, "cpu", models=2, engine="compiled"),
         marks=NO_COMPILER,
     ),
-    pytest.param(Rung("captured", "", "pack", 1, "cuda", models=2), marks=NO_CUDA),
+    pytest.param(Rung("captured", "", "pack", 1, "cuda", models=2, engine="traced"), marks=NO_CUDA),
 ]
 
 

@@ -114,7 +114,7 @@ def test_the_rungs_of_a_cpu_climb_from_the_documented_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(lists, "core_count", lambda: 3)
-    names = [rung.name for rung in cpu_rungs((5, 10), 10, is_compiled=True)]
+    names = [rung.name for rung in cpu_rungs((5, 10), 10, ("traced", "compiled"))]
     assert names == [
         "documented",
         "in_memory",
@@ -126,7 +126,7 @@ def test_the_rungs_of_a_cpu_climb_from_the_documented_loop(
         "packed_10_all_cores",
         "packed_10_all_cores_compiled",
     ]
-    plain = cpu_rungs((5, 10), 10, is_compiled=False)
+    plain = cpu_rungs((5, 10), 10, ["traced"])
     assert [rung.name for rung in plain] == [n for n in names if not n.endswith("compiled")]
     assert plain[-1].processes == 3
     assert all(rung.steps * rung.models == CPU_STEPS["pack"] for rung in plain[3:])
@@ -134,7 +134,7 @@ def test_the_rungs_of_a_cpu_climb_from_the_documented_loop(
 
 def test_one_core_has_no_rung_of_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lists, "core_count", lambda: 1)
-    assert cpu_rungs((5,), 5, is_compiled=False)[-1].name == "packed_5"
+    assert cpu_rungs((5,), 5, ["traced"])[-1].name == "packed_5"
 
 
 def test_the_rungs_of_a_gpu_end_with_captured_packs_over_whole_epochs() -> None:
@@ -147,7 +147,7 @@ def test_the_rungs_of_a_gpu_end_with_captured_packs_over_whole_epochs() -> None:
 def test_a_tiny_ladder_is_measured(
     make_source: Callable[[int], Source], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    broken = Rung("broken", "broken, compiled", "no such loop", 1, "cpu", is_compiled=True)
+    broken = Rung("broken", "broken, compiled", "no such loop", 1, "cpu", engine="compiled")
     single = [replace(rung, steps=1) for rung in (FIRST, SECOND)]
     packed = replace(PACKED, steps=1, models=2, processes=1)  # test_crews.py has two at once
     heard: list[str] = []

@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hvae.evaluation.likelihood import pixel_nlls, pixel_sums, plain_sums
+from hvae.evaluation import likelihood
+from hvae.evaluation.likelihood import fastest_sums, pixel_nlls, pixel_sums, plain_sums
 from hvae.model import HierarchicalVAE
+from hvae.native.build import c_compiler
 from hvae.objectives import bernoulli_nll, reconstruction_nll
 
 S, B, D, L = 9, 6, 64, 5
@@ -54,3 +56,28 @@ def test_pixel_sums_are_those_of_softplus_and_of_squared_errors(pixels: int, is_
             torch.full((1, 1, pixels), logit), None if x is None else torch.zeros(1, 1)
         )
         assert value.item() == pytest.approx(pixels * (max(logit, 0) or (logit == 0) * math.log(2)))
+
+
+@pytest.mark.skipif(c_compiler() is None, reason="needs a C compiler, such as cc")
+@pytest.mark.parametrize("is_grey", [False, True])
+@pytest.mark.parametrize(("images", "pixels", "hidden"), [(1, 1, 1), (6, 57, 20), (100, 784, 100)])
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_the_sums_of_the_library_are_the_plain_ones(
+    images: int,
+    pixels: int,
+    hidden: int,
+    scale: float,
+    is_grey: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(likelihood, "plain_sums", lambda *given: pytest.fail("no library"))
+    generator = torch.Generator().manual_seed(0)
+    decoder = HierarchicalVAE(pixels, hidden, 2, 1).pixel_decoder
+    units = scale * torch.rand(3, images, hidden, generator=generator)
+    x = torch.rand(images, pixels, generator=generator) if is_grey else None
+    for dtype, tolerance in ((torch.float32, 3e-6), (torch.float64, 1e-12)):
+        own, given = decoder.to(dtype), (units.to(dtype), None if x is None else x.to(dtype))
+        with torch.no_grad():
+            pair = [sums(own, *given) for sums in (fastest_sums, plain_sums)]
+        for one, other in zip(*pair, strict=True):
+            torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)

@@ -103,10 +103,27 @@ def test_other_sources_are_compiled_anew(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build()
-    for path in SOURCE.parent.glob("*.[ch]"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    with (tmp_path / "layers.h").open("a") as header:
-        header.write("/* other */\n")
-    monkeypatch.setattr(c_library, "SOURCE", tmp_path / SOURCE.name)
+    monkeypatch.setattr(c_library, "SOURCE", changed(tmp_path, "#include", "/* other */\n#include"))
     build()
     assert len(list(cache.rglob("*.so"))) == 2
+
+
+def changed(folder: Path, before: str, after: str) -> Path:
+    """A copy of the sources with another layers.h."""
+    for path in SOURCE.parent.glob("*.[ch]"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    text = (folder / "layers.h").read_text()
+    assert text.count(before) == 1
+    (folder / "layers.h").write_text(text.replace(before, after))
+    return folder / SOURCE.name
+
+
+@HAS_NONE
+@pytest.mark.parametrize("structure", ["Model", "Batch"])
+def test_a_structure_that_differs_from_pythons_is_one_line(
+    structure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = changed(tmp_path, f"}} {structure};", f"int64_t more; }} {structure};")
+    monkeypatch.setattr(c_library, "SOURCE", other)
+    with pytest.warns(UserWarning, match=rf"without: {structure} has \d+ bytes in C and \d+ in "):
+        assert build() is None

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 import torch
+from packs import Pack
 from torch import Tensor
 
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from hvae.data.images import Images
 from hvae.training import traced
 from hvae.training.cuda_graph import CapturedStep
-from hvae.training.fit import Training
 
 needs_cuda = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="needs CUDA; run on a machine with an NVIDIA GPU"
@@ -36,12 +36,12 @@ def runs(objective: str = "documented") -> list[RunConfig]:
     ]
 
 
-def pack(images: Images, device: str, objective: str = "documented") -> Training:
-    return Training(runs(objective), images, torch.device(device), torch.float32, False)
+def pack(images: Images, device: str, objective: str = "documented") -> Pack:
+    return Pack(runs(objective), images, "traced", torch.float32, device)
 
 
-def state(trained: Training) -> list[Tensor]:
-    return [tensor.clone() for tensor in trained._state()]
+def state(trained: Pack) -> list[Tensor]:
+    return [tensor.clone() for tensor in trained.engine._state()]
 
 
 @needs_cuda
@@ -50,7 +50,7 @@ def test_a_hundred_captured_steps_are_bitwise_the_eager_ones(
     objective: str, few_digits: Images
 ) -> None:
     captured, eager = (pack(few_digits, "cuda", objective) for _ in range(2))
-    eager.step = eager._step
+    eager.engine.step = eager.engine._step
     for epoch in range(1, 21):  # of 5 steps, the last of 6 images
         assert torch.equal(captured.epoch(epoch), eager.epoch(epoch))
     assert all(torch.equal(*pair) for pair in zip(state(captured), state(eager), strict=True))
@@ -61,8 +61,8 @@ def test_a_graph_is_captured_once_for_each_batch_size(few_digits: Images) -> Non
     trained = pack(few_digits, "cuda")
     for epoch in (1, 2):
         trained.epoch(epoch)
-    assert isinstance(trained.step, CapturedStep)
-    assert sorted(trained.step.graphs) == [6, 16]
+    assert isinstance(trained.engine.step, CapturedStep)
+    assert sorted(trained.engine.step.graphs) == [6, 16]
 
 
 @pytest.mark.parametrize("objective", ["documented", "iwae"])
@@ -77,7 +77,7 @@ def test_restoring_the_state_undoes_steps(
     before = state(trained)
     trained.epoch(2)
     assert not any(torch.equal(*pair) for pair in zip(state(trained), before, strict=True))
-    for tensor, saved in zip(trained._state(), before, strict=True):
+    for tensor, saved in zip(trained.engine._state(), before, strict=True):
         tensor.copy_(saved)
     assert torch.equal(trained.epoch(3), straight.epoch(3))
     assert all(torch.equal(*pair) for pair in zip(state(trained), state(straight), strict=True))
@@ -88,6 +88,7 @@ def test_the_state_is_all_there_before_the_first_step(
 ) -> None:
     monkeypatch.setattr(traced, "make_fx", lambda step: lambda *arguments: step)
     trained = pack(few_digits, "cpu")
-    addresses = [tensor.data_ptr() for tensor in trained._state()]
+    addresses = [tensor.data_ptr() for tensor in trained.engine._state()]
     trained.epoch(1)
-    assert [tensor.data_ptr() for tensor in trained._state()] == addresses  # written in place
+    written = [tensor.data_ptr() for tensor in trained.engine._state()]
+    assert written == addresses  # in place
