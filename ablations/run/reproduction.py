@@ -25,7 +25,7 @@ class TrainingFailed(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Measuring:
+class MeasureTask:
     """The finished run whose pictures a worker measures."""
 
     folder: Path
@@ -60,12 +60,12 @@ def measure_pictures(study: Study, store: Store, data_dir: Path) -> None:
     if is_current(store.folder, digest(run), store.weights_path(digest(run)).read_bytes()):
         return
     say(f"{study.name}: measuring samples, map and manifold, a minute at most")
-    (outcome,) = Local(1).map(measure, [Measuring(store.folder, run, data_dir)])
+    (outcome,) = Local(1).map(write_measurements, [MeasureTask(store.folder, run, data_dir)])
     if outcome.error is not None:
         raise outcome.error
 
 
-def measure(task: Measuring, progress: Progress) -> None:
+def write_measurements(task: MeasureTask, progress: Progress) -> None:
     """Measure the pictures of a run whose weights were kept, and publish what was found."""
     from hvae.data.images import load
     from hvae.model import with_weights
@@ -76,6 +76,6 @@ def measure(task: Measuring, progress: Progress) -> None:
     path = store.weights_path(digest(task.run))
     model = with_weights(task.run, read_weights(path))
     unit_kl = store.read(digest(task.run)).metrics["kl_per_unit_nats"][-1]
-    measured = reproduction.measure(model, load(task.run.data, task.data_dir), unit_kl)
-    reproduction.write(task.folder, digest(task.run), path.read_bytes(), measured)
+    measurements = reproduction.measurements(model, load(task.run.data, task.data_dir), unit_kl)
+    reproduction.write(task.folder, digest(task.run), path.read_bytes(), measurements)
     progress(1, 1)

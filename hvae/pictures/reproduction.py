@@ -36,32 +36,32 @@ MANIFOLD_STEPS = 15  # odd: the origin is a tile
 Facts = dict[str, Any]
 
 
-class Measured(NamedTuple):
+class Measurements(NamedTuple):
     """Numbers for JSON, and the arrays they are of."""
 
     facts: Facts
     arrays: Arrays
 
 
-def measure(model: HierarchicalVAE, images: Images, unit_kl: Sequence[float]) -> Measured:
+def measurements(model: HierarchicalVAE, images: Images, unit_kl: Sequence[float]) -> Measurements:
     """The facts and arrays of a trained model; the map is most of the time.
 
     The manifold is that of the first two dimensions, as documented, and once more that of the two
     that are used: those with the largest `unit_kl` [L] of the top level.
     """
-    drawn, test = samples(model, SAMPLES), images.test / images.test_levels
+    test = images.test / images.test_levels
+    drawn, digits = samples(model, SAMPLES), first_of_each_digit(images.test_labels, each=2)
+    on_map = every_other(len(images.test))
+    latents = level_means(model, images.test[on_map], images.test_levels)[-1]
+    points, labels = t_sne(latents), images.test_labels[on_map]
     first, second = sorted(largest(unit_kl, 2))
     planes = {"manifold": (0, 1), "used_manifold": (first, second)}
     tiles = {name: manifold(model, MANIFOLD_STEPS, plane) for name, plane in planes.items()}
-    chosen = every_other(len(images.test))
-    labels = images.test_labels[chosen]
-    latents = level_means(model, images.test[chosen], images.test_levels)[-1]
-    points = t_sne(latents)
-    digits = first_of_each_digit(images.test_labels, each=2)
     facts = {
         "samples": sample_facts(drawn, train_probe(images), images),
         "map": map_facts(points, latents, labels),
-    } | {name: manifold_facts(tiles[name], test, plane) for name, plane in planes.items()}
+        **{name: manifold_facts(tiles[name], test, plane) for name, plane in planes.items()},
+    }
     arrays: Arrays = {
         "samples": drawn,
         "map": points,
@@ -70,7 +70,7 @@ def measure(model: HierarchicalVAE, images: Images, unit_kl: Sequence[float]) ->
         "digit_labels": images.test_labels[digits],
         **tiles,
     }
-    return Measured(facts, arrays)
+    return Measurements(facts, arrays)
 
 
 def train_probe(images: Images) -> Any:
@@ -178,11 +178,11 @@ def every_other(count: int) -> slice:
     return slice(None, None, -(-count // MAP_IMAGES))
 
 
-def write(folder: Path, digest: str, weights: bytes, measured: Measured) -> None:
+def write(folder: Path, digest: str, weights: bytes, measurements: Measurements) -> None:
     """Publish the facts and arrays; the facts last, as they say what both are of."""
     sweep(folder)
-    overwrite(folder / ARRAYS, arrays_file(measured.arrays))
-    facts = {"digest": digest, **_origin(weights), **measured.facts}
+    overwrite(folder / ARRAYS, arrays_file(measurements.arrays))
+    facts = {"digest": digest, **_origin(weights), **measurements.facts}
     overwrite(folder / FACTS, json.dumps(facts, indent=1, allow_nan=False).encode() + b"\n")
 
 

@@ -3,6 +3,7 @@
 Shapes: R rows and C columns of tiles, D pixels each.
 """
 
+import math
 from typing import Any
 
 import matplotlib as mpl
@@ -15,7 +16,9 @@ from matplotlib.ticker import MaxNLocator
 
 from report.render.drawing import STYLE, Drawing
 from report.render.panels import PALETTE
-from report.reproduction.folder import Bytes, Reproduction
+from report.reproduction.folder import PLANES, Reproduction
+
+Bytes = npt.NDArray[np.uint8]
 
 # Petroff (2021, arXiv:2107.02270): ten colours that colour-blind readers tell apart best. Digits
 # that lie beside each other, 3-5-8 and 4-7-9, have the ones farthest apart.
@@ -29,53 +32,49 @@ BOX: dict[str, Any] = {"boxstyle": "circle,pad=0.2", "facecolor": "#fff", "linew
 POINTS_DPI = 180  # thousands of points are one bitmap, not a path each
 
 
-def draw_reproduction(made: Reproduction) -> dict[str, Drawing]:
-    """A drawing per documented picture, by its name."""
+def draw_reproduction(reproduction: Reproduction) -> dict[str, Drawing]:
+    """A drawing per documented picture, by its name; the template of the result has the caption."""
     with mpl.rc_context(STYLE):
-        drawings = (loss_curve(made), sample_grid(made), latent_map(made), manifold(made))
+        drawings = (
+            Drawing("loss-curve", "Training loss", "", draw_curve(reproduction)),
+            Drawing("samples", "64 samples", "", draw_samples(reproduction)),
+            Drawing("latent-map", "t-SNE of the last latent", "", draw_map(reproduction)),
+            Drawing("manifold", "Manifold over two dimensions", "", draw_manifold(reproduction)),
+        )
     return {drawing.name: drawing for drawing in drawings}
 
 
-def loss_curve(made: Reproduction) -> Drawing:
+def draw_curve(reproduction: Reproduction) -> Figure:
     """Mean training loss of each epoch; the same loss of the test set after the last."""
     figure, axes = _canvas(5.0, 3.2)
-    epochs = range(1, len(made.losses) + 1)
-    axes.plot(epochs, made.losses, "o-", color=PALETTE[0], ms=3.5, label="training, epoch mean")
-    test = made.record.metrics.get("loss_documented")
-    if test is not None:
-        label = "test set, after the last epoch"
-        axes.axhline(test, color=PALETTE[1], linestyle="--", lw=1.2, label=label)
+    losses = reproduction.losses
+    label = "training, epoch mean"
+    axes.plot(range(1, len(losses) + 1), losses, "o-", color=PALETTE[0], ms=3.5, label=label)
+    test, label = reproduction.record.metrics["loss_documented"], "test set, after the last epoch"
+    axes.axhline(test, color=PALETTE[1], linestyle="--", lw=1.2, label=label)
     axes.set(xlabel="epoch", ylabel="documented loss (nats per image)")
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.legend()
-    caption = (
-        "The documented loss R + 2 Σ K_t. A training point is the mean over an epoch in which the "
-        "weights change, so the first one lies well below the loss before training."
-    )
-    return Drawing("loss-curve", "Training loss", caption, figure)
+    return figure
 
 
-def sample_grid(made: Reproduction) -> Drawing:
+def draw_samples(reproduction: Reproduction) -> Figure:
     """The 64 ancestral samples, eight by eight."""
     figure, axes = _canvas(4.2, 4.2)
-    tiles = made.samples.reshape(-1, COLUMNS, made.samples.shape[-1])
-    _show(axes, mosaic(tiles, made.side, GAP), None)
+    samples = reproduction.arrays["samples"]
+    _show(axes, samples.reshape(-1, COLUMNS, samples.shape[-1]), GAP, None)
     axes.set_axis_off()
-    caption = (
-        "64 ancestral samples: the top latent from N(0, I), every level below from its Gaussian "
-        "around what the decoder above says, pixels at their mean. None was chosen."
-    )
-    return Drawing("samples", "64 samples", caption, figure)
+    return figure
 
 
-def latent_map(made: Reproduction) -> Drawing:
+def draw_map(reproduction: Reproduction) -> Figure:
     """The t-SNE map, a colour per digit and each digit written at the median of its points."""
     figure, axes = _canvas(5.2, 5.4, POINTS_DPI)
-    x, y = made.map.T
-    colours = np.array(DIGIT_COLOURS)[made.map_labels]
-    axes.scatter(x, y, s=4, c=colours, linewidths=0, rasterized=True)
-    for digit in np.unique(made.map_labels):
-        across, up = np.median(made.map[made.map_labels == digit], axis=0)
+    points, labels = reproduction.arrays["map"], reproduction.arrays["map_labels"]
+    colours = np.array(DIGIT_COLOURS)[labels]
+    axes.scatter(points[:, 0], points[:, 1], s=4, c=colours, linewidths=0, rasterized=True)
+    for digit in np.unique(labels):
+        across, up = np.median(points[labels == digit], axis=0)
         box = BOX | {"edgecolor": DIGIT_COLOURS[digit]}
         axes.text(across, up, str(digit), ha="center", va="center", color="#000", bbox=box)
     axes.set(xlabel="first axis of the map", ylabel="second axis of the map", xticks=[], yticks=[])
@@ -83,36 +82,21 @@ def latent_map(made: Reproduction) -> Drawing:
     handles = [_dot(colour, str(digit)) for digit, colour in enumerate(DIGIT_COLOURS)]
     layout: dict[str, Any] = {"ncols": 10, "handletextpad": 0.0, "columnspacing": 1.0}
     figure.legend(handles=handles, loc="outside upper center", **layout)
-    facts = made.numbers["map"]
-    caption = (
-        f"t-SNE of the posterior means of z_{made.record.run.model.num_layers} of "
-        f"{facts['images']:,.0f} test images, perplexity {facts['perplexity']:g}. A digit in a "
-        "circle marks the median of its images. Distances on such a map have no unit, and gaps "
-        "between groups mean little."
-    )
-    return Drawing("latent-map", "t-SNE of the last latent", caption, figure)
+    return figure
 
 
-def manifold(made: Reproduction) -> Drawing:
+def draw_manifold(reproduction: Reproduction) -> Figure:
     """What the decoders make of a plane from −3 to 3: as documented, and of the dimensions used."""
     figure = Figure(figsize=(5.4, 10.2), dpi=100.0, layout="constrained")
-    facts, level = made.numbers["manifold"], made.record.run.model.num_layers
-    steps, extent = int(facts["steps"]), facts["extent"]
-    edge = extent * (1 + 1 / (steps - 1))  # tiles are centred on their places
-    sides = (
-        ("manifold", made.manifold, "the first two dimensions, as documented"),
-        ("used_manifold", made.used_manifold, "the two that hold most"),
-    )
-    for axes, (name, tiles, title) in zip(figure.subplots(2), sides, strict=True):
-        _show(axes, mosaic(tiles, made.side, 0), edge)
-        across, up = (f"z_{level}, dimension {d + 1}" for d in made.dimensions[name])
+    facts, level = reproduction.facts["manifold"], reproduction.record.run.model.num_layers
+    edge = facts["extent"] * (1 + 1 / (facts["steps"] - 1))  # tiles are centred on their places
+    titles = ("the first two dimensions, as documented", "the two that hold most")
+    for axes, name, title in zip(figure.subplots(2), PLANES, titles, strict=True):
+        _show(axes, reproduction.arrays[name], 0, edge)
+        across, up = (f"z_{level}, dimension {d + 1}" for d in reproduction.planes[name].dimensions)
         axes.set(title=title, xlabel=across, ylabel=up)
         axes.grid(visible=False)
-    below = "" if level == 1 else " Levels below are at the means of their priors, without noise."
-    rest = made.record.run.model.latent_dim - 2
-    held = f"The other {rest} dimensions are held at 0." if rest else ""
-    caption = f"{steps} × {steps} places from −{extent:g} to {extent:g}. {held}{below}"
-    return Drawing("manifold", "Manifold over two dimensions", caption, figure)
+    return figure
 
 
 def mosaic(tiles: Bytes, side: int, gap: int) -> Bytes:
@@ -129,8 +113,9 @@ def _canvas(width: float, height: float, dpi: float = 100.0) -> tuple[Figure, Ax
     return figure, figure.add_subplot()
 
 
-def _show(axes: Axes, sheet: npt.NDArray[np.uint8], edge: float | None) -> None:
-    """Every pixel as it is, whatever the size on the screen."""
+def _show(axes: Axes, tiles: Bytes, gap: int, edge: float | None) -> None:
+    """Tiles [R, C, D], every pixel as it is, whatever the size on the screen."""
+    sheet = mosaic(tiles, math.isqrt(tiles.shape[-1]), gap)
     extent = None if edge is None else (-edge, edge, -edge, edge)
     axes.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="none", extent=extent)
 

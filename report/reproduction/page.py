@@ -1,42 +1,34 @@
 """The page of `hvae reproduce`: documented results beside what was obtained, a verdict for each.
 
-One self-contained file with the trained model in it; the same folder gives the same bytes.
+One self-contained file with the trained model in it; the same folder gives the same bytes. What it
+says stands in `report/templates/reproduction`, a file per result.
 """
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from markupsafe import Markup
 
+from hvae.closed_form import parameter_count
 from hvae.config import RunConfig
 from hvae.records.store import Store
 from report.data.frames import load, made_by
 from report.render.drawing import Drawing, image, svg
+from report.render.numbers import rounded
 from report.render.output import environment, write_files
+from report.reproduction import verdicts
 from report.reproduction.explorer import embed
 from report.reproduction.figures import draw_reproduction
 from report.reproduction.folder import Reproduction, read_reproduction
-from report.reproduction.results import Number, Result, consequences, documented_results
-from report.reproduction.verdicts import DIFFERENT, FAILED, REPRODUCED
 from report.study.documented import charged
 from report.study.provenance import MADE
 
-TITLE = "Reproduction of the documented results"
-QUESTION = (
-    "Does the documented training of a two-level hierarchical VAE give the documented results?"
-)
-MARKS = {REPRODUCED: ("yes", "✓"), DIFFERENT: ("near", "≈"), FAILED: ("no", "✗")}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A drawing as the template needs it."""
-
-    title: str
-    caption: str
-    svg: Markup
+MARKS = {  # grade -> its class and its sign
+    verdicts.REPRODUCED: ("yes", "✓"),
+    verdicts.DIFFERENT: ("near", "≈"),
+    verdicts.FAILED: ("no", "✗"),
+}
 
 
 def write_reproduction(folder: Path, data_name: str) -> list[Path]:
@@ -46,108 +38,74 @@ def write_reproduction(folder: Path, data_name: str) -> list[Path]:
     Raises `ValueError` where `folder` holds no whole reproduction of `data_name`, or cannot be
     written.
     """
-    made = read_reproduction(folder)
-    name = made.record.run.data.name
+    reproduction = read_reproduction(folder)
+    name = reproduction.record.run.data.name
     if name != data_name:
         raise ValueError(f"data: {folder} holds a reproduction with {name!r}, not {data_name!r}")
-    drawings = draw_reproduction(made)
-    files = {"index.html": render(made, drawings, closed_form_nats(made, folder)).encode()}
+    drawings = draw_reproduction(reproduction)
+    files = {"index.html": render(reproduction, drawings).encode()}
     for kind in ("png", "pdf"):
         files |= {f"figures/{d.name}.{kind}": image(d, kind) for d in drawings.values()}
     return write_files(folder / "report", files)
 
 
-def closed_form_nats(made: Reproduction, folder: Path) -> float:
-    """Σ K_t on the test set; NaN for a diverged run."""
-    runs = charged(load(Store(folder), [made.record.run]))
-    return float(runs["closed_form_nats"].iloc[0]) if len(runs) else float("nan")
-
-
-def render(made: Reproduction, drawings: Mapping[str, Drawing], closed_form: float) -> str:
+def render(reproduction: Reproduction, drawings: Mapping[str, Drawing]) -> str:
     """The page as HTML."""
-    results = documented_results(made)
-    model = embed(
-        made.record.run.model, made.weights, made.digits, made.digit_labels, made.unit_kl_nats
-    )
-    return (
-        environment()
-        .get_template("reproduction.html.j2")
-        .render(
-            title=TITLE,
-            question=QUESTION,
-            notices=notices(made),
-            summary=summary(results),
-            results=results,
-            pictures={name: _picture(drawing) for name, drawing in drawings.items()},
-            marks=MARKS,
-            explorer=Markup(model) if model else None,  # numbers and base64 only
-            consequences=consequences(made, closed_form),
-            command=command(made),
-            facts=facts(made),
-        )
-    )
-
-
-def notices(made: Reproduction) -> list[str]:
-    """What a reader must know before believing a verdict."""
-    said = []
-    if made.differences:
-        said.append(
-            f"This run did not use the documented settings: {'; '.join(made.differences)}. No "
-            "result that depends on them can be more than reproduced with a difference."
-        )
-    if made.record.status == "diverged":
-        said.append("The training diverged: its loss became no number.")
-    return said
-
-
-def summary(results: list[Result]) -> str:
-    """How many results have each grade."""
-    counts = Counter(result.verdict.grade for result in results)
-    parts = [f"{counts[grade]} {grade}" for grade in MARKS if counts[grade]]
-    return f"Of {len(results)} documented results: {', '.join(parts)}."
-
-
-def command(made: Reproduction) -> str:
-    """What makes this page again."""
-    own, documented = made.record.run, RunConfig()
-    options = {
-        "data": (own.data.name, documented.data.name),
-        "epochs": (own.train.epochs, documented.train.epochs),
-        "importance-samples": (
-            own.evaluation.importance_samples,
-            documented.evaluation.importance_samples,
-        ),
+    record, judged = reproduction.record, judge_all(reproduction)
+    (row,) = charged(load(Store(reproduction.folder), [record.run])).to_dict("records")
+    templates = environment()
+    templates.filters |= {
+        "percent": verdicts.percent,
+        "rounded": rounded,
+        "svg": lambda drawing: Markup(svg(drawing)),
     }
-    given = [f" --{name} {value}" for name, (value, usual) in options.items() if value != usual]
-    return "hvae reproduce" + "".join(given)
-
-
-def facts(made: Reproduction) -> list[Number]:
-    """Settings, code, data, environment and cost of the run."""
-    record, model, train = made.record, made.record.run.model, made.record.run.train
-    settings = (
-        f"{model.input_dim}-{model.hidden_dim}-{model.latent_dim}, levels {model.num_layers}, "
-        f"{train.loss.upper()}, objective {train.objective}, {train.epochs} epochs, Adam "
-        f"{train.learning_rate:g}, batches of {train.batch_size}, seed {train.seed}"
+    return templates.get_template("reproduction.html.j2").render(
+        reproduction=reproduction,
+        record=record,
+        run=record.run,
+        documented_run=RunConfig(),
+        closed_form_nats=row["closed_form_nats"],
+        closed_form_parameters=parameter_count(record.run.model),
+        falls=verdicts.falls(reproduction.losses),
+        verdicts=judged,
+        counts=Counter(verdict.grade for verdict in judged.values()),
+        thresholds=vars(verdicts),
+        marks=MARKS,
+        drawings=drawings,
+        explorer=_explorer(reproduction),
+        made={label: made_by(record).get(column) for column, label in MADE.items()},
     )
-    origin = made_by(record)
-    seconds = sorted(record.seconds.items(), reverse=True)  # train before evaluate
-    cost = ", ".join(f"{value:,.0f} s to {name}" for name, value in seconds)
-    return [
-        Number(settings, "settings"),
-        Number(record.digest, "digest of the settings"),
-        Number(record.run.data.name, "data"),
-        *(Number(_plain(origin.get(column)), label) for column, label in MADE.items()),
-        Number(cost or "not recorded", "time"),
-    ]
 
 
-def _plain(value: object) -> str:
-    if value is None:
-        return "not recorded"
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+def judge_all(reproduction: Reproduction) -> dict[str, verdicts.Verdict]:
+    """A verdict per result, in the order of the documentation, by the name of its template and of
+    its drawing."""
+    facts, differences = reproduction.facts, reproduction.differences
+    of_pictures = {
+        "loss-curve": verdicts.judge_curve(reproduction.losses, reproduction.trained_kl_nats),
+        "samples": verdicts.judge_samples(facts["samples"]),
+        "latent-map": verdicts.judge_map(facts["map"], reproduction.last_kl_nats),
+        "manifold": verdicts.judge_manifold(*reproduction.planes.values()),
+    }
+    judged = {name: verdicts.with_differences(v, differences) for name, v in of_pictures.items()}
+    return {"parameters": _judge_parameters(reproduction), **judged}
 
 
-def _picture(drawing: Drawing) -> Picture:
-    return Picture(drawing.title, drawing.caption, Markup(svg(drawing)))
+def _judge_parameters(reproduction: Reproduction) -> verdicts.Verdict:
+    """A model of other sizes has another count; nothing else that differs does."""
+    expected = parameter_count(reproduction.record.run.model)
+    others = [f"the model is {reproduction.sizes}"] if expected != verdicts.PARAMETERS else []
+    verdict = verdicts.judge_count(reproduction.record.parameters, expected)
+    return verdicts.with_differences(verdict, others)
+
+
+def _explorer(reproduction: Reproduction) -> Markup | None:
+    arrays, record = reproduction.arrays, reproduction.record
+    model = embed(
+        record.run.model,
+        reproduction.weights,
+        arrays["digits"],
+        arrays["digit_labels"],
+        record.metrics["kl_per_unit_nats"],
+    )
+    return Markup(model) if model else None  # numbers and base64 only

@@ -1,15 +1,14 @@
-"""Whether a documented result was reproduced: plain functions of numbers, each with its rule.
+"""Whether a documented result was reproduced: plain functions of numbers, and their thresholds.
 
 The documented results are pictures and one count, so the thresholds ask what such a picture must
 show. Each follows from the reason beside it, none was fitted to a run. A number that is missing or
-not finite fulfils nothing.
+not finite fulfils nothing. The templates of the results say these rules to the reader.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from report.render.numbers import rounded
 
@@ -30,21 +29,11 @@ LEAST_VARIETY = 0.25  # two tiles differ by half of what two test images do, as 
 NO_VARIETY = 0.01  # by a tenth: one picture, whatever the place
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """A grade, what stands in the way of a better one, and what the best one takes."""
+class Verdict(NamedTuple):
+    """A grade, and what stands in the way of a better one."""
 
     grade: str
     reasons: tuple[str, ...]
-    rule: str
-
-
-@dataclass(frozen=True)
-class Demand:
-    """Something a result must fulfil, and what is said where it does not."""
-
-    is_met: bool
-    otherwise: str
 
 
 class Plane(NamedTuple):
@@ -55,45 +44,47 @@ class Plane(NamedTuple):
     variety: float
     kl_nats: float
 
-
-def judge(rule: str, demands: Sequence[Demand], differences: Sequence[str]) -> Verdict:
-    """Not reproduced where a demand is not met; differences count where all are."""
-    unmet = tuple(demand.otherwise for demand in demands if not demand.is_met)
-    if unmet:
-        return Verdict(FAILED, unmet, rule)
-    return Verdict(DIFFERENT if differences else REPRODUCED, tuple(differences), rule)
+    @property
+    def names(self) -> str:
+        """The dimensions as a reader counts them: `1 and 2`."""
+        return " and ".join(str(dimension + 1) for dimension in self.dimensions)
 
 
-def parameters(counted: int, in_closed_form: int, differences: Sequence[str] = ()) -> Verdict:
-    """The count of the documented model; of another model, that of its closed form."""
-    rule = (
-        f"exactly {PARAMETERS:,} parameters, for a count has no noise. A model of other sizes "
-        "must have the count of its closed form, and differs."
+def judge(demands: Mapping[str, bool], differences: Sequence[str] = ()) -> Verdict:
+    """Not reproduced where a demand is not met; differences count where all are. A demand is named
+    by what is said where it is not met."""
+    unmet = tuple(shortfall for shortfall, is_met in demands.items() if not is_met)
+    return (
+        Verdict(FAILED, unmet) if unmet else with_differences(Verdict(REPRODUCED, ()), differences)
     )
-    expected = in_closed_form if differences else PARAMETERS
-    demand = Demand(counted == expected, f"{counted:,} parameters, not {expected:,}")
-    return judge(rule, [demand], differences)
 
 
-def loss_curve(losses: Sequence[float], kl_nats: float, differences: Sequence[str] = ()) -> Verdict:
+def with_differences(verdict: Verdict, differences: Sequence[str]) -> Verdict:
+    """The verdict where the run, too, differs from the documented one: no failure is hidden."""
+    if verdict.grade == FAILED or not differences:
+        return verdict
+    return Verdict(DIFFERENT, (*verdict.reasons, *differences))
+
+
+def judge_count(counted: int, in_closed_form: int) -> Verdict:
+    """The count of parameters beside that of the model's closed form."""
+    return judge({f"{counted:,} parameters, not {in_closed_form:,}": counted == in_closed_form})
+
+
+def judge_curve(
+    losses: Sequence[float], kl_nats: float, differences: Sequence[str] = ()
+) -> Verdict:
     """Means of the training loss per epoch, and the KL of all levels at the end."""
-    rule = (
-        f"the last epoch lies at least {percent(LEAST_FALL)} below the first; the loss falls in at "
-        f"least {percent(LEAST_FALLING)} of the steps from epoch to epoch (a curve that has "
-        "stalled falls in half of them; 24 of 29 would be an accident of p = 0.0003); and the "
-        f"latents hold at least log 10 = {LEAST_KL_NATS:.1f} nats at the end, what it takes to say "
-        "which digit an image is: the loss of a decoder that ignores them falls too."
-    )
     if len(losses) < 2:
-        return judge(rule, [Demand(False, "one epoch is no curve")], differences)
+        return judge({"one epoch is no curve": False})
     fall, falling = 1 - losses[-1] / losses[0], falls(losses) / (len(losses) - 1)
-    demands = [
-        Demand(all(map(math.isfinite, losses)), "the loss became no number"),
-        Demand(fall >= LEAST_FALL, f"the loss falls by {percent(fall)} only"),
-        Demand(falling >= LEAST_FALLING, f"it falls in {percent(falling)} of the steps only"),
-        Demand(kl_nats >= LEAST_KL_NATS, f"the latents hold {kl_nats:.2f} nats only"),
-    ]
-    return judge(rule, demands, differences)
+    demands = {
+        "the loss became no number": all(map(math.isfinite, losses)),
+        f"the loss falls by {percent(fall)} only": fall >= LEAST_FALL,
+        f"it falls in {percent(falling)} of the steps only": falling >= LEAST_FALLING,
+        f"the latents hold {kl_nats:.2f} nats only": kl_nats >= LEAST_KL_NATS,
+    }
+    return judge(demands)
 
 
 def falls(losses: Sequence[float]) -> int:
@@ -101,60 +92,31 @@ def falls(losses: Sequence[float]) -> int:
     return sum(after < before for before, after in pairwise(losses))
 
 
-def samples(
-    digits_found: int,
-    confidence: float,
-    probe_accuracy: float,
-    differences: Sequence[str] = (),
-) -> Verdict:
-    """What a probe trained on real digits sees in the samples."""
-    rule = (
-        f"a probe that is right on at least {percent(LEAST_PROBE_ACCURACY)} of real test images "
-        f"finds at least {FEWEST_DIGITS} of the {DIGITS} digits (64 even draws miss two of them "
-        f"with p = 0.00003), with a mean confidence of at least {percent(LEAST_CONFIDENCE)}: then "
-        "the digit it names is likelier than the nine others together."
-    )
-    demands = [
-        Demand(
-            probe_accuracy >= LEAST_PROBE_ACCURACY,
-            f"the probe is right on {percent(probe_accuracy, 1)} of test images only: no witness",
+def judge_samples(facts: Mapping[str, Any]) -> Verdict:
+    """What a probe trained on real digits sees in the samples, as `hvae.pictures` measures it."""
+    accuracy, confidence = facts["probe_test_accuracy"], facts["confidence"]
+    right, found = percent(accuracy, 1), facts["digits_found"]
+    demands = {
+        f"the probe is right on {right} of test images only: no witness": (
+            accuracy >= LEAST_PROBE_ACCURACY
         ),
-        Demand(digits_found >= FEWEST_DIGITS, f"the probe finds {digits_found} digits only"),
-        Demand(
-            confidence >= LEAST_CONFIDENCE, f"its mean confidence is {percent(confidence)} only"
-        ),
-    ]
-    return judge(rule, demands, differences)
+        f"the probe finds {found} digits only": found >= FEWEST_DIGITS,
+        f"its mean confidence is {percent(confidence)} only": confidence >= LEAST_CONFIDENCE,
+    }
+    return judge(demands)
 
 
-def latent_map(
-    trustworthiness: float,
-    map_accuracy: float,
-    kl_nats: float,
-    differences: Sequence[str] = (),
-) -> Verdict:
+def judge_map(facts: Mapping[str, Any], kl_nats: float) -> Verdict:
     """A map of the last latent's means by digit, and the KL of that level."""
-    rule = (
-        f"trustworthiness of at least {LEAST_TRUST} (random places have 0.5, a map without false "
-        f"neighbours 1); the five nearest neighbours on the map name the digit of at least "
-        f"{percent(LEAST_MAP_ACCURACY)} of the images (chance: 10 %); and the level holds the nats "
-        "that naming digits so well takes (Fano's inequality). The last is needed because a map "
-        "shows means without their noise: that of an untrained encoder looks fine."
-    )
-    needed = needed_nats(map_accuracy)
-    demands = [
-        Demand(trustworthiness >= LEAST_TRUST, f"trustworthiness is {trustworthiness:.2f} only"),
-        Demand(
-            map_accuracy >= LEAST_MAP_ACCURACY,
-            f"neighbours on the map name {percent(map_accuracy)} of the digits only",
-        ),
-        Demand(
-            kl_nats >= needed,
-            f"the level holds {kl_nats:.2f} nats, naming {percent(map_accuracy)} of the digits "
-            f"takes {needed:.2f}: the map shows differences that the level's own noise drowns",
-        ),
-    ]
-    return judge(rule, demands, differences)
+    trust, accuracy = facts["trustworthiness"], facts["neighbour_accuracy"]
+    needed, named = needed_nats(accuracy), percent(accuracy)
+    demands = {
+        f"trustworthiness is {trust:.2f} only": trust >= LEAST_TRUST,
+        f"neighbours on the map name {named} of the digits only": accuracy >= LEAST_MAP_ACCURACY,
+        f"the level holds {kl_nats:.2f} nats, naming {named} of the digits takes {needed:.2f}: the "
+        "map shows differences that the level's own noise drowns": kl_nats >= needed,
+    }
+    return judge(demands)
 
 
 def needed_nats(accuracy: float, classes: int = DIGITS) -> float:
@@ -167,40 +129,28 @@ def needed_nats(accuracy: float, classes: int = DIGITS) -> float:
     return math.log(classes) - doubt - error * math.log(classes - 1)
 
 
-def manifold(documented: Plane, used: Plane, differences: Sequence[str] = ()) -> Verdict:
+def judge_manifold(documented: Plane, used: Plane) -> Verdict:
     """Neighbouring tiles must be alike, and tiles apart must not be, on the documented plane; where
     it shows nothing but the plane of the dimensions in use does, that is the difference."""
-    verdict = plane(documented, differences)
-    if verdict.grade == FAILED and plane(used).grade == REPRODUCED:
-        names = " and ".join(str(dimension + 1) for dimension in used.dimensions)
-        other = f"it is dimensions {names} that the model uses, and their plane shows digits"
-        return Verdict(DIFFERENT, (*verdict.reasons, other, *differences), verdict.rule)
+    verdict = judge_plane(documented)
+    if verdict.grade == FAILED and judge_plane(used).grade == REPRODUCED:
+        other = f"it is dimensions {used.names} that the model uses, and their plane shows digits"
+        return Verdict(DIFFERENT, (*verdict.reasons, other))
     return verdict
 
 
-def plane(measured: Plane, differences: Sequence[str] = ()) -> Verdict:
+def judge_plane(plane: Plane) -> Verdict:
     """The verdict on one plane; the KL of its dimensions says why it is as it is."""
-    smoothness, variety = measured.smoothness, measured.variety
-    rule = (
-        f"smoothness of at least {LEAST_SMOOTHNESS} (neighbouring tiles differ by at most a tenth "
-        "of what two random test images do), and variety of at least "
-        f"{LEAST_VARIETY}: two random tiles differ, as root mean square, by at least half of what "
-        f"two test images do. Variety from {NO_VARIETY} (a tenth) on is a difference; below, it is "
-        "one picture, which is smooth and shows nothing. Where the first two dimensions show "
-        "nothing and the two that hold most fulfil all of this, that is a difference."
-    )
-    first, second = (dimension + 1 for dimension in measured.dimensions)
     held = (
-        f"variety {variety:.3f}; the model holds {measured.kl_nats:.2f} nats in dimensions {first} "
-        f"and {second}"
+        f"variety {plane.variety:.3f}; the model holds {plane.kl_nats:.2f} nats in dimensions "
+        f"{plane.names}"
     )
-    demands = [
-        Demand(smoothness >= LEAST_SMOOTHNESS, f"smoothness is {smoothness:.2f} only"),
-        Demand(variety >= NO_VARIETY, f"the picture is the same everywhere ({held})"),
-    ]
-    if not variety >= LEAST_VARIETY:
-        differences = [f"the picture changes little ({held})", *differences]
-    return judge(rule, demands, differences)
+    demands = {
+        f"smoothness is {plane.smoothness:.2f} only": plane.smoothness >= LEAST_SMOOTHNESS,
+        f"the picture is the same everywhere ({held})": plane.variety >= NO_VARIETY,
+    }
+    is_varied = plane.variety >= LEAST_VARIETY
+    return judge(demands, () if is_varied else [f"the picture changes little ({held})"])
 
 
 def percent(share: float, digits: int = 0) -> str:

@@ -44,12 +44,12 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
     monkeypatch.setattr("ablations.run.launch.choose", lambda *_: serial)
     monkeypatch.setattr("ablations.run.executors.Local", lambda workers: serial)
 
-    def measure(model: Any, images: Any, unit_kl: list[float]) -> reproduction.Measured:
+    def measure(model: Any, images: Any, unit_kl: list[float]) -> reproduction.Measurements:
         assert len(unit_kl) == model.config.latent_dim
         seen.append(model.config)
-        return reproduction.Measured({}, {})
+        return reproduction.Measurements({}, {})
 
-    monkeypatch.setattr(reproduction, "measure", measure)
+    monkeypatch.setattr(reproduction, "measurements", measure)
     return seen
 
 

@@ -17,12 +17,12 @@ from hvae.pictures import reproduction
 from hvae.pictures.reproduction import (
     ARRAYS,
     FACTS,
-    Measured,
+    Measurements,
     every_other,
     is_current,
     manifold_facts,
     map_facts,
-    measure,
+    measurements,
     neighbour_accuracy,
     pair_mse,
     sample_facts,
@@ -148,7 +148,7 @@ def test_the_same_model_gives_the_same_arrays_and_facts_in_the_agreed_format(
     digits: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reproduction, "LANDMARKS", 50)  # faster, and as good for this
-    once, again = (measure(initial(RUN), digits, UNIT_KL) for _ in range(2))
+    once, again = (measurements(initial(RUN), digits, UNIT_KL) for _ in range(2))
     assert once.facts == again.facts
     assert arrays_file(once.arrays) == arrays_file(again.arrays)
     write(tmp_path, "digest", b"weights", once)
@@ -171,7 +171,7 @@ def test_the_same_model_gives_the_same_arrays_and_facts_in_the_agreed_format(
     assert (arrays["used_manifold"] != arrays["manifold"]).any()
 
 
-MEASURED = Measured({"samples": {}}, {"samples": np.zeros(1, np.uint8)})
+MEASURED = Measurements({"samples": {}}, {"samples": np.zeros(1, np.uint8)})
 
 
 def test_what_was_measured_is_current_until_weights_run_or_sources_change(

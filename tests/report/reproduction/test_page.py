@@ -1,34 +1,35 @@
 """The page of a reproduction, from any state of its folder."""
 
 import copy
-import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from markup import Elements
+from matplotlib.figure import Figure
 from reproduction_builders import GOOD, config, write
 
 from hvae.config import RunConfig, digest
 from hvae.records.attachments import arrays_file, weights_file
 from hvae.records.store import Store
-from report.reproduction.figures import draw_reproduction
+from report.render.drawing import Drawing
 from report.reproduction.folder import read_reproduction
-from report.reproduction.page import closed_form_nats, render, write_reproduction
+from report.reproduction.page import render, write_reproduction
 
+FIGURES = ("loss-curve", "samples", "latent-map", "manifold")
 GRADE = re.compile(r'<span class="grade">(.*?)</span>')
 
 
 def page(folder: Path, run: RunConfig | None = None, facts: Any = GOOD) -> str:
-    """The page of a synthetic reproduction, without line breaks; nothing is written."""
+    """The page of a synthetic reproduction, its figures empty, without line breaks."""
     write(folder, run or config(), facts)
-    made = read_reproduction(folder)
-    text = render(made, draw_reproduction(made), closed_form_nats(made, folder))
-    return re.sub(r"\s+", " ", text)
+    drawings = {name: Drawing(name, name, "", Figure()) for name in FIGURES}
+    return re.sub(r"\s+", " ", render(read_reproduction(folder), drawings))
 
 
 def grades(text: str) -> list[str]:
@@ -51,8 +52,7 @@ def test_the_page_comes_first_and_every_figure_beside_it(tmp_path: Path) -> None
     write(tmp_path, config())
     paths = write_reproduction(tmp_path, "mnist")
     assert paths[0] == tmp_path / "report" / "index.html"
-    names = ("loss-curve", "samples", "latent-map", "manifold")
-    expected = [f"figures/{name}.{kind}" for kind in ("png", "pdf") for name in names]
+    expected = [f"figures/{name}.{kind}" for kind in ("png", "pdf") for name in FIGURES]
     assert [p.relative_to(tmp_path / "report").as_posix() for p in paths[1:]] == expected
     assert paths[1].read_bytes().startswith(b"\x89PNG")
     assert paths[-1].read_bytes().startswith(b"%PDF")
@@ -61,7 +61,8 @@ def test_the_page_comes_first_and_every_figure_beside_it(tmp_path: Path) -> None
 
 
 def test_the_page_is_whole_and_asks_for_nothing_outside(tmp_path: Path) -> None:
-    text = page(tmp_path)
+    write(tmp_path, config())
+    text = write_reproduction(tmp_path, "mnist")[0].read_text()
     parser = Elements()
     parser.feed(text)
     assert parser.open == []
@@ -87,8 +88,8 @@ def test_documented_settings_with_good_numbers_are_reproduced(tmp_path: Path) ->
     text = page(tmp_path)
     assert grades(text) == ["reproduced"] * 5
     assert "Of 5 documented results: 5 reproduced." in text
-    assert "did not use the documented settings" not in text
     assert "<code>hvae reproduce</code>" in text
+    assert "did not use the documented settings" not in text
     for number in ("174,084", "10 of 10", "81.0 %", "0.970", "variety 0.385"):
         assert number in text
 
@@ -116,6 +117,14 @@ def test_one_bad_picture_fails_alone(tmp_path: Path, facts: Any, failing: int) -
     expected = ["reproduced"] * 5
     expected[failing] = "not reproduced"
     assert grades(page(tmp_path, config(), facts)) == expected
+
+
+def test_every_rule_names_its_thresholds(tmp_path: Path) -> None:
+    rules = re.findall(r'<dd class="note">(.*?)</dd>', page(tmp_path))
+    thresholds = [["174,084"], ["10 %", "80 %", "2.3"], ["90 %", " 9 of", "50 %"]]
+    thresholds += [["0.9", "50 %"], ["0.9", "0.25", "0.01"]]
+    for rule, numbers in zip(rules, thresholds, strict=True):
+        assert all(number in rule for number in numbers)
 
 
 @pytest.mark.parametrize("depth", [1, 3])
@@ -157,17 +166,34 @@ def test_what_is_missing_is_named_and_nothing_is_written(tmp_path: Path, missing
     assert not (tmp_path / "report").exists()
 
 
-def test_what_is_not_whole_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        (b"{", "Expecting property name .*"),
+        (b"[]", "list indices must be integers .*"),
+        (b"{}", "no 'samples'"),
+        (changed("map", images="many"), ".*"),
+        (changed("samples", counts=[1]), r"samples.counts \[1\] is not as agreed"),
+        (changed("used_manifold", dimensions=[3, 20]), "list index out of range"),
+    ],
+)
+def test_facts_that_are_not_whole_are_named(tmp_path: Path, facts: Any, reason: str) -> None:
+    write(tmp_path, config(), GOOD if isinstance(facts, bytes) else facts)
+    path = tmp_path / "reproduction.json"
+    if isinstance(facts, bytes):
+        path.write_bytes(facts)
+    told = rf"^{re.escape(str(path))}: {reason}; run `hvae reproduce` again$"
+    with pytest.raises(ValueError, match=told):
+        read_reproduction(tmp_path)
+
+
+def test_of_a_diverged_run_there_is_nothing_to_show(tmp_path: Path) -> None:
     write(tmp_path, config())
-    facts = tmp_path / "reproduction.json"
-    whole = json.loads(facts.read_text())
-    del whole["map"]["trustworthiness"]
-    facts.write_text(json.dumps(whole))
-    with pytest.raises(ValueError, match=r"lacks map.trustworthiness; run `hvae reproduce` again"):
-        write_reproduction(tmp_path, "mnist")
-    facts.write_text("{")
-    with pytest.raises(ValueError, match=r"reproduction.json: .*; run `hvae reproduce` again"):
-        write_reproduction(tmp_path, "mnist")
+    (record,) = Store(tmp_path)
+    Store(tmp_path).path(record.digest).unlink()
+    Store(tmp_path).write(replace(record, status="diverged"))
+    with pytest.raises(ValueError, match=f"{record.digest}.json: diverged, so"):
+        read_reproduction(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -187,8 +213,8 @@ def test_an_array_of_another_shape_is_named(tmp_path: Path, name: str, array: An
     with np.load(path) as held:
         content = {**held, name: array}
     path.write_bytes(arrays_file(content))
-    with pytest.raises(ValueError, match=f"no {name} "):
-        write_reproduction(tmp_path, "mnist")
+    with pytest.raises(ValueError, match=f"reproduction.npz: no {name} "):
+        read_reproduction(tmp_path)
 
 
 def test_another_data_set_is_refused(tmp_path: Path) -> None:
