@@ -1,15 +1,15 @@
 """From axes to runs, from runs to packs: what is trained, and what is trained together."""
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ablations.studies import Study
 from hvae.closed_form import flops_per_image, parameter_count, weight_count
 from hvae.config import (
     DATASETS,
-    SETTINGS,
     RunConfig,
+    axis_names,
     describe,
     digest,
     override,
@@ -26,16 +26,24 @@ PACK_SIZES = {"cpu": 10, "cuda": 200}
 # training and evaluation together; one H200 as targeted.
 FLOPS_PER_SECOND = {"cpu": 80e9, "cuda": 5e12}
 BASE_BYTES = 350e6  # of a process that has imported torch
+PACK_SECONDS = 30  # of training a CPU's pack, predicted: none of its runs is recorded before
 
 
 @dataclass(frozen=True)
 class Pack:
-    """Runs of one study that are trained as one; `common` says which, in words, where there are
-    others."""
+    """Runs of one study that are trained as one, and those that would be, were they not recorded:
+    who shares a pack depends on the study, never on what happens to be left. `common` says in
+    words which pack it is, where there are others."""
 
     study: str
     runs: tuple[RunConfig, ...]
+    recorded: tuple[RunConfig, ...] = ()
     common: str = ""
+
+    @property
+    def members(self) -> tuple[RunConfig, ...]:
+        """All runs of the pack, in the order in which they are packed."""
+        return tuple(sorted((*self.runs, *self.recorded), key=pack_order))
 
     @property
     def label(self) -> str:
@@ -77,8 +85,15 @@ def labels(study: Study) -> dict[str, str]:
     }
 
 
-def packs(study: str, all_runs: Iterable[RunConfig], missing: set[str], size: int) -> list[Pack]:
-    """The packs of at most `size` runs that hold a missing digest, longest first.
+def packs(
+    study: str,
+    all_runs: Iterable[RunConfig],
+    missing: set[str],
+    size: int,
+    most_cost: float = math.inf,
+) -> list[Pack]:
+    """The packs of at most `size` runs that hold a missing digest, longest first. Where two runs
+    or more remain, training costs no more than `most_cost` FLOPs.
 
     Packs are cut from all runs of the study and only then relieved of what is not missing: they
     depend on the study, never on what happens to be left. So a resumed grid trains the packs
@@ -86,20 +101,24 @@ def packs(study: str, all_runs: Iterable[RunConfig], missing: set[str], size: in
     and add others, but move no run from one pack to another.
     """
     assert size >= 1
-    groups: dict[Hashable, list[RunConfig]] = {}
+    groups: dict[RunConfig, list[RunConfig]] = {}
     for run in all_runs:
         groups.setdefault(shared(run), []).append(run)
-    telling = _telling_apart([group[0] for group in groups.values()])
+    told = [name for name in axis_names() if len({value(run, name) for run in groups}) > 1]
+    recorded = {digest(run) for group in groups.values() for run in group} - missing
     cut = [
-        Pack(
-            study,
-            tuple(run for run in chunk if digest(run) in missing),
-            ", ".join(_words(chunk[0], telling)),
-        )
-        for group in groups.values()
-        for chunk in _chunks(sorted(group, key=pack_order), size)
+        without(Pack(study, tuple(chunk), common=", ".join(_words(common, told))), recorded)
+        for common, group in groups.items()
+        for chunk in _chunks(sorted(group, key=pack_order), _size(group, size, most_cost))
     ]
     return sorted((pack for pack in cut if pack.runs), key=lambda pack: pack.cost, reverse=True)
+
+
+def without(pack: Pack, recorded: set[str]) -> Pack:
+    """The pack with fewer runs to train: those of these digests are recorded."""
+    runs = tuple(run for run in pack.runs if digest(run) not in recorded)
+    others = tuple(run for run in pack.runs if digest(run) in recorded)
+    return replace(pack, runs=runs, recorded=pack.recorded + others)
 
 
 def pack_size(device: str, all_runs: int, workers: int) -> int:
@@ -109,6 +128,15 @@ def pack_size(device: str, all_runs: int, workers: int) -> int:
     other last digits.
     """
     return max(1, min(PACK_SIZES[device], math.ceil(all_runs / workers)))
+
+
+def cost_limit(device: str) -> float:
+    """FLOPs of training a pack at most: a CPU's is short, so that its runs are recorded soon."""
+    return PACK_SECONDS * FLOPS_PER_SECOND[device] if device == "cpu" else math.inf
+
+
+def _size(group: Iterable[RunConfig], size: int, most_cost: float) -> int:
+    return int(min(size, max(2, most_cost / max(map(cost, group)))))
 
 
 def cost(run: RunConfig) -> int:
@@ -152,17 +180,12 @@ def memory(pack: Pack) -> float:
 def halves(pack: Pack) -> list[Pack]:
     """The pack in two, for a second try with less memory."""
     middle = (len(pack.runs) + 1) // 2
-    return [replace(pack, runs=runs) for runs in (pack.runs[:middle], pack.runs[middle:])]
+    parts = (pack.runs[:middle], pack.runs[middle:])
+    return [replace(pack, runs=runs, recorded=()) for runs in parts]
 
 
 def _words(run: RunConfig, names: Iterable[str]) -> list[str]:
     return [describe(name, value(run, name)) for name in names]
-
-
-def _telling_apart(runs: Sequence[RunConfig]) -> list[str]:
-    """The settings that a pack shares and that differ between these runs of different packs."""
-    chosen = [name for name, known in SETTINGS.items() if known.is_axis and not known.may_differ]
-    return [name for name in chosen if len({value(run, name) for run in runs}) > 1]
 
 
 def _chunks(ordered: list[RunConfig], size: int) -> list[list[RunConfig]]:

@@ -12,7 +12,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.ladder.documented_loop import REFERENCE
-from bench.ladder.loops import build_gauge
+from bench.ladder.loops import gauge_loop
 from bench.ladder.rungs import Gauge
 from bench.throughput.best_batch import best_batch
 from bench.throughput.clock import Call, timed
@@ -71,7 +71,7 @@ def _peaks(device: str) -> Peaks:
 def _rate(kind: str, device: str) -> float:
     """FLOP or bytes per second of a gauge's fastest call."""
     gauge = Gauge(kind, 1, device)
-    call = build_gauge(gauge)
+    call = gauge_loop(gauge)
     # A core's own time: a call is long enough that a busy machine interrupts every one of them.
     return gauge.work / min(timed(lambda: call(1), 1, device).busy for _ in range(GAUGE_CALLS))
 

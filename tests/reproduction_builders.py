@@ -53,7 +53,7 @@ def write(folder: Path, run: RunConfig, facts: dict[str, dict[str, Any]] = GOOD)
     store.open_for_writing()
     state = weights(run.model)
     suffix = {".safetensors": weights_file(state, run)}
-    store.write_all([record(run)], {digest(run): suffix})
+    store.write(record(run), suffix)
     (folder / "reproduction.npz").write_bytes(arrays_file(arrays(run.model.input_dim)))
     content = {"digest": digest(run), "sources_sha256": "cd" * 32, **facts}
     (folder / "reproduction.json").write_text(json.dumps(content))

@@ -110,8 +110,7 @@ def test_a_broad_except_stands_only_at_the_edge_of_the_executors() -> None:
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
     ]
-    assert len(broad) == 1
-    assert broad[0].startswith("ablations/")
+    assert broad == ["hvae/processes.py"]  # `attempt`, of which the executors are made
 
 
 def test_git_is_called_in_one_place_only() -> None:

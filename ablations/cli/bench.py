@@ -142,8 +142,8 @@ def _measure(rungs: "list[Rung]", source: "Source", rounds: int) -> "Ladder":
     """The ladder, with progress on stderr."""
     from tqdm import tqdm
 
-    from bench.ladder.crews import ProcessDied
     from bench.ladder.ladder import ladder
+    from hvae.processes import WorkerFailed
 
     with tqdm(file=sys.stderr, bar_format="{desc} {n}, {elapsed}") as bar:
 
@@ -153,5 +153,5 @@ def _measure(rungs: "list[Rung]", source: "Source", rounds: int) -> "Ladder":
 
         try:
             return ladder(rungs, source, rounds, progress)
-        except ProcessDied as error:
+        except WorkerFailed as error:
             raise click.ClickException(str(error)) from error

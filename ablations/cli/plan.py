@@ -7,7 +7,7 @@ import click
 from ablations.cli.listing import plan_dict, plan_lines, study_lines, summary, summary_dict
 from ablations.cli.options import debug_option, json_option, print_json, workers_option
 from ablations.cli.study_options import takes_study
-from ablations.grid import PACK_SIZES, pack_size, packs, runs
+from ablations.grid import PACK_SIZES, cost_limit, pack_size, packs, runs
 from ablations.run.executors import worker_count
 from ablations.run.launch import standings_of
 from ablations.studies import PRESETS, Study
@@ -53,7 +53,7 @@ def plan(study: Study, folder: Path, device: str, workers: int | None, as_json: 
     refuse_damaged(standings)
     at_once = worker_count("local", device, workers)
     size = pack_size(device, len(standings), at_once)
-    cut = packs(study.name, runs(study), to_run(standings), size)
+    cut = packs(study.name, runs(study), to_run(standings), size, cost_limit(device))
     if as_json:
         print_json(
             {**summary_dict(study, folder, standings), **plan_dict(cut, size, device, at_once)}

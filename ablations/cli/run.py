@@ -14,10 +14,10 @@ from ablations.cli.options import (
 )
 from ablations.cli.study_options import takes_study
 from ablations.run.current_report import current_report
-from ablations.run.launch import Launch, standings_of, train, warn_of_stale
+from ablations.run.launch import Launch, Trained, standings_of, train, warn_of_stale
 from ablations.run.messages import say
 from ablations.studies import Study
-from hvae.records.standings import Standing, refuse_damaged, to_run, without_weights
+from hvae.records.standings import Standing, count, refuse_damaged, to_run, without_weights
 from hvae.records.store import Store
 
 
@@ -40,6 +40,7 @@ from hvae.records.store import Store
     is_flag=True,
     help="Keep each run's weights beside its record; a recorded run without is trained again.",
 )
+@click.option("--no-throughput", is_flag=True, help="Time nothing; what was timed before is kept.")
 @click.option("--no-report", is_flag=True, help="Write no report.")
 def run(
     study: Study,
@@ -50,6 +51,7 @@ def run(
     executor: str,
     redo_stale: bool,
     keeps_weights: bool,
+    no_throughput: bool,
     no_report: bool,
 ) -> None:
     """Run what is missing, then write the report and print its path.
@@ -69,18 +71,27 @@ def run(
     warn_of_stale(standings, redo_stale)
     if keeps_weights:
         _say_what_is_trained_again(standings, redo_stale)
-    failed = 0
+    trained = Trained(0, count(standings)["diverged"])
     if todo:
-        launch = Launch(data_dir, device, workers, executor, redo_stale, keeps_weights)
-        failed = train(study, store, launch)
+        launch = Launch(
+            *(data_dir, device, workers, executor, redo_stale, keeps_weights), not no_throughput
+        )
+        trained = train(study, store, launch, standings)
         standings = standings_of(study, store)
     else:
         say(f"{study.name}: nothing to do, all {len(standings)} runs are there")
     if not no_report:
         click.echo(current_report(study, store, standings))
-    if failed:
-        counted = f"{failed} of {len(standings)} runs failed"
-        say(f"{counted}; `hvae status {study.argument}` lists them")
+    _exit_with_one_where_it_failed(study, trained, len(standings))
+
+
+def _exit_with_one_where_it_failed(study: Study, trained: Trained, total: int) -> None:
+    """Say how many failed, and how many ended in no number; exit 1 for any of the former, or where
+    all did the latter."""
+    for number, what in zip(trained, ("failed", "diverged"), strict=True):
+        if number:
+            say(f"{number} of {total} runs {what}; `hvae status {study.argument}` lists them")
+    if trained.failed or trained.diverged == total:
         sys.exit(1)
 
 

@@ -19,8 +19,8 @@ from hvae.records.store import Store
 def status(study: Study, folder: Path, as_json: bool) -> None:
     """List every run by key, and how it stands.
 
-    A run is done, missing, failed, stale (made by other sources of hvae) or damaged. Exit code 1
-    if any failed or is damaged.
+    A run is done, diverged (its loss is no number), missing, failed, stale (made by other sources
+    of hvae) or damaged. Exit code 1 if any failed or is damaged.
 
     \b
     Example:

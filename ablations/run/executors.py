@@ -1,45 +1,45 @@
-"""Where tasks are executed: in this process, or in spawned workers. One call shape for all.
+"""Where tasks are executed: in this process, or in workers of this machine. One call shape for all.
 
-`executor.map(function, tasks, on_progress)` yields an `Outcome` per task as each completes. The
-function gets its task and a `progress(done, total)` to report with; `on_progress(task, done,
-total)` hears it in the calling process. What a task raises is an outcome, not an end.
+`executor.map(function, tasks, on_progress)` calls `function(task, progress)` for each task and
+yields an `Outcome` for each result of it as soon as it is there, and one for what it raised: that
+is an outcome, not an end. `progress(done, total)` is heard as `on_progress(task, done, total)`.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from typing import Any, Generic, Protocol, Self, TypeVar
 
-from ablations.run.outcomes import (
-    Function,
-    OnProgress,
-    Outcome,
-    R,
-    T,
-    WorkerDied,
-    attempt,
-    reporter,
-)
-from ablations.run.workers import Crew
-from hvae.processes import core_count, keep_freed_memory, one_thread
+from hvae import processes
+from hvae.processes import Function, Worker, WorkerDied, attempt, core_count, settle
+
+T = TypeVar("T")
+R = TypeVar("R")
+OnProgress = Callable[[T, int, int], None]  # task, done, total
 
 EXECUTORS = ("local", "serial")
 
 
-def settle() -> None:
-    """Make this process compute as every worker does, so that all compute alike."""
-    one_thread()
-    keep_freed_memory()
+def ignore(task: object, done: int, total: int) -> None:
+    """What hears progress where nobody wants to."""
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[T, R]):
+    """A task and either a result of it or what it raised, a worker's traceback in its notes."""
+
+    task: T
+    result: R | None = None
+    error: BaseException | None = None
 
 
 class Executor(Protocol):
     """Anything that executes tasks. Outcomes come in the order of completion."""
 
     def map(
-        self,
-        function: Function[T, R],
-        tasks: Iterable[T],
-        on_progress: OnProgress[T] | None = None,
+        self, function: Function[T, R], tasks: Iterable[T], on_progress: OnProgress[T] = ignore
     ) -> Iterator[Outcome[T, R]]: ...
 
 
@@ -50,61 +50,90 @@ class Serial:
     prepare: Callable[[], None] = settle
 
     def map(
-        self,
-        function: Function[T, R],
-        tasks: Iterable[T],
-        on_progress: OnProgress[T] | None = None,
+        self, function: Function[T, R], tasks: Iterable[T], on_progress: OnProgress[T] = ignore
     ) -> Iterator[Outcome[T, R]]:
         self.prepare()
         for task in tasks:
-            yield attempt(function, task, reporter(task, on_progress))
+            for result, error in attempt(function, task, partial(on_progress, task)):
+                yield Outcome(task, result, error)
 
 
 @dataclass(frozen=True)
 class Local:
-    """Spawned workers on this machine, `prepare` called in each before anything else.
+    """Worker processes on this machine, `prepare` called in each before anything else.
 
-    A worker that dies takes only its own task with it. The task is tried once more when all
-    others are through, alone on the machine; if that worker dies too, the outcome is `WorkerDied`.
-    However `map` is left (end, Ctrl-C, an exception), no worker stays; if this process is killed,
-    the workers notice and exit.
+    A worker that dies takes only its own task with it, whose outcome is `WorkerDied`. However
+    `map` is left (end, Ctrl-C, an exception), no worker stays; if this process is killed, the
+    workers notice and exit.
     """
 
     workers: int
     prepare: Callable[[], None] = settle
 
     def map(
-        self,
-        function: Function[T, R],
-        tasks: Iterable[T],
-        on_progress: OnProgress[T] | None = None,
+        self, function: Function[T, R], tasks: Iterable[T], on_progress: OnProgress[T] = ignore
     ) -> Iterator[Outcome[T, R]]:
-        lost: list[T] = []
-        for outcome in self._pass(self.workers, function, tasks, on_progress):
-            if isinstance(outcome.error, WorkerDied):
-                lost.append(outcome.task)
-            else:
-                yield outcome
-        yield from self._pass(1, function, lost, on_progress)
-
-    def _pass(
-        self,
-        workers: int,
-        function: Function[T, R],
-        tasks: Iterable[T],
-        on_progress: OnProgress[T] | None,
-    ) -> Iterator[Outcome[T, R]]:
-        waiting = deque(tasks)
-        outcomes: list[Outcome[T, R]] = []
-        crew = Crew(workers, self.prepare)
-        try:
-            while waiting or crew.busy or outcomes:
-                while waiting and len(crew.busy) < workers:
-                    crew.assign(function, waiting.popleft())
+        waiting, outcomes = deque(tasks), list[Outcome[T, R]]()
+        with processes.lifeline() as line, _Workers(self.workers, self.prepare, line) as workers:
+            while waiting or workers.busy or outcomes:
+                while waiting and len(workers.busy) < self.workers:
+                    workers.assign(function, waiting.popleft())
                 yield from outcomes  # only now: no worker idles while the caller writes them
-                outcomes = crew.listen(on_progress) if crew.busy else []
-        finally:
-            crew.dismiss()
+                outcomes = workers.hear(on_progress) if workers.busy else []
+
+
+class _Workers:
+    """The workers of one `map`: which are idle, which are at which task."""
+
+    def __init__(self, count: int, prepare: Callable[[], None], line: Connection) -> None:
+        self.prepare, self.line = prepare, line
+        self.free_cores = processes.own_cores(count)
+        self.idle: list[Worker] = []
+        self.busy: dict[Connection, tuple[Worker, Any]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for worker in [*self.idle, *(worker for worker, _ in self.busy.values())]:
+            worker.stop()
+
+    def assign(self, function: Function[T, R], task: T) -> None:
+        """Give a task to an idle worker, or to a new one."""
+        if not self.idle:
+            self.idle.append(
+                processes.start_worker(self.line, self.prepare, self.free_cores.pop(0))
+            )
+        worker = self.idle.pop()
+        self.busy[worker.connection] = worker, task
+        worker.call(function, task)
+
+    def hear(self, on_progress: OnProgress[T]) -> list[Outcome[T, Any]]:
+        """Wait until workers speak; pass progress on, return what there is and what was lost."""
+        outcomes: list[Outcome[T, Any]] = []
+        for connection in wait(list(self.busy)):
+            assert isinstance(connection, Connection)
+            worker, task = self.busy[connection]
+            kind, value = self._message(worker)
+            if kind == processes.PROGRESS:
+                on_progress(task, *value)
+            elif kind == processes.OUTCOME:
+                outcomes.append(Outcome(task, *value))
+            elif kind == processes.END:
+                del self.busy[connection]
+                self.idle.append(worker)
+        return outcomes
+
+    def _message(self, worker: Worker) -> tuple[str, Any]:
+        """What a busy worker says; of one that died, that it did."""
+        try:
+            message: tuple[str, Any] = worker.receive()
+        except WorkerDied as error:
+            del self.busy[worker.connection]
+            worker.stop()
+            self.free_cores.append(worker.core)
+            return processes.OUTCOME, (None, error)
+        return message
 
 
 def worker_count(name: str, device: str, asked: int | None) -> int:

@@ -1,9 +1,9 @@
 """Progress of a grid on stderr: two bars on a terminal, plain lines elsewhere."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
 from typing import Protocol
 
 from tqdm import tqdm
@@ -39,7 +39,7 @@ class Tally:
     ) -> None:
         self.shares = dict.fromkeys(packs, 0.0)
         self.labels, self.total = labels, len(labels)
-        self.recorded = 0
+        self.recorded = self.diverged = 0
         self.best: Record | None = None
         self.clock = clock
         self.first: tuple[float, float] | None = None  # time and fraction of the first progress
@@ -48,12 +48,14 @@ class Tally:
 
     def add(self, record: Record) -> None:
         self.recorded += 1
-        value = record.metrics.get(YARDSTICK)
+        self.diverged += record.status == "diverged"
+        value = _number(record)
         if value is not None and (self.best is None or value < self.best.metrics[YARDSTICK]):
             self.best = record
 
     def advance(self, pack: Pack, share: float) -> None:
-        self.shares[pack] = share
+        if pack in self.shares:  # what is tried again by parts was counted as a whole
+            self.shares[pack] = share
         self.first = self.first or (self.clock(), self.fraction)
 
     @property
@@ -72,7 +74,8 @@ class Tally:
 
     @property
     def best_text(self) -> str:
-        return f"best {self.best.metrics[YARDSTICK]:.2f} nats" if self.best else "no result yet"
+        best = f"best {self.best.metrics[YARDSTICK]:.2f} nats" if self.best else "no result yet"
+        return f"{best}, {self.diverged} diverged" if self.diverged else best
 
 
 class Bars:
@@ -95,12 +98,7 @@ class Bars:
     def __enter__(self) -> "Bars":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.pack.close()
         self.grid.close()
 
@@ -136,12 +134,7 @@ class Lines:
     def __enter__(self) -> "Lines":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         pass
 
     def on_progress(self, task: HasPack, done: int, total: int) -> None:
@@ -164,6 +157,12 @@ def display(study: str, tally: Tally) -> Bars | Lines:
     return Bars(study, tally) if sys.stderr.isatty() else Lines(study, tally)
 
 
-def _value(record: Record) -> str:
+def _number(record: Record) -> float | None:
+    """What runs are ranked by; None where it is no number."""
     value = record.metrics.get(YARDSTICK)
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _value(record: Record) -> str:
+    value = _number(record)
     return record.status if value is None else f"{value:.2f} nats"

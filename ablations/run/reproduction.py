@@ -1,15 +1,16 @@
 """The documented setting as a study of one run: trained with its weights kept, its pictures
 measured."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ablations.grid import runs
 from ablations.run.launch import Launch, standings_of, train, warn_of_stale
 from ablations.run.messages import say
-from ablations.run.outcomes import Progress
 from ablations.studies import Study
 from hvae.config import RunConfig, digest
+from hvae.processes import Progress
 from hvae.records.standings import refuse_damaged, to_run
 from hvae.records.store import Store
 
@@ -39,11 +40,10 @@ def train_documented(study: Study, store: Store, launch: Launch) -> None:
     refuse_damaged(standings)
     warn_of_stale(standings, launch.redo_stale)
     if to_run(standings, launch.redo_stale, launch.keeps_weights):
-        train(study, store, launch)
+        train(study, store, launch, standings)
     (standing,) = standings_of(study, store)
-    if standing.state not in ("done", "stale"):
+    if standing.record is None:
         raise TrainingFailed(f"{study.name}: the training failed: {standing.reason}")
-    assert standing.record is not None
     if standing.record.status == "diverged":
         raise TrainingFailed(f"{study.name}: the training diverged; there is nothing to show")
     if not standing.has_weights:
@@ -65,7 +65,7 @@ def measure_pictures(study: Study, store: Store, data_dir: Path) -> None:
         raise outcome.error
 
 
-def write_measurements(task: MeasureTask, progress: Progress) -> None:
+def write_measurements(task: MeasureTask, progress: Progress) -> Iterator[None]:
     """Measure the pictures of a run whose weights were kept, and publish what was found."""
     from hvae.data.images import load
     from hvae.model import with_weights
@@ -78,4 +78,4 @@ def write_measurements(task: MeasureTask, progress: Progress) -> None:
     unit_kl = store.read(digest(task.run)).metrics["kl_per_unit_nats"][-1]
     measurements = reproduction.measurements(model, load(task.run.data, task.data_dir), unit_kl)
     reproduction.write(task.folder, digest(task.run), path.read_bytes(), measurements)
-    progress(1, 1)
+    yield

@@ -1,4 +1,4 @@
-"""Paired timing of two sides: a fresh process of each, side by side on one core, block by block.
+"""Paired timing of two sides: a fresh worker of each, side by side on one core, block by block.
 
 The process is the unit, not the block: two processes of the same code differ by several per cent
 for their whole life. So a pair of processes gives one value a benchmark, and the value of the next
@@ -11,12 +11,14 @@ import random
 import statistics
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from multiprocessing.connection import Connection
 from queue import SimpleQueue
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from bench.gate.sides import Crowd, Measured, Sides
+from bench.gate.sides import Sides, SideWorker
 from bench.gate.statistics import CLOCKS
-from hvae.processes import usable_cores
+from hvae.processes import lifeline, usable_cores
 
 BLOCKS = 16
 BLOCK_SECONDS = 0.1
@@ -53,12 +55,13 @@ def time_pairs(
     for index in (*range(count), *(None for _ in cores)):
         waiting.put(index)
 
-    with ThreadPoolExecutor(len(cores)) as lanes, Crowd() as crowd:
+    # The lifeline is cut first, however this ends: so no lane waits for a worker.
+    with ThreadPoolExecutor(len(cores)) as lanes, lifeline() as line:
 
         def lane(core: int) -> None:
             while (index := waiting.get()) is not None:
                 own = random.Random(seeds[index])
-                done[index] = _time_pair(crowd, sides, benchmarks, core, device, own)
+                done[index] = _time_pair(line, sides, benchmarks, core, device, own)
                 progress(f"pair {index + 1} of {count}")
 
         running = [lanes.submit(lane, core) for core in cores]
@@ -68,7 +71,7 @@ def time_pairs(
 
 
 def _time_pair(
-    crowd: Crowd,
+    line: Connection,
     sides: Sides,
     benchmarks: Sequence[str],
     core: int,
@@ -76,30 +79,33 @@ def _time_pair(
     lot: random.Random,
 ) -> dict[str, Pair]:
     names = lot.sample(("base", "head"), 2)  # who starts
-    members = {name: crowd.start(getattr(sides, name), core) for name in names}
-    for name in names:
-        members[name].send(do="build", device=device, benchmarks=list(benchmarks))
-    once = [members[name].answer() for name in names]
-    found = {}
-    for benchmark in lot.sample(list(benchmarks), len(benchmarks)):
-        # The same number of calls for both, from the two of them together.
-        seconds = statistics.mean(answer[benchmark] for answer in once)
-        calls = math.ceil(BLOCK_SECONDS / seconds)
-        found[benchmark] = _time_benchmark(members, benchmark, calls, lot)
-    crowd.dismiss(list(members.values()))
-    return found
+    with ExitStack() as stack:
+        workers = {
+            name: stack.enter_context(SideWorker(line, getattr(sides, name), core))
+            for name in names
+        }
+        for name in names:
+            workers[name].send({"do": "build", "device": device, "benchmarks": list(benchmarks)})
+        once = [workers[name].receive() for name in names]
+        pairs = {}
+        for benchmark in lot.sample(list(benchmarks), len(benchmarks)):
+            # The same number of calls for both, from the two of them together.
+            seconds = statistics.mean(answer[benchmark] for answer in once)
+            calls = math.ceil(BLOCK_SECONDS / seconds)
+            order = {"do": "block", "device": device, "benchmark": benchmark, "calls": calls}
+            pairs[benchmark] = _time_benchmark(workers, order, lot)
+    return pairs
 
 
 def _time_benchmark(
-    members: dict[str, Measured], benchmark: str, calls: int, lot: random.Random
+    workers: dict[str, SideWorker], order: dict[str, Any], lot: random.Random
 ) -> Pair:
-    order = {"do": "block", "benchmark": benchmark, "calls": calls}
     blocks = [
-        {name: members[name].ask(**order) for name in lot.sample(("base", "head"), 2)}
+        {name: workers[name].ask(order) for name in lot.sample(("base", "head"), 2)}
         for _ in range(BLOCKS)
     ]
     seconds = {
-        name: statistics.median(block[name]["busy"] / calls for block in blocks)
+        name: statistics.median(block[name]["busy"] / order["calls"] for block in blocks)
         for name in ("base", "head")
     }
     ratios = {

@@ -1,30 +1,49 @@
 """The throughput ladder: from the documented loop to the packed engine, side by side.
 
-Every rung lives in spawned one-thread processes of its own. One rung runs at a time, in an order
+Every rung has one-thread workers of its own. One rung runs at a time, in an order
 drawn anew each round; ratios are taken within a round, so that a slow moment hits both sides.
 """
 
-import os
+import math
 import random
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import ceil
+from multiprocessing.connection import Connection
+from typing import NamedTuple
 
-from bench.ladder.crews import Crew, ProcessDied, Window
 from bench.ladder.documented_loop import REFERENCE
-from bench.ladder.loops import build_gauge, build_rung
+from bench.ladder.loops import Order, carry_out
 from bench.ladder.rungs import BATCH, GAUGES, Gauge, Rung, Source
 from bench.throughput.spread import Spread, spread
 from hvae.closed_form import flops_per_image
-from hvae.processes import usable_cores
+from hvae.processes import (
+    Worker,
+    WorkerFailed,
+    lifeline,
+    one_thread,
+    own_cores,
+    settle,
+    start_worker,
+)
 
 BYTES_PER_MODEL_STEP = 10e6  # unfused traffic of a training step, half of it Adam's
 WARM_UP = 0.1  # of a window, before each window
 
 Task = Rung | Gauge
+Workers = dict[Task, list[Worker]]
 Progress = Callable[[str], None]
+
+
+class Window(NamedTuple):
+    """Wall seconds of a call, from the start of all workers to the end of the last, and the
+    seconds of processor that all of them got."""
+
+    seconds: float
+    cpu_seconds: float
 
 
 @dataclass(frozen=True)
@@ -67,7 +86,7 @@ def ladder(
 ) -> Ladder:
     """Measure the rungs of one device, documented and in-memory first, over `rounds` rounds.
 
-    A compiled rung that cannot be built is left out; raises `ProcessDied` where another cannot.
+    A compiled rung that cannot be built is left out; raises `WorkerFailed` where another cannot.
     """
     device, counts = rungs[0].device, sorted({rung.processes for rung in rungs})
     gauges = {
@@ -75,13 +94,17 @@ def ladder(
         for count in counts
     }
     tasks: list[Task] = [*rungs, *(gauge for pair in gauges.values() for gauge in pair)]
-    with ExitStack() as stack:
-        crews: dict[Task, Crew] = {}
-        # Those of several processes last: they find compiled what the others have compiled.
+    with lifeline() as line, ExitStack() as stack:
+        workers: Workers = {}
+        # Those of several workers last: they find compiled what the others have compiled.
         for is_shared in (False, True):
             phase = [task for task in tasks if (task.processes > 1) == is_shared]
-            crews |= _crews(phase, source, stack, progress)
-        windows = _windows(crews, source, rounds, progress)
+            started = {
+                task: [stack.enter_context(worker) for worker in _start(task, line)]
+                for task in phase
+            }
+            workers |= _built(started, source, progress)
+        windows = _windows(workers, source, rounds, progress)
     rates = {count: _machine_rates(count, pair, windows) for count, pair in gauges.items()}
     timed = {rung: windows[rung] for rung in rungs if rung in windows}
     missing = [rung.title for rung in rungs if rung not in timed]
@@ -89,56 +112,65 @@ def ladder(
     return Ladder(source, rounds, list(rates.values()), measured, missing)
 
 
-def _crews(
-    tasks: Sequence[Task], source: Source, stack: ExitStack, progress: Progress
-) -> dict[Task, Crew]:
-    """The processes of each task, built side by side and warmed up, dismissed with the stack."""
-    started = {task: _start(task, source) for task in tasks}
-    for crew in started.values():
-        stack.callback(crew.dismiss)
-    for crew in started.values():  # all of them before the first is waited for
-        stack.callback(crew.release)
-    crews = {}
-    for task, crew in started.items():
+def _start(task: Task, line: Connection) -> list[Worker]:
+    """The workers of a task, each on a core of its own where it takes them all."""
+    keeps_memory = isinstance(task, Rung) and task.kind == "pack"
+    prepare = settle if keeps_memory else one_thread
+    return [start_worker(line, prepare, core) for core in own_cores(task.processes)]
+
+
+def _built(started: Workers, source: Source, progress: Progress) -> Workers:
+    """The workers of the tasks that could be built, all side by side, and warmed up."""
+    for task, workers in started.items():
+        _send(workers, Order(task, source, 0))
+    built: Workers = {}
+    for task, workers in started.items():
         try:
-            crew.wait()
-        except ProcessDied:
+            _cpu_seconds(workers)
+        except WorkerFailed:
             if not (isinstance(task, Rung) and task.engine == "compiled"):
                 raise
             continue
-        crews[task] = crew
+        built[task] = workers
         progress("built")
-    return crews
-
-
-def _start(task: Task, source: Source) -> Crew:
-    """A process a core where the task takes all cores, else wherever the system puts them."""
-    all_cores = usable_cores()
-    is_pinned = task.processes == len(all_cores) > 1 and hasattr(os, "sched_setaffinity")
-    cores = all_cores if is_pinned else [None] * task.processes
-    if isinstance(task, Gauge):
-        return Crew(cores, False, build_gauge, task)
-    return Crew(cores, task.kind == "pack", build_rung, task, source)
+    return built
 
 
 def _windows(
-    crews: dict[Task, Crew], source: Source, rounds: int, progress: Progress
+    workers: Workers, source: Source, rounds: int, progress: Progress
 ) -> dict[Task, list[Window]]:
     """A window of each task in each round, every one warmed up."""
-    windows: dict[Task, list[Window]] = {task: [] for task in crews}
-    order, shuffle = list(crews), random.Random(0)
+    windows: dict[Task, list[Window]] = {task: [] for task in workers}
+    order, shuffle = list(workers), random.Random(0)
     for _ in range(rounds):
         shuffle.shuffle(order)
         for task in order:
             warm_up, window = _counts(task, source)
-            crews[task].call(warm_up)
-            windows[task].append(crews[task].call(window))
+            call(workers[task], Order(task, source, warm_up))
+            windows[task].append(call(workers[task], Order(task, source, window)))
             progress("measured")
     return windows
 
 
+def call(workers: Sequence[Worker], order: Order) -> Window:
+    """A window of all these workers at once. Raises `WorkerFailed`."""
+    started = time.perf_counter()
+    _send(workers, order)
+    cpu_seconds = _cpu_seconds(workers)
+    return Window(time.perf_counter() - started, cpu_seconds)
+
+
+def _send(workers: Sequence[Worker], order: Order) -> None:
+    for worker in workers:
+        worker.call(carry_out, order)
+
+
+def _cpu_seconds(workers: Sequence[Worker]) -> float:
+    return math.fsum(worker.result() for worker in workers)
+
+
 def _counts(task: Task, source: Source) -> tuple[int, int]:
-    """What a process is called with to warm up and to be timed: images, or repeats of a gauge."""
+    """What a worker is called with to warm up and to be timed: images, or repeats of a gauge."""
     if isinstance(task, Gauge):
         return 1, task.repeats
     window = task.images(source)

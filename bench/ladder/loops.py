@@ -1,13 +1,15 @@
-"""What the processes of the ladder call: training loops and the machine's own two rates.
+"""What the workers of the ladder do: training loops and the machine's own two rates.
 
 A rung is a way to train the reference; a gauge measures what the machine can do. Both are built in
-a process of their own and then called with a count: images of an epoch, or repeats.
+workers of their own and then called with a count: images of an epoch, or repeats.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from itertools import count
+from typing import NamedTuple
 
 import torch
 
@@ -21,6 +23,7 @@ from bench.ladder.documented_loop import (
 from bench.ladder.rungs import COPY_FLOATS, SGEMM_SIDE, Gauge, Rung, Source
 from hvae.config import DataConfig, RunConfig
 from hvae.data.images import load
+from hvae.processes import Progress
 from hvae.training.draws import Draws
 from hvae.training.fit import choose
 
@@ -28,10 +31,31 @@ CELLS = 10  # of a seed, at a depth of the standard study: they share batches, n
 LOOPS = {"documented": documented_loop, "in_memory": in_memory_loop, "fused": fused_loop}
 
 
-def build_rung(rung: Rung, source: Source) -> Loop:
-    """The loop of a rung, warmed up with a window, so that all its batch sizes are compiled."""
-    loop = training_loop(rung, source)
-    loop(rung.images(source))
+class Order(NamedTuple):
+    """What a worker is asked for: so many images of an epoch, or repeats of a gauge."""
+
+    task: Rung | Gauge
+    source: Source
+    amount: int
+
+
+def carry_out(order: Order, progress: Progress) -> Iterator[float]:
+    """The processor seconds of an order; what it calls is built once and stays."""
+    call = built(order.task, order.source)
+    started = time.process_time()
+    if order.amount:
+        call(order.amount)
+    yield time.process_time() - started
+
+
+@cache
+def built(task: Rung | Gauge, source: Source) -> Callable[[int], object]:
+    """What a rung or a gauge calls, warmed up: a rung with a window, so that all its batch sizes
+    are compiled."""
+    if isinstance(task, Gauge):
+        return gauge_loop(task)
+    loop = training_loop(task, source)
+    loop(task.images(source))
     return loop
 
 
@@ -75,7 +99,7 @@ def pack(models: int, data: str = "mnist") -> list[RunConfig]:
     ]
 
 
-def build_gauge(gauge: Gauge) -> Callable[[int], None]:
+def gauge_loop(gauge: Gauge) -> Callable[[int], None]:
     """The call of a gauge, warmed up."""
     call = {"sgemm": _sgemm, "copy": _copy}[gauge.kind](gauge.device)
 

@@ -94,8 +94,8 @@ def _move(temporary: Path, path: Path) -> None:
     Some file systems have no hard links (exFAT, SMB, gcsfuse) and say so in many ways. There the
     file is renamed where the name is free. That is not exclusive, but an exclusive create would be
     worse: a kill while it is written leaves a short file, which stops every later run. Two whole
-    files of one name are as good as each other: bundles are named by their content, of failures
-    the later stays anyway, and sources that are the same make the same record of a run.
+    files of one name are as good as each other: of failures the later stays anyway, and sources
+    that are the same make the same record of a run.
     """
     try:
         os.link(temporary, path)
@@ -109,8 +109,12 @@ def _move(temporary: Path, path: Path) -> None:
 
 def _write_temporary(folder: Path, content: bytes) -> Path:
     path = folder / f"{TEMPORARY}{secrets.token_hex(8)}"
-    with path.open("xb") as file:  # not tempfile's, which nobody else may read
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with path.open("xb") as file:  # not tempfile's, which nobody else may read
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:  # of a full disk: what is there of the file takes room that others need
+        path.unlink(missing_ok=True)
+        raise
     return path

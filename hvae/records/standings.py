@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hvae.config import RunConfig, digest
 from hvae.records.store import SCHEMA, Record, RecordError, Store
 
-STATES = ("done", "missing", "failed", "stale", "damaged")
+STATES = ("done", "diverged", "missing", "failed", "stale", "damaged")
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,16 @@ def to_run(
     standings: Sequence[Standing], redo_stale: bool = False, keeps_weights: bool = False
 ) -> set[str]:
     """Digests to train: what is missing, what failed, what is stale where that is asked, and what
-    is done but without its weights where these are to be kept."""
+    is recorded but without its weights where these are to be kept."""
     states = {"missing", "failed"} | ({"stale"} if redo_stale else set())
     todo = {standing.digest for standing in standings if standing.state in states}
     return todo | (without_weights(standings) if keeps_weights else set())
 
 
 def without_weights(standings: Iterable[Standing]) -> set[str]:
-    """Digests of runs that are done but whose weights were not kept."""
-    return {s.digest for s in standings if s.state == "done" and not s.has_weights}
+    """Digests of runs that are recorded but whose weights were not kept."""
+    recorded = (s for s in standings if s.state in ("done", "diverged"))
+    return {s.digest for s in recorded if not s.has_weights}
 
 
 def refuse_damaged(standings: Iterable[Standing]) -> None:
@@ -79,7 +80,7 @@ def _recorded(store: Store, run: RunConfig, name: str, sources_sha256: str) -> S
     except RecordError as error:
         return Standing(run, name, "damaged", str(error))
     reason = _staleness(record, sources_sha256)
-    state = "stale" if reason else "done"
+    state = "stale" if reason else "diverged" if record.status == "diverged" else "done"
     return Standing(run, name, state, reason, store.weights_path(name).exists(), record)
 
 

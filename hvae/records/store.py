@@ -8,8 +8,9 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from hvae.validation import require_known
 
 SCHEMA = 1
 STATUSES = ("finished", "diverged")
-BUNDLE = ".bundle-"
+FAILED = ".failed.json"
+RECORD = re.compile(r"[0-9a-f]{16}")  # its file's name; anything else is none
 PICTURES, WEIGHTS = (
     ".npz",
     ".safetensors",
@@ -82,15 +84,13 @@ class Store:
         with writing_under(self.folder):
             self.runs.mkdir(parents=True, exist_ok=True)
             sweep(self.runs)
-            for bundle in self.runs.glob(f"{BUNDLE}*"):
-                self._take_apart(bundle)
             probe(self.runs)
 
     def path(self, name: str) -> Path:
         return self.runs / f"{name}.json"
 
     def failure_path(self, name: str) -> Path:
-        return self.runs / f"{name}.failed.json"
+        return self.runs / f"{name}{FAILED}"
 
     def pictures_path(self, name: str) -> Path:
         return self.runs / f"{name}{PICTURES}"
@@ -100,48 +100,35 @@ class Store:
 
     def finished(self) -> set[str]:
         """Digests that hold a record."""
-        return {p.stem for p in self.runs.glob("*.json") if not p.name.endswith(".failed.json")}
+        return {path.stem for path in self.runs.glob("*.json") if RECORD.fullmatch(path.stem)}
 
     def failed(self) -> set[str]:
         """Digests whose last try failed and that hold no record."""
-        names = {p.name.removesuffix(".failed.json") for p in self.runs.glob("*.failed.json")}
-        return names - self.finished()
+        names = {path.name.removesuffix(FAILED) for path in self.runs.glob(f"*{FAILED}")}
+        return set(filter(RECORD.fullmatch, names)) - self.finished()
 
-    def write(self, record: Record) -> bool:
-        """Publish a record; False where the digest already has one, which then stays."""
-        published = publish(self.path(record.digest), _dump(_body(record)))
+    def write(self, record: Record, files: Files | None = None) -> bool:
+        """Publish a record over one of other sources, while one of the same sources stays, as the
+        first to be written wins: then False. Its files come to lie beside it before: no record ever
+        lacks its own."""
+        path, content = self.path(record.digest), _dump(_body(record))
+        is_recorded = _is_current(path, record.code)
+        self._attach(record.digest, files or {}, is_recorded)
+        is_published = not is_recorded and publish(path, content)
+        if not is_published and not _is_current(path, record.code):
+            overwrite(path, content)
+            is_published = True
         self.failure_path(record.digest).unlink(missing_ok=True)
-        return published
+        return is_published
 
-    def write_all(
-        self, records: Sequence[Record], files: Mapping[str, Files] | None = None
-    ) -> None:
-        """Publish the records of a pack, all or none: over records of other sources, while one of
-        the same sources stays, as the first to be written wins.
-
-        They are first published as one bundle; whoever opens the store next takes apart what a
-        kill left bundled. So no pack is ever half recorded, to be finished by a smaller pack.
-        `files`, by digest, come to lie beside their records before there is a bundle: no record
-        ever lacks its own.
-        """
-        if not records:
-            return
-        for record in records:
-            self._attach(record, (files or {}).get(record.digest, {}))
-        content = _dump({record.digest: _body(record) for record in records})
-        bundle = self.runs / f"{BUNDLE}{hashlib.sha256(content).hexdigest()}"
-        publish(bundle, content)
-        self._take_apart(bundle)
-
-    def _attach(self, record: Record, files: Files) -> None:
+    def _attach(self, name: str, files: Files, is_recorded: bool) -> None:
         """Put files beside a record that is about to be published.
 
         Where that record is there and stays, so do its files, and only what it lacks is added.
         Else they take the place of what is there: the files of other sources, or of a run that was
         killed before its record was published.
         """
-        is_recorded = _is_current(self.path(record.digest), record.code)
-        for path in (self.pictures_path(record.digest), self.weights_path(record.digest)):
+        for path in (self.pictures_path(name), self.weights_path(name)):
             content = files.get(path.suffix)
             if content is not None:
                 (publish if is_recorded else overwrite)(path, content)
@@ -149,21 +136,6 @@ class Store:
                 path.unlink(missing_ok=True)
         if files:
             fsync_folder(self.runs)
-
-    def _take_apart(self, bundle: Path) -> None:
-        try:
-            bodies = _load(bundle)
-        except RecordError:
-            if bundle.exists():
-                raise
-            return  # another process took it apart
-        for name, body in bodies.items():
-            path = self.path(name)
-            if not _is_current(path, body["code"]):
-                overwrite(path, _dump(body))
-            self.failure_path(name).unlink(missing_ok=True)
-        fsync_folder(self.runs)
-        bundle.unlink(missing_ok=True)
 
     def write_failure(self, config: RunConfig, error: BaseException) -> None:
         """Leave word of a failed run; a later failure of the same run replaces it."""

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -5,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ablations.grid import Pack, cost, design, halves, labels, pack_size, packs, runs
+from ablations.grid import Pack, cost, cost_limit, design, halves, labels, pack_size, packs, runs
 from ablations.studies import PRESETS, Study, Variant, narrow
 from hvae.closed_form import weight_count
 from hvae.config import DATASETS, ModelConfig, RunConfig, TrainConfig, digest, override
@@ -79,6 +80,7 @@ def test_a_resumed_grid_trains_parts_of_the_same_packs(size: int) -> None:
     for pack in left:
         (origin,) = {whole[run] for run in pack.runs}
         assert pack.runs == tuple(r for r in origin.runs if digest(r) in missing)
+        assert pack.members == origin.runs  # in their order, should the engine need them all
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -126,7 +128,10 @@ VARIANTS = Study(
     "s",
     "What for?",
     axes=(("train.kl_weight", (0.5, 1)), ("data.name", ("digits", "mnist"))),
-    variants=(Variant("documented"), Variant("ELBO, deeper", {"objective": "elbo", "depth": 3})),
+    variants=(
+        Variant("documented"),
+        Variant("ELBO, deeper", {"objective": "elbo", "depth": 3, "latent": 5}),
+    ),
     seeds=2,
 )
 
@@ -140,7 +145,7 @@ def test_a_run_is_labelled_by_its_variant_what_axes_say_and_its_seed() -> None:
     assert list(labels(Study("s")).values()) == ["seed 0"]
 
 
-def test_a_pack_is_labelled_by_what_tells_it_from_others() -> None:
+def test_a_pack_is_labelled_by_what_its_members_share_and_others_do_not() -> None:
     assert {pack.label for pack in cut(VARIANTS, 10)} == {
         f"{words}, 4 runs"
         for words in (
@@ -179,3 +184,17 @@ def test_a_pack_is_as_large_as_the_device_takes_and_leaves_no_worker_without_one
     device: str, all_runs: int, workers: int, size: int
 ) -> None:
     assert pack_size(device, all_runs, workers) == size
+
+
+def test_a_pack_of_a_cpu_is_short_where_two_runs_or_more_remain() -> None:
+    study, limit = PRESETS["standard"], cost_limit("cpu")
+    size = pack_size("cpu", len(runs(study)), 2)
+    cut = packs("s", runs(study), digests(study), size, limit)
+    assert {len(pack.runs) for pack in cut} == {2}
+    assert all(pack.cost > limit for pack in cut if pack.runs[0].model.num_layers == 4)
+    quick = packs("s", runs(QUICK), digests(QUICK), size, limit)
+    assert max(len(pack.runs) for pack in quick) == 8  # bundled digits: a second each
+    between = packs("s", runs(study), digests(study), size, 4.5 * max(map(cost, runs(study))))
+    assert {len(pack.runs) for pack in between if pack.runs[0].model.num_layers == 4} == {2, 4}
+    assert cost_limit("cuda") == math.inf
+    assert len(packs("s", runs(QUICK), digests(QUICK), 1, limit)) == len(runs(QUICK))

@@ -39,11 +39,13 @@ def make_source(tmp_path_factory: pytest.TempPathFactory) -> MakeSource:
 
 
 STUB_WORKER = """
-import json, sys, time
+import sys, time
+from multiprocessing.connection import Connection
 from hvae import stub
 
-for line in sys.stdin:
-    order = json.loads(line)
+orders = Connection(int(sys.argv[1]))
+while True:
+    order = orders.recv()
     if order["do"] == "exact":
         time.sleep(stub.SLEEP)
         answer = {"counts": stub.COUNTS, "numerics": stub.NUMERICS}
@@ -52,7 +54,7 @@ for line in sys.stdin:
     else:
         seconds = stub.SECONDS[order["benchmark"]] * order["calls"]
         answer = {"busy": seconds, "wall": seconds}
-    print(json.dumps(answer), flush=True)
+    orders.send(answer)
 """
 
 

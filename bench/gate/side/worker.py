@@ -1,6 +1,7 @@
-"""The process that measures one side: `python -m bench.gate.side.worker [CORE]` in the side's
-folder, so that `hvae` is that side's. It answers each JSON line on stdin with one on stdout, and
-imports torch only once it has set its threads.
+"""The process that measures one side: `python -m bench.gate.side.worker CONNECTION LIFELINE [CORE]`
+in the side's folder, so that `hvae` is that side's. It answers each order that it receives, imports
+torch only once it has set its threads, and exits when its lifeline ends: hvae/processes.py says
+how it is started, but a side's may be older than that.
 
     {"do": "exact", "device": "cpu"}                       counts and numerics
     {"do": "build", "device": "cpu", "benchmarks": [...]}  warm up; seconds of a call of each
@@ -8,9 +9,11 @@ imports torch only once it has set its threads.
 """
 
 import gc
-import json
 import os
+import signal
 import sys
+import threading
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -28,30 +31,39 @@ TRIAL_CALLS = 3
 
 
 def main() -> None:
-    """Serve until stdin closes."""
+    """Answer orders until there are no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    connection, lifeline, *core = map(int, sys.argv[1:])
+    threading.Thread(target=exit_with, args=(lifeline,), daemon=True).start()
     require_own_sources(Path.cwd())
-    if sys.argv[1:] and hasattr(os, "sched_setaffinity"):  # macOS has none
-        os.sched_setaffinity(0, {int(sys.argv[1])})
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever else is printed goes to stderr
+    if core and hasattr(os, "sched_setaffinity"):  # macOS has none
+        os.sched_setaffinity(0, core)
+    os.dup2(2, 1)  # whatever is printed goes to stderr
     one_thread()
     keep_freed_memory()  # as the engine's workers do
     calls: dict[str, Call] = {}
-    device = "cpu"
-    for line in sys.stdin:
-        order = json.loads(line)
-        device = order.get("device", device)
-        if order["do"] == "exact":
-            answer = exact(device)
-        elif order["do"] == "build":
-            built = build(order["benchmarks"], device)
-            calls |= built
-            answer = {name: _once(call, device) for name, call in built.items()}
-        else:
-            answer = timed(calls[order["benchmark"]], order["calls"], device)._asdict()
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-    gc.freeze()  # else the interpreter looks through all of torch for garbage before it leaves
+    orders = Connection(connection)
+    while True:  # until it is stopped
+        order = orders.recv()
+        orders.send(answer(order, calls))
+
+
+def exit_with(lifeline: int) -> None:
+    """Leave when nobody holds the other end any more."""
+    os.read(lifeline, 1)
+    os._exit(1)
+
+
+def answer(order: dict[str, Any], calls: dict[str, Call]) -> dict[str, Any]:
+    """What an order asks for; what it builds is added to `calls`."""
+    device = order["device"]
+    if order["do"] == "exact":
+        return exact(device)
+    if order["do"] == "build":
+        built = build(order["benchmarks"], device)
+        calls |= built
+        return {name: _once(call, device) for name, call in built.items()}
+    return timed(calls[order["benchmark"]], order["calls"], device)._asdict()
 
 
 def require_own_sources(side: Path) -> None:

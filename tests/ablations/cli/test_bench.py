@@ -10,10 +10,10 @@ from click.testing import CliRunner, Result
 
 from ablations.cli import bench as benching
 from ablations.cli.main import main
-from bench.ladder.crews import ProcessDied, Window
-from bench.ladder.ladder import Ladder, MachineRates, measure
+from bench.ladder.ladder import Ladder, MachineRates, Window, measure
 from bench.ladder.rungs import Rung, Source
 from bench.throughput.spread import Spread
+from hvae.processes import WorkerFailed
 
 
 class StandIn:
@@ -127,12 +127,12 @@ def test_a_process_that_died_is_no_traceback(
     tmp_path: Path, measurer: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die(*given: object) -> None:
-        raise ProcessDied("a process of the ladder died; see above for why")
+        raise WorkerFailed("a worker died")
 
     monkeypatch.setattr("bench.ladder.ladder.ladder", die)
     result = call(tmp_path)
     assert result.exit_code == 1
-    assert "a process of the ladder died" in result.stderr
+    assert "a worker died" in result.stderr
     assert "Traceback" not in result.stderr
 
 

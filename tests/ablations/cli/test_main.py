@@ -20,11 +20,13 @@ from ablations.studies import PRESETS, narrow
 from hvae import __version__
 from hvae.config import RunConfig, digest
 from hvae.records.provenance import SourcesChanged
+from hvae.records.standings import STATES
 from hvae.records.store import Record, Store
 
 MakeRecord = Callable[..., Record]
 SMALL = ("--depth", "1", "--loss", "bce", "--latent", "2")
 RUNS = runs(narrow(PRESETS["quick"], {"depth": (1,), "loss": ("bce",), "latent": (2,)}))
+THROUGHPUT = "ablations.run.throughput.throughput"
 EXAMPLE = re.compile(r"^ {4}hvae (.+)$", re.MULTILINE)
 
 
@@ -38,10 +40,9 @@ class StandIn:
     seen: list[RunConfig] = field(default_factory=list)
     arguments: tuple[Any, ...] = ()
 
-    def __call__(
-        self, packs: Sequence[Pack], store: Store, *rest: Any, keeps_weights: bool = False
-    ) -> int:
+    def __call__(self, packs: Sequence[Pack], store: Store, *rest: Any) -> int:
         self.arguments = rest
+        keeps_weights = rest[1].keeps_weights
         on_record = rest[-1]
         failed = 0
         for run in (run for pack in packs for run in pack.runs):
@@ -54,7 +55,7 @@ class StandIn:
                 raise KeyboardInterrupt
             record = self.make_record(run)
             weights = {".safetensors": b"weights"} if keeps_weights else {}
-            store.write_all([record], {record.digest: weights})
+            store.write(record, weights)
             on_record(record)
         return failed
 
@@ -62,7 +63,8 @@ class StandIn:
 @pytest.fixture
 def trainer(monkeypatch: pytest.MonkeyPatch, make_record: MakeRecord) -> StandIn:
     stand_in = StandIn(make_record)
-    monkeypatch.setattr("ablations.run.pack.run_study", stand_in)
+    monkeypatch.setattr("ablations.run.study.run_study", stand_in)
+    monkeypatch.setattr(THROUGHPUT, lambda *_: {})
     return stand_in
 
 
@@ -143,7 +145,7 @@ def test_plan_shows_packs_parameters_and_cost_and_writes_nothing(tmp_path: Path)
     result = call("plan", "quick", "--workers", "2", "--results", str(tmp_path / "r"))
     lines = result.stdout.splitlines()
     assert "32 runs" in lines[0]
-    assert "0 done, 32 missing, 0 failed, 0 stale, 0 damaged" in lines[0]
+    assert "0 done, 0 diverged, 32 missing, 0 failed, 0 stale, 0 damaged" in lines[0]
     assert re.fullmatch(
         r"pack 1: depth 4, 8 runs, [\d,]+ parameters, \d+ GFLOP, about \d+ s, \d+ MB",
         lines[1],
@@ -176,8 +178,9 @@ def test_run_records_what_is_missing_and_prints_the_report(
     assert result.exit_code == 0
     assert result.stdout == f"{tmp_path}/quick/report/index.html\n"
     assert Store(tmp_path / "quick").finished() == {digest(run) for run in RUNS}
-    executor, data_dir, device, *_ = trainer.arguments
-    assert (executor.workers, data_dir, device) == (3, tmp_path / "data", "cpu")
+    executor, conditions, *_ = trainer.arguments
+    assert (executor.workers, conditions.device) == (3, "cpu")
+    assert conditions.data_dir == tmp_path / "data"
     assert "quick 2/2: depth 1" in result.stderr
     assert list(map(list, written)) == [["html", "latex", "csv", "md"]]
 
@@ -286,7 +289,7 @@ def test_status_as_json_has_every_run_by_key(tmp_path: Path, trainer: StandIn) -
         digest(RUNS[0]): "done",
         digest(RUNS[1]): "missing",
     }
-    assert found["counts"] == {"done": 1, "missing": 1, "failed": 0, "stale": 0, "damaged": 0}
+    assert found["counts"] == dict.fromkeys(STATES, 0) | {"done": 1, "missing": 1}
 
 
 def test_status_lists_damage_and_exits_with_one(tmp_path: Path, trainer: StandIn) -> None:
@@ -484,13 +487,55 @@ def test_without_hard_links_a_real_grid_records_all_its_runs(
     assert {path.suffix for path in store.runs.iterdir()} == {".json", ".npz"}
 
 
+def test_runs_that_diverged_are_said_and_only_where_all_did_it_is_exit_code_one(
+    tmp_path: Path, trainer: StandIn
+) -> None:
+    real = trainer.make_record
+    trainer.make_record = lambda run: real(run, nll=None if run.train.seed else 70.0)
+    result = run_small(tmp_path / "some", "--no-report")
+    others = len(RUNS) - 1
+    assert result.exit_code == 0
+    assert f"{others} of {len(RUNS)} runs diverged" in result.stderr
+    listed = call("status", "quick", *SMALL, "--results", str(tmp_path / "some"))
+    assert f"1 done, {others} diverged, 0 missing" in listed.stdout
+    trainer.make_record = lambda run: real(run, nll=None)
+    for _ in range(2):  # also where nothing is left to do
+        assert run_small(tmp_path / "all", "--no-report").exit_code == 1
+
+
+def test_throughput_is_timed_unless_told_otherwise(
+    tmp_path: Path, trainer: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bool] = []
+    monkeypatch.setattr(THROUGHPUT, lambda *given: told.append(given[-1]) or {})
+    run_small(tmp_path / "timed", "--no-report")
+    run_small(tmp_path / "not", "--no-report", "--no-throughput")
+    assert told == [True, False]
+
+
+def test_each_record_is_read_once_before_the_report(
+    tmp_path: Path, trainer: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_small(tmp_path, "--no-report", "--seeds", "1")
+    read: list[str] = []
+    real = Store.read
+
+    def note(self: Store, name: str) -> Record:
+        read.append(name)
+        return real(self, name)
+
+    monkeypatch.setattr(Store, "read", note)
+    assert run_small(tmp_path, "--no-report").exit_code == 0
+    assert read == [digest(RUNS[0])]
+
+
 def test_sources_that_change_before_anything_is_trained_are_one_line_and_exit_code_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def change(*arguments: object, **options: object) -> int:
         raise SourcesChanged("the sources changed")
 
-    monkeypatch.setattr("ablations.run.pack.run_study", change)
+    monkeypatch.setattr(THROUGHPUT, change)
     result = run_small(tmp_path, "--no-report")
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1] == "hvae: error: the sources changed"

@@ -71,18 +71,19 @@ def trained(monkeypatch: pytest.MonkeyPatch, make_record: Callable[..., Record])
     """In place of training: records of untrained models, and which runs they are of."""
     seen: list[RunConfig] = []
 
-    def run_study(packs: Any, store: Store, *_: Any, keeps_weights: bool) -> int:
-        assert keeps_weights
+    def run_study(packs: Any, store: Store, executor: Any, conditions: Any, *_: Any) -> int:
+        assert conditions.keeps_weights
         (pack,) = packs
         (run,) = pack.runs
         seen.append(run)
         weights = weights_file(state(initial(run)), run)
         record = make_record(run, pack.study)
         record = replace(record, metrics={**record.metrics, "kl_per_unit_nats": UNIT_KL})
-        store.write_all([record], {digest(run): {WEIGHTS: weights}})
+        store.write(record, {WEIGHTS: weights})
         return 0
 
-    monkeypatch.setattr("ablations.run.pack.run_study", run_study)
+    monkeypatch.setattr("ablations.run.study.run_study", run_study)
+    monkeypatch.setattr("ablations.run.throughput.throughput", lambda *_: {})
     return seen
 
 
@@ -114,7 +115,7 @@ def test_a_reproduction_is_trained_measured_and_written_once(
     assert facts["digest"] == record.digest
 
     monkeypatch.setattr(
-        "ablations.run.pack.run_study", lambda *_, **__: pytest.fail("trained again")
+        "ablations.run.study.run_study", lambda *_, **__: pytest.fail("trained again")
     )
     again = call(tmp_path, *OPTIONS)
     assert again.stdout == result.stdout
@@ -167,7 +168,7 @@ def test_a_diverged_training_is_said_and_no_page_written(
 ) -> None:
     store.open_for_writing()
     weights = {WEIGHTS: weights_file(state(initial(RUN)), RUN)}
-    store.write_all([make_record(RUN, nll=None)], {digest(RUN): weights})
+    store.write(make_record(RUN, nll=None), weights)
     result = call(tmp_path, *OPTIONS)
     assert result.exit_code == 1
     assert "diverged" in result.stderr
@@ -181,7 +182,8 @@ def test_a_failed_training_is_said_with_its_reason(
         store.write_failure(packs[0].runs[0], RuntimeError("no luck"))
         return 1
 
-    monkeypatch.setattr("ablations.run.pack.run_study", fail)
+    monkeypatch.setattr("ablations.run.study.run_study", fail)
+    monkeypatch.setattr("ablations.run.throughput.throughput", lambda *_: {})
     result = call(tmp_path, *OPTIONS)
     assert result.exit_code == 1
     assert "the training failed: RuntimeError: no luck" in result.stderr

@@ -46,7 +46,7 @@ def keep(tmp_path: Path, make_record: MakeRecord) -> Keep:
     def record(numbers: Sequence[int], with_weights: bool = True) -> None:
         for run in (RUNS[number] for number in numbers):
             files = {WEIGHTS: weights_file(state(initial(run)), run)} if with_weights else {}
-            store.write_all([make_record(run)], {digest(run): files})
+            store.write(make_record(run), files)
 
     return record
 
@@ -107,7 +107,7 @@ def test_an_ambiguous_choice_is_told_what_distinguishes(
     assert line.endswith("study: 4 runs fit; they differ in depth 1, 2; seed 0, 1")
     longer = override(RUNS[0], {"train.epochs": 7, "data.name": "mnist"})
     weights = {WEIGHTS: weights_file(state(initial(longer)), longer)}
-    Store(tmp_path / "quick").write_all([make_record(longer)], {digest(longer): weights})
+    Store(tmp_path / "quick").write(make_record(longer), weights)
     line = refused(call(tmp_path, "--depth", "1", "--seed", "0"))
     assert line.endswith("2 runs fit; they differ in train.epochs 7, 60; data.name digits, mnist")
 

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -43,7 +44,7 @@ def test_the_best_is_the_lowest_on_the_scoreboard_and_counts_what_was_there(
     found.add(make_record(second, nll=70.0))
     found.add(make_record(third, nll=75.0))
     found.add(make_record(fourth, nll=None))
-    assert found.best_text == "best 70.00 nats"
+    assert found.best_text == "best 70.00 nats, 1 diverged"
     assert found.best is not None
     assert found.best.run == second
     assert found.recorded == 4
@@ -52,6 +53,21 @@ def test_the_best_is_the_lowest_on_the_scoreboard_and_counts_what_was_there(
 def test_without_a_result_there_is_no_best(make_record: MakeRecord) -> None:
     record = replace(make_record(runs(STUDY)[0]), metrics={})
     assert Tally(PACKS, LABELS, [record]).best_text == "no result yet"
+
+
+def test_what_is_no_number_is_never_the_best(make_record: MakeRecord) -> None:
+    """As a run leaves it: in the store it would be null."""
+    first, second = runs(STUDY)[:2]
+    found = Tally(PACKS, LABELS, [replace(make_record(first, nll=math.nan), status="diverged")])
+    assert (found.best_text, found.diverged) == ("no result yet, 1 diverged", 1)
+    found.add(make_record(second, nll=70.0))
+    assert found.best_text == "best 70.00 nats, 1 diverged"
+
+
+def test_a_part_that_is_tried_again_changes_no_share() -> None:
+    found = tally()
+    found.advance(replace(PACKS[0], runs=PACKS[0].runs[:1]), 1.0)
+    assert found.fraction == 0
 
 
 def test_lines_tell_packs_runs_best_and_time_left(
@@ -70,7 +86,7 @@ def test_lines_tell_packs_runs_best_and_time_left(
     ]
     first, second = (LABELS[digest(run)] for run in PACKS[0].runs[:2])
     assert said[2].startswith(f"quick 1/32: {first}: 70.00 nats; best 70.00 nats ({first}); ")
-    assert f"{second}: diverged; best 70.00 nats ({first}); " in said[3]
+    assert f"{second}: diverged; best 70.00 nats, 1 diverged ({first}); " in said[3]
 
 
 def test_time_left_is_by_cost_since_the_first_progress() -> None:

@@ -33,10 +33,9 @@ def on_progress(self, task, done, total, real=progress.Lines.on_progress):
     progress.Lines.on_progress = real
     real(self, task, done, total)
 
-if __name__ == "__main__":
-    progress.Lines.on_progress = on_progress
-    launching.pack_size = lambda *_: 1
-    cli.main()
+progress.Lines.on_progress = on_progress
+launching.pack_size = lambda *_: 1
+cli.main()
 """
 
 

@@ -1,4 +1,4 @@
-"""Pairs of processes, with a worker whose seconds are given."""
+"""Pairs of workers whose seconds are given."""
 
 import math
 import random
@@ -10,7 +10,7 @@ import pytest
 from bench.gate import paired_timing as pairs
 from bench.gate.paired_timing import BLOCKS, Pair, time_pairs
 from bench.gate.revisions import laid_out
-from bench.gate.sides import CannotMeasure
+from bench.gate.sides import CannotMeasure, SideWorker
 
 
 def test_a_pair_is_the_ratio_of_its_sides_and_seconds_are_of_a_call(scratch: Any) -> None:
@@ -31,7 +31,7 @@ def test_the_median_over_blocks_ignores_a_disturbed_one(
 ) -> None:
     monkeypatch.setattr(pairs, "BLOCKS", 5)
     worker = (scratch.root / "bench/gate/side/worker.py").read_text()
-    disturbed = worker.replace("seconds = ", "seconds = (line.count('block') and blocks(stub)) * ")
+    disturbed = worker.replace("seconds = ", "seconds = blocks(stub) * ")
     blocks = (
         "def blocks(stub):\n"
         "    stub.N = getattr(stub, 'N', 0) + 1\n"
@@ -48,13 +48,13 @@ def test_who_comes_first_is_drawn_by_lot_alike_for_both(
     scratch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    real = pairs.Measured.answer
+    real = SideWorker.receive
 
-    def note(self: pairs.Measured) -> object:
+    def note(self: SideWorker) -> object:
         asked.append(self.folder.name)
         return real(self)
 
-    monkeypatch.setattr(pairs.Measured, "answer", note)
+    monkeypatch.setattr(SideWorker, "receive", note)
     monkeypatch.setattr(pairs, "LANES", 1)
     with laid_out(scratch.root, None) as layout:
         time_pairs(layout.sides, ["train_step"], 8, "cpu", random.Random(0))
@@ -68,9 +68,9 @@ def test_a_busy_core_takes_fewer_pairs(scratch: Any, monkeypatch: pytest.MonkeyP
     """Five of six pairs are timed while the first core is at its first."""
     five, on_second = threading.Event(), []
 
-    def time_pair(crowd: Any, sides: Any, names: Any, core: int, *rest: Any) -> dict[str, Pair]:
+    def time_pair(line: Any, sides: Any, names: Any, core: int, *rest: Any) -> dict[str, Pair]:
         if core == 0:
-            assert five.wait(timeout=10)
+            five.wait()
         else:
             on_second.append(core)
             if len(on_second) == 5:

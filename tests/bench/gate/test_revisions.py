@@ -68,11 +68,17 @@ def test_a_base_that_git_cannot_unpack_is_one_line(scratch: Any) -> None:
 def test_what_ends_a_process_unwinds_and_the_old_handler_returns(
     scratch: Any, number: signal.Signals
 ) -> None:
-    before = signal.getsignal(number)
+    def of_before(number: int, frame: object) -> None:
+        raise AssertionError("nothing unwinds")
+
+    outer = signal.signal(number, of_before)  # the tests themselves may run under nohup
     base = scratch.commit()
-    with pytest.raises(KeyboardInterrupt), laid_out(scratch.root, base):
-        os.kill(os.getpid(), number)
-    assert signal.getsignal(number) is before
+    try:
+        with pytest.raises(KeyboardInterrupt), laid_out(scratch.root, base):
+            os.kill(os.getpid(), number)
+        assert signal.getsignal(number) is of_before
+    finally:
+        signal.signal(number, outer)
     assert scratch.worktrees() == 1
 
 

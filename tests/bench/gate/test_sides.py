@@ -1,17 +1,18 @@
-"""Measuring processes: whose sources they run, how they die, and that none is left behind."""
+"""Measuring workers: whose sources they run, how they die, and that none is left behind."""
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import worker_functions as work
 
 from bench.gate.side.harness import FILES, MEASURED
-from bench.gate.sides import CannotMeasure, Crowd, Measured, Sides, environment, measure_exactly
-from hvae.processes import usable_cores
+from bench.gate.sides import CannotMeasure, Sides, SideWorker, environment, measure_exactly
+from hvae.processes import lifeline, usable_cores
 
 ROOT = Path(__file__).parents[3]
 
@@ -27,20 +28,34 @@ def side(tmp_path: Path) -> Path:
     return folder
 
 
+ORDERS = """
+import sys
+from multiprocessing.connection import Connection
+orders = Connection(int(sys.argv[1]))
+"""
+HOLDING = """
+import fcntl, time
+def build(name, device):
+    with open("held", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        time.sleep(600)
+"""
+GATE = """
+import random, signal, sys
+from pathlib import Path
+from bench.gate.paired_timing import time_pairs
+from bench.gate.sides import Sides
+signal.signal(signal.SIGINT, signal.default_int_handler)
+time_pairs(Sides(Path(sys.argv[1]), Path(sys.argv[2])), ["a"], 2, "cpu", random.Random(0))
+"""
+
+
 def stub(folder: Path, worker: str) -> Path:
     for name in (f"{MEASURED}/__init__.py", *FILES):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     (folder / "bench/gate/side/worker.py").write_text(worker)
     return folder
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_a_worker_runs_the_sides_own_sources_and_answers_with_counted_seconds(side: Path) -> None:
@@ -51,27 +66,29 @@ def test_a_worker_runs_the_sides_own_sources_and_answers_with_counted_seconds(si
         "    print('to stderr', hvae.__version__, name)\n"
         "    return types.SimpleNamespace(call=lambda: sum(range(1000)))\n"
     )
-    with Crowd() as crowd:
-        worker = crowd.start(side, usable_cores()[0])
-        once = worker.ask(do="build", device="cpu", benchmarks=["a", "b"])
+    with lifeline() as line, SideWorker(line, side, usable_cores()[0]) as worker:
+        once = worker.ask({"do": "build", "device": "cpu", "benchmarks": ["a", "b"]})
         assert once.keys() == {"a", "b"}
-        few = worker.ask(do="block", benchmark="a", calls=1)
-        many = worker.ask(do="block", benchmark="a", calls=3000)
+        block = {"do": "block", "device": "cpu", "benchmark": "a"}
+        few, many = (worker.ask(block | {"calls": calls}) for calls in (1, 3000))
         assert 0 < few["busy"] < many["busy"]
         assert 0 < few["wall"] < many["wall"]
         if hasattr(os, "sched_getaffinity"):
             assert os.sched_getaffinity(worker.process.pid) == {usable_cores()[0]}
-        worker.errors.seek(0)
-        assert "to stderr of the side a" in worker.errors.read()
+        assert worker.stderr is not None
+        worker.stderr.seek(0)
+        assert "to stderr of the side a" in worker.stderr.read()
 
 
-def test_sources_of_another_place_are_refused(side: Path, tmp_path: Path) -> None:
+def test_sources_of_another_place_are_refused(side: Path) -> None:
     shutil.rmtree(side / MEASURED)  # so that the installed one is found
-    worker = Measured(side)
-    worker.send(do="exact", device="cpu")
-    with pytest.raises(CannotMeasure, match=r"hvae was imported from .*, not from .*base/hvae"):
-        worker.answer()
-    worker.stop()
+    where = r"hvae was imported from .*, not from .*base/hvae"
+    with (
+        lifeline() as line,
+        SideWorker(line, side) as worker,
+        pytest.raises(CannotMeasure, match=where),
+    ):
+        worker.ask({"do": "exact", "device": "cpu"})
 
 
 @pytest.mark.parametrize(
@@ -79,9 +96,9 @@ def test_sources_of_another_place_are_refused(side: Path, tmp_path: Path) -> Non
     [
         ("def broken(:", "SyntaxError: invalid syntax"),
         ("import hvae.nothing", "No module named 'hvae.nothing'"),
-        ("import sys; sys.stdin.readline(); raise RuntimeError('flops is unstable')", "unstable"),
-        ("import os; os._exit(7)", "its process ended with 7"),
-        ("import sys; sys.stdout.write('half an ans')", "ended with 0"),
+        (f"{ORDERS}orders.recv(); raise RuntimeError('flops is unstable')", "unstable"),
+        ("import os; os._exit(7)", "exit code 7"),
+        (f"{ORDERS}import os; os.write(orders.fileno(), b'half an ans')", "exit code 0"),
     ],
 )
 def test_why_a_side_cannot_be_measured_is_one_line(
@@ -95,35 +112,40 @@ def test_why_a_side_cannot_be_measured_is_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_when_a_crowd_is_over_nobody_lives_and_nobody_can_join(tmp_path: Path) -> None:
-    folder = stub(tmp_path / "base", "import time; time.sleep(60)")
-    with suppress(KeyboardInterrupt), Crowd() as crowd:
-        pids = [crowd.start(folder).process.pid for _ in range(2)]
-        assert all(map(is_running, pids))
-        raise KeyboardInterrupt
-    assert not any(map(is_running, pids))
-    with pytest.raises(CannotMeasure, match="stopped"):
-        crowd.start(folder)
-
-
-def test_dismissed_processes_are_gone(tmp_path: Path) -> None:
-    folder = stub(tmp_path / "base", "import time; time.sleep(60)")
-    with Crowd() as crowd:
-        worker = crowd.start(folder)
-        crowd.dismiss([worker])
-        assert not is_running(worker.process.pid)
-        crowd.dismiss([worker])  # nothing to do
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_no_worker_outlives_the_gate(side: Path, number: signal.Signals) -> None:
+    """Busy ones of older sources, though SIGKILL strikes the gate alone."""
+    (side / MEASURED / "processes.py").write_text(
+        "def one_thread(): pass\ndef keep_freed_memory(): pass\n"
+    )
+    (side / "bench/gate/side/workloads.py").write_text(HOLDING)
+    head, log = side.with_name("head"), side.with_name("log")
+    shutil.copytree(side, head)
+    with log.open("w") as file:
+        command = [sys.executable, "-c", GATE, str(side), str(head)]
+        gate = subprocess.Popen(command, stderr=file, start_new_session=True)
+    held = [folder / "held" for folder in (side, head)]
+    assert work.eventually(lambda: all(map(work.is_held, held)) or gate.poll() is not None)
+    assert gate.poll() is None, log.read_text()
+    if number == signal.SIGINT:  # a terminal sends it to the whole group
+        os.killpg(gate.pid, number)
+    else:
+        gate.send_signal(number)
+    gate.wait(work.LONG_SECONDS)
+    assert work.eventually(lambda: not any(map(work.is_held, held)))
 
 
 def test_a_process_has_one_thread_fixed_hashes_and_no_random_addresses(tmp_path: Path) -> None:
     given = environment(tmp_path)
     assert {given[f"{name}_NUM_THREADS"] for name in ("OMP", "MKL", "OPENBLAS")} == {"1"}
-    code = "import json, sys; sys.stdin.readline(); print(json.dumps([hash('a'), id(object)]))"
-    folder = stub(tmp_path / "base", code)
+    folder = stub(tmp_path / "base", f"{ORDERS}orders.send([hash('a'), id(object), sys.argv[1:]])")
     answers = []
-    with Crowd() as crowd:
-        for _ in range(2):
-            answers.append(crowd.start(folder).ask(do="anything"))
+    for _ in range(2):
+        with lifeline() as line, SideWorker(line, folder, 0) as worker:
+            answers.append(worker.receive())
+    # What it is given has one length, whatever else is open: it lies on the stack.
+    assert [len(argument) for argument in answers[0].pop()] == [6, 6, 1]
+    assert answers[1].pop()[-1] == "0"
     assert answers[0][0] == answers[1][0]
     if (
         sys.platform == "linux"

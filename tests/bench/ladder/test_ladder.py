@@ -10,16 +10,25 @@ from typing import Any
 import pytest
 
 from bench.ladder import rungs as lists
-from bench.ladder.crews import ProcessDied, Window
-from bench.ladder.ladder import Ladder, MachineRates, MeasuredRung, ladder, measure
+from bench.ladder.ladder import (
+    Ladder,
+    MachineRates,
+    MeasuredRung,
+    Window,
+    call,
+    ladder,
+    measure,
+)
+from bench.ladder.loops import Order
 from bench.ladder.output import document, table
 from bench.ladder.rungs import CPU_STEPS, Gauge, Rung, Source, cpu_rungs, cuda_rungs
 from bench.throughput.spread import Spread
+from hvae.processes import WorkerFailed
 
 SOURCE = Source("mnist", Path(), 60_000)
 FIRST = Rung("documented", "documented loop", "documented", 10, "cpu")
 SECOND = Rung("in_memory", "in memory, eager", "in_memory", 40, "cpu")
-PACKED = Rung("packed", "packed 5 on each of 2 cores", "pack", 20, "cpu", models=5, processes=2)
+PACKED = Rung("packed", "packed 5 on each of 2 cores", "pack", 20, "cpu", 5, 2, "traced")
 GFLOP_PER_STEP = 0.056_166_4  # 64 images of 877,600 FLOP: 22.1 + 22.1 + 12.1 MFLOP
 
 
@@ -145,14 +154,13 @@ def test_the_rungs_of_a_gpu_end_with_captured_packs_over_whole_epochs() -> None:
 
 
 def test_a_tiny_ladder_is_measured(
-    make_source: Callable[[int], Source], capfd: pytest.CaptureFixture[str]
+    make_source: Callable[[int], Source],
 ) -> None:
     broken = Rung("broken", "broken, compiled", "no such loop", 1, "cpu", engine="compiled")
     single = [replace(rung, steps=1) for rung in (FIRST, SECOND)]
-    packed = replace(PACKED, steps=1, models=2, processes=1)  # test_crews.py has two at once
+    packed = replace(PACKED, steps=1, models=2, processes=1)
     heard: list[str] = []
     found = ladder([*single, broken, packed], make_source(130), 2, heard.append)
-    capfd.readouterr()  # the broken one's traceback
     assert [rung.rung for rung in found.rungs] == [*single, packed]
     assert found.left_out == ["broken, compiled"]
     assert [rates.processes for rates in found.rates] == [1]
@@ -162,9 +170,24 @@ def test_a_tiny_ladder_is_measured(
     assert heard.count("measured") == 5 * 2
 
 
-def test_a_rung_that_cannot_be_built_ends_the_ladder(
-    make_source: Callable[[int], Source], capfd: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(ProcessDied):
+def test_a_rung_that_cannot_be_built_ends_the_ladder(make_source: Callable[[int], Source]) -> None:
+    with pytest.raises(WorkerFailed, match="no such loop"):
         ladder([replace(FIRST, kind="no such loop")], make_source(130), 2)
-    assert "no such loop" in capfd.readouterr().err
+
+
+def test_a_window_is_of_all_workers_at_once() -> None:
+    heard: list[str] = []
+
+    class Stub:
+        def call(self, function: object, order: Order) -> None:
+            heard.append(f"called with {order.amount}")
+
+        def result(self) -> float:
+            heard.append("done")
+            return 0.5
+
+    workers: Any = [Stub(), Stub()]
+    window = call(workers, Order(FIRST, SOURCE, 7))
+    assert heard == ["called with 7", "called with 7", "done", "done"]
+    assert window.cpu_seconds == 1.0
+    assert window.seconds > 0.0

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.throughput import tasks
 from bench.throughput.tasks import (
     TASKS,
     build,
@@ -38,21 +37,15 @@ def untraced(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_training_step_moves_the_parameters(
     objective: str, samples: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    groups: list[traced.Group] = []
-
-    def remember(*arguments: Any) -> traced.Group:
-        groups.append(traced.Group(*arguments))
-        return groups[-1]
-
-    monkeypatch.setattr(tasks, "Group", remember)
+    groups = remembered(monkeypatch)
     call = training_step(cell(objective=objective, importance_samples=samples), "cpu", 8)
     before = {name: p.clone() for name, p in groups[0].parameters.items()}
     call()
     assert all(not torch.equal(p, before[name]) for name, p in groups[0].parameters.items())
 
 
-def test_a_training_step_is_the_engines() -> None:
-    run = cell()
+def remembered(patch: pytest.MonkeyPatch) -> list[traced.Group]:
+    """The groups of every engine made from now on."""
     groups: list[traced.Group] = []
 
     class Remembered(traced.Group):
@@ -60,8 +53,14 @@ def test_a_training_step_is_the_engines() -> None:
             super().__init__(*arguments)
             groups.append(self)
 
+    patch.setattr(traced, "Group", Remembered)
+    return groups
+
+
+def test_a_training_step_is_the_engines() -> None:
+    run = cell()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tasks, "Group", Remembered)
+        groups = remembered(patch)
         training_step(run, "cpu", 8)()
     plain = traced.Group([run], [0], run.model, [0], torch.device("cpu"))
     for _ in range(2):  # one to trace, one for the call

@@ -1,7 +1,10 @@
 """Pixel likelihoods of many draws at once against the plain formulas."""
 
+import ctypes
 import math
 from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +14,7 @@ from torch import Tensor
 from hvae.evaluation import likelihood
 from hvae.evaluation.likelihood import fastest_sums, pixel_nlls, pixel_sums, plain_sums
 from hvae.model import HierarchicalVAE
-from hvae.native.build import c_compiler
+from hvae.native.build import c_compiler, library
 from hvae.objectives import bernoulli_nll, reconstruction_nll
 
 S, B, D, L = 9, 6, 64, 5
@@ -58,7 +61,10 @@ def test_pixel_sums_are_those_of_softplus_and_of_squared_errors(pixels: int, is_
         assert value.item() == pytest.approx(pixels * (max(logit, 0) or (logit == 0) * math.log(2)))
 
 
-@pytest.mark.skipif(c_compiler() is None, reason="needs a C compiler, such as cc")
+needs_compiler = pytest.mark.skipif(c_compiler() is None, reason="needs a C compiler, such as cc")
+
+
+@needs_compiler
 @pytest.mark.parametrize("is_grey", [False, True])
 @pytest.mark.parametrize(("images", "pixels", "hidden"), [(1, 1, 1), (6, 57, 20), (100, 784, 100)])
 @pytest.mark.parametrize("scale", [1.0, 100.0])
@@ -81,3 +87,29 @@ def test_the_sums_of_the_library_are_the_plain_ones(
             pair = [sums(own, *given) for sums in (fastest_sums, plain_sums)]
         for one, other in zip(*pair, strict=True):
             torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
+
+
+@needs_compiler
+@pytest.mark.parametrize(("images", "pixels", "hidden"), [(1, 1, 1), (6, 57, 20), (100, 784, 100)])
+def test_the_library_writes_nothing_outside_of_the_room_that_it_asks_for(
+    images: int, pixels: int, hidden: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, checked = library(), []
+    size = step.pixel_work_size(images, hidden)
+
+    def pixel_sums(*given: Any) -> None:
+        behind = (ctypes.c_float * 1000).from_address(given[8] + 4 * size)
+        behind[:] = [7.0] * 1000
+        step.pixel_sums(*given)
+        checked.append(set(behind))
+
+    watched = SimpleNamespace(
+        padded_images=step.padded_images,
+        pixel_work_size=lambda *given: size + 1000,
+        pixel_sums=pixel_sums,
+    )
+    monkeypatch.setattr(likelihood, "library", lambda is_double: watched)
+    decoder = HierarchicalVAE(pixels, hidden, 2, 1).pixel_decoder
+    with torch.no_grad():
+        fastest_sums(decoder, torch.rand(3, images, hidden), torch.rand(images, pixels))
+    assert checked == [{7.0}]

@@ -12,31 +12,33 @@ from hvae.records.provenance import sources_sha256
 from hvae.records.standings import STATES, count, refuse_damaged, survey, to_run
 from hvae.records.store import SCHEMA, Record, Store
 
-RUNS = runs(PRESETS["quick"])[:5]
+RUNS = runs(PRESETS["quick"])[:6]
 MakeRecord = Callable[..., Record]
 
 
 @pytest.fixture
 def store(tmp_path: Path, make_record: MakeRecord) -> Store:
-    """A run in every state: done, missing, failed, stale, damaged, in this order."""
+    """A run in every state: done, missing, failed, stale, damaged, diverged."""
     store = Store(tmp_path)
     store.open_for_writing()
     store.write(make_record(RUNS[0]))
     store.write_failure(RUNS[2], ValueError("no luck"))
     store.write(replace(make_record(RUNS[3]), code={"sources_sha256": "other", "version": "0.0"}))
     store.path(digest(RUNS[4])).write_text('{"schema": 1, "stu')
+    store.write(make_record(RUNS[5], nll=None))
     return store
 
 
 def test_every_state_is_told_apart(store: Store) -> None:
     standings = survey(store, RUNS, sources_sha256())
-    assert tuple(standing.state for standing in standings) == STATES
+    states = ["done", "missing", "failed", "stale", "damaged", "diverged"]
+    assert [standing.state for standing in standings] == states
     assert count(standings) == dict.fromkeys(STATES, 1)
     assert [s.digest for s in standings] == [digest(run) for run in RUNS]
 
 
 def test_what_is_not_well_says_why(store: Store) -> None:
-    done, missing, failed, stale, damaged = survey(store, RUNS, sources_sha256())
+    done, missing, failed, stale, damaged, _ = survey(store, RUNS, sources_sha256())
     assert done.reason == missing.reason == ""
     assert failed.reason == "ValueError: no luck"
     assert stale.reason == "made by other sources of hvae (version 0.0)"
@@ -49,14 +51,15 @@ def test_missing_and_failed_are_run_and_stale_only_where_asked(store: Store) -> 
     assert to_run(standings, redo_stale=True) == {digest(run) for run in RUNS[1:4]}
 
 
-def test_what_is_done_is_run_again_only_where_its_weights_are_wanted_and_missing(
+def test_what_is_recorded_is_run_again_only_where_its_weights_are_wanted_and_missing(
     store: Store,
 ) -> None:
     def wanted() -> set[str]:
         return to_run(survey(store, RUNS, sources_sha256()), keeps_weights=True)
 
-    assert wanted() == {digest(RUNS[0]), digest(RUNS[1]), digest(RUNS[2])}  # no stale record
-    store.weights_path(digest(RUNS[0])).write_bytes(b"weights")
+    assert wanted() == {digest(RUNS[n]) for n in (0, 1, 2, 5)}  # no stale record
+    for recorded in (RUNS[0], RUNS[5]):
+        store.weights_path(digest(recorded)).write_bytes(b"weights")
     assert wanted() == {digest(RUNS[1]), digest(RUNS[2])}
 
 

@@ -1,6 +1,7 @@
 """hvae/records/store.py: whole records or none, whatever is killed, damaged or run at once."""
 
 import dataclasses
+import errno
 import itertools
 import json
 import os
@@ -21,10 +22,9 @@ from hypothesis import strategies as st
 
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig, as_dict, digest
 from hvae.records import store as records
-from hvae.records.files import TEMPORARY, publish
-from hvae.records.store import BUNDLE, PICTURES, SCHEMA, WEIGHTS, Files, Record, RecordError, Store
+from hvae.records.files import TEMPORARY
+from hvae.records.store import PICTURES, SCHEMA, WEIGHTS, Record, RecordError, Store
 
-PACK = 4
 json_values = st.recursive(
     st.none()
     | st.booleans()
@@ -221,14 +221,10 @@ def test_a_later_failure_replaces_an_earlier(store: Store) -> None:
     assert store.read_failure(digest(run())).exception == "MemoryError: second"
 
 
-@pytest.mark.parametrize("is_pack", [False, True])
-def test_success_clears_a_failure(store: Store, is_pack: bool) -> None:
+def test_success_clears_a_failure(store: Store) -> None:
     fail(store)
     fail(store, seed=1)
-    if is_pack:
-        store.write_all([record()])
-    else:
-        store.write(record())
+    store.write(record())
     assert store.failed() == {digest(run(1))}
     assert store.finished() == {digest(run())}
     assert not store.failure_path(digest(run())).exists()
@@ -247,91 +243,35 @@ def test_a_damaged_failure_is_refused(store: Store, content: bytes) -> None:
         store.read_failure("0" * 16)
 
 
-# Packs: all or none.
+def test_a_record_replaces_one_of_other_sources(store: Store) -> None:
+    assert store.write(record(code={"sources_sha256": "other"}))
+    assert store.write(record())
+    assert store.read(record().digest) == record()
 
 
-def pack(first: int = 0, **changes: Any) -> list[Record]:
-    return [record(seed, **changes) for seed in range(first, first + PACK)]
+@pytest.mark.parametrize("suffix", [".json", ".failed.json"])
+def test_what_is_not_named_by_a_digest_is_no_record(store: Store, suffix: str) -> None:
+    name = record().digest
+    for foreign in (f"._{name}", f"{name} (1)", name[:-1], name.upper() + "X"):
+        (store.runs / f"{foreign}{suffix}").write_text("of another program")
+    assert store.finished() == store.failed() == set()
 
 
-def test_a_pack_is_written_whole_and_leaves_nothing_else(store: Store) -> None:
-    store.write_all(pack())
-    assert sorted(store, key=lambda one: one.run.train.seed) == pack()
-    assert names(store) == {f"{one.digest}.json" for one in pack()}
+def test_a_full_disk_leaves_no_part_of_a_file(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-
-def test_a_pack_of_none_writes_nothing(store: Store) -> None:
-    store.write_all([])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fill)
+        with pytest.raises(OSError, match="No space left"):
+            store.write(record(), FILES)
     assert names(store) == set()
-
-
-def test_a_pack_replaces_stale_records(store: Store) -> None:
-    store.write(record(2, code={"sources_sha256": "other"}))
-    store.write_all(pack())
-    assert store.read(record(2).digest) == record(2)
 
 
 class Killed(BaseException):
     """Stands for SIGKILL where a test must choose the moment."""
-
-
-def test_a_kill_before_the_bundle_is_published_leaves_none(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def die(*_: Any) -> None:
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "link", die)
-        patch.setattr(Path, "unlink", lambda *_, **__: None)  # the dead tidy nothing
-        with pytest.raises(Killed):
-            store.write_all(pack())
-    assert store.finished() == set()
-    assert len(names(store)) == 1
-    store.open_for_writing()
-    assert names(store) == set()
-
-
-@pytest.mark.parametrize("done", range(PACK + 1))
-def test_a_kill_after_the_bundle_is_published_is_made_good_by_the_next_to_open(
-    store: Store, monkeypatch: pytest.MonkeyPatch, done: int
-) -> None:
-    fail(store, seed=1)
-    replace, moves = os.replace, itertools.count()
-
-    def die(*_: Any) -> None:
-        raise Killed
-
-    def die_after_some(*paths: Any) -> None:
-        if next(moves) == done:
-            raise Killed
-        replace(*paths)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", die_after_some)
-        if done == PACK:
-            patch.setattr(records, "fsync_folder", die)
-        with pytest.raises(Killed):
-            store.write_all(pack())
-    assert len(store.finished()) == done
-    store.open_for_writing()
-    assert names(store) == {f"{one.digest}.json" for one in pack()}
-    assert sorted(store, key=lambda one: one.run.train.seed) == pack()
-
-
-def test_a_kill_before_anything_is_taken_apart_is_made_good_too(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def die(*_: Any) -> None:
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Store, "_take_apart", die)
-        with pytest.raises(Killed):
-            store.write_all(pack())
-    assert store.finished() == set()
-    store.open_for_writing()
-    assert store.finished() == {one.digest for one in pack()}
 
 
 WRITER = """
@@ -343,27 +283,25 @@ from hvae.records.store import Record, Store
 store, seed = Store(Path(sys.argv[1])), int(sys.argv[2])
 print("ready", flush=True)
 while True:
-    made = []
-    for _ in range(int(sys.argv[3])):
-        run = RunConfig(ModelConfig(64), TrainConfig(seed=seed), DataConfig("digits"))
-        rest = {"parameters": 1, "flops_per_image": 1, "history": [], "throughput": {}}
-        rest |= {"metrics": {"x": list(range(2000))}, "seconds": {}, "code": {}, "environment": {}}
-        made.append(Record("quick", digest(run), as_dict(run), "finished", "0", **rest))
-        seed += 1
-    store.write_all(made)
+    run = RunConfig(ModelConfig(64), TrainConfig(seed=seed), DataConfig("digits"))
+    rest = {"parameters": 1, "flops_per_image": 1, "history": [], "throughput": {}}
+    rest |= {"metrics": {"x": list(range(2000))}, "seconds": {}, "code": {}, "environment": {}}
+    record = Record("quick", digest(run), as_dict(run), "finished", "0", **rest)
+    store.write(record, {".npz": b"pictures"})
+    seed += 1
 """
 
 
 def writer(store: Store, first_seed: int) -> subprocess.Popen[str]:
-    """A process that writes one pack after another until it is killed."""
-    command = [sys.executable, "-c", WRITER, str(store.folder), str(first_seed), str(PACK)]
+    """A process that writes one record after another until it is killed."""
+    command = [sys.executable, "-c", WRITER, str(store.folder), str(first_seed)]
     started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert started.stdout is not None
     assert started.stdout.readline() == "ready\n"
     return started
 
 
-def test_two_writers_killed_at_any_moment_leave_whole_packs(store: Store) -> None:
+def test_two_writers_killed_at_any_moment_leave_whole_records(store: Store) -> None:
     moments, starts = random.Random(0), itertools.count(0, 100_000)
     for _ in range(4):
         writers = [writer(store, next(starts)) for _ in range(2)]
@@ -373,11 +311,10 @@ def test_two_writers_killed_at_any_moment_leave_whole_packs(store: Store) -> Non
         for process in writers:
             process.communicate()
     store.open_for_writing()
-    found = {one.run.train.seed for one in store}  # reads and checks every one
-    packs = {seed // PACK for seed in found}
-    assert found == {seed for p in packs for seed in range(PACK * p, PACK * (p + 1))}
-    assert len(packs) >= 4
-    assert not [name for name in names(store) if name.startswith((BUNDLE, TEMPORARY))]
+    found = [one.digest for one in store]  # reads and checks every one
+    assert len(found) >= 4
+    assert all(beside(store, name) == {PICTURES: b"pictures"} for name in found)
+    assert not [name for name in names(store) if name.startswith(TEMPORARY)]
 
 
 # What lies beside a record.
@@ -391,54 +328,52 @@ def beside(store: Store, name: str) -> dict[str, bytes]:
     return {path.suffix: path.read_bytes() for path in paths if path.exists()}
 
 
-def files_of(records: list[Record], files: Files = FILES) -> dict[str, Files]:
-    return {one.digest: files for one in records}
+def test_files_lie_beside_their_record_and_nothing_else_does(store: Store) -> None:
+    store.write(record(), FILES)
+    assert beside(store, record().digest) == FILES
+    assert names(store) == {f"{record().digest}{suffix}" for suffix in (".json", PICTURES, WEIGHTS)}
+    assert store.finished() == {record().digest}
 
 
-def test_files_lie_beside_their_records_and_nothing_else_does(store: Store) -> None:
-    store.write_all(pack(), files_of(pack()))
-    assert all(beside(store, one.digest) == FILES for one in pack())
-    suffixes = (".json", PICTURES, WEIGHTS)
-    assert names(store) == {f"{one.digest}{suffix}" for one in pack() for suffix in suffixes}
-    assert store.finished() == {one.digest for one in pack()}
-
-
-@pytest.mark.parametrize("moment", range(2 * PACK + 2))
+@pytest.mark.parametrize("moment", range(3))
 def test_a_record_never_lacks_its_files_whenever_the_writer_is_killed(
     store: Store, monkeypatch: pytest.MonkeyPatch, moment: int
 ) -> None:
-    replace, moves = os.replace, itertools.count()
+    moves = itertools.count()
 
-    def die_at_the_moment(*paths: Any) -> None:
-        if next(moves) == moment:
-            raise Killed
-        replace(*paths)
+    def die_at_the_moment(real: Callable[..., None]) -> Callable[..., None]:
+        def move(*paths: Any) -> None:
+            if next(moves) == moment:
+                raise Killed
+            real(*paths)
+
+        return move
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", die_at_the_moment)
+        for name in ("replace", "link"):
+            patch.setattr(os, name, die_at_the_moment(getattr(os, name)))
+        patch.setattr(Path, "unlink", lambda *_, **__: None)  # the dead tidy nothing
         with pytest.raises(Killed):
-            store.write_all(pack(), files_of(pack()))
-    assert all(beside(store, name) == FILES for name in store.finished())
+            store.write(record(), FILES)
+    assert store.finished() == set()
     store.open_for_writing()
-    assert all(beside(store, name) == FILES for name in store.finished())
-    assert len(store.finished()) == (0 if moment < 2 * PACK else PACK)
-    store.write_all(pack(), files_of(pack()))
-    assert store.finished() == {one.digest for one in pack()}
-    assert all(beside(store, name) == FILES for name in store.finished())
+    assert names(store) <= {f"{record().digest}{suffix}" for suffix in FILES}
+    store.write(record(), FILES)
+    assert beside(store, record().digest) == FILES
 
 
 def test_a_record_that_stays_keeps_its_files_and_gets_what_it_lacks(store: Store) -> None:
-    store.write_all([record()], files_of([record()], {PICTURES: b"first"}))
-    store.write_all([record()], files_of([record()]))
+    store.write(record(), {PICTURES: b"first"})
+    store.write(record(), FILES)
     assert beside(store, record().digest) == {PICTURES: b"first", WEIGHTS: b"weights"}
-    store.write_all([record()])
+    store.write(record())
     assert beside(store, record().digest) == {PICTURES: b"first", WEIGHTS: b"weights"}
 
 
 def test_what_other_sources_left_does_not_outlive_their_record(store: Store) -> None:
     old = record(code={"sources_sha256": "other"})
-    store.write_all([old], files_of([old]))
-    store.write_all([record()], files_of([record()], {PICTURES: b"new"}))
+    store.write(old, FILES)
+    store.write(record(), {PICTURES: b"new"})
     assert store.read(old.digest).code == record().code
     assert beside(store, old.digest) == {PICTURES: b"new"}
 
@@ -446,7 +381,7 @@ def test_what_other_sources_left_does_not_outlive_their_record(store: Store) -> 
 def test_files_without_a_record_are_of_a_killed_run_and_are_replaced(store: Store) -> None:
     for path in (store.pictures_path(record().digest), store.weights_path(record().digest)):
         path.write_bytes(b"of a killed run")
-    store.write_all([record()], files_of([record()], {PICTURES: b"new"}))
+    store.write(record(), {PICTURES: b"new"})
     assert beside(store, record().digest) == {PICTURES: b"new"}
 
 
@@ -515,43 +450,6 @@ def test_a_sweep_between_writing_and_linking_loses_no_write(
     assert store.write(record())
     assert store.read(record().digest) == record()
     assert next(sweeps) > 3  # it was tried again
-
-
-def test_a_sweep_while_a_pack_is_taken_apart_loses_no_record(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    replace, sweeps = os.replace, itertools.count()
-
-    def replace_after_a_sweep(source: Path, target: Path) -> None:
-        if next(sweeps) == 1:
-            for stray in store.runs.glob(f"{TEMPORARY}*"):  # as another process that opens does
-                stray.unlink()
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", replace_after_a_sweep)
-    store.write_all(pack())
-    assert store.finished() == {one.digest for one in pack()}
-
-
-def test_opening_while_another_takes_its_bundle_apart_is_no_error(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    load = records._load
-
-    def load_after_the_other(path: Path) -> dict[str, Any]:
-        path.unlink(missing_ok=True)  # the other has just finished with it
-        return load(path)
-
-    publish(store.runs / f"{BUNDLE}{record().digest}", b"{}")
-    monkeypatch.setattr(records, "_load", load_after_the_other)
-    store.open_for_writing()
-
-
-def test_a_larger_pack_is_written_whole_beside_the_bundle_of_a_smaller(store: Store) -> None:
-    smaller = {one.digest: records._body(one) for one in pack()[:2]}
-    publish(store.runs / f"{BUNDLE}{record().digest}", records._dump(smaller))
-    store.write_all(pack())
-    assert store.finished() == {one.digest for one in pack()}
 
 
 def test_two_that_open_at_once_both_may(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

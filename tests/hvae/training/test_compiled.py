@@ -119,6 +119,15 @@ def test_after_200_steps_both_have_reached_the_same(few_digits: Images) -> None:
     require_equal(run(20, 100, epochs=40, kl_weight=0.7), few_digits, 1e-9)
 
 
+def test_the_constants_of_adam_are_those_of_the_traced_engine(
+    few_digits: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("adam", "compiled"):
+        monkeypatch.setattr(f"hvae.training.{module}.BETAS", (0.7, 0.9))
+        monkeypatch.setattr(f"hvae.training.{module}.EPSILON", 1e-3)
+    require_equal(run(), few_digits, 1e-12)
+
+
 def test_dynamic_pixels_are_drawn_as_elsewhere(few_digits: Images) -> None:
     config = run(objective="elbo")
     require_equal(replace(config, data=DataConfig("digits", "dynamic")), few_digits, 1e-12)

@@ -563,6 +563,13 @@ def test_fit_returns_models_and_histories_in_the_order_of_the_runs(few_digits: I
     assert 0 < shares <= fitted.seconds
 
 
+def test_the_engine_is_the_one_asked_for(few_digits: Images) -> None:
+    fitted = fit([run(epochs=1)], few_digits, engine="traced")
+    assert (fitted.engine, fitted.declined) == ("traced", "")
+    with pytest.raises(ValueError, match=r"^engine: 'fused' .* auto, traced, compiled$"):
+        fit([run(epochs=1)], few_digits, engine="fused")
+
+
 BASE = run(objective="iwae")
 MISFITS = [
     ("objective", {"train": replace(BASE.train, objective="elbo", importance_samples=1)}),

@@ -1,0 +1,131 @@
+"""How fast the models of a study are: each shape is timed once on a machine, and that is kept in
+`throughput/` beside the records, so that a second start does not time it again."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ablations.run.executors import Executor
+from ablations.run.messages import say
+from hvae.config import DataConfig, RunConfig, TrainConfig, describe, digest, value
+from hvae.processes import Progress
+from hvae.records.files import overwrite
+from hvae.records.provenance import SourcesChanged, environment, require_sources
+
+Throughput = dict[str, Any]
+Group = tuple[RunConfig, ...]  # shapes that are timed side by side
+NOT_TIMED: Throughput = {"measurements": []}
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What is timed, by one worker while no other works."""
+
+    groups: tuple[Group, ...]
+    device: str
+    sources_sha256: str
+
+
+def shape(run: RunConfig) -> RunConfig:
+    """What decides how fast a run is: its sizes. Settings that change no tensor's shape are at
+    their defaults."""
+    train = TrainConfig(
+        objective="iwae" if run.train.objective == "iwae" else TrainConfig().objective,
+        batch_size=run.train.batch_size,
+        importance_samples=run.train.importance_samples,
+    )
+    return RunConfig(run.model, train, DataConfig(run.data.name))
+
+
+def throughput(
+    runs: Iterable[RunConfig],
+    folder: Path,
+    executor: Executor,
+    device: str,
+    sources_sha256: str,
+    is_timed: bool = True,
+) -> dict[RunConfig, Throughput]:
+    """The throughput of every shape of these runs: what is kept, the rest timed now, while the
+    machine is idle; nothing is timed where `is_timed` is False.
+
+    Where a group fails, each of its shapes is timed alone, so that only a shape that cannot be
+    timed lacks its numbers. Raises `SourcesChanged`.
+    """
+    machine = environment(device)
+    files = {
+        one: _file(folder / "throughput", one, sources_sha256, machine)
+        for one in sorted(set(map(shape, runs)), key=digest)
+    }
+    blocks = {one: _read(file) for one, file in files.items()}
+    waiting = _groups(one for one, block in blocks.items() if block is NOT_TIMED)
+    while waiting and is_timed:
+        timing = Timing(tuple(waiting), device, sources_sha256)
+        for outcome in executor.map(measure, [timing]):
+            group = waiting.pop(0)
+            if isinstance(outcome.error, SourcesChanged):
+                raise outcome.error
+            for one, block in (outcome.result or {}).items():
+                blocks[one] = block
+                _write(files[one], block)
+            if outcome.error is not None and len(group) > 1:
+                waiting = [(one,) for one in group] + waiting
+            elif outcome.error is not None:
+                blocks[group[0]] = _failure(group[0], outcome.error)
+    return blocks
+
+
+def measure(timing: Timing, progress: Progress) -> Iterator[dict[RunConfig, Throughput]]:
+    """The throughput of each shape, group by group: on the CPU, and on CUDA where it is present.
+
+    Raises `SourcesChanged` where the sources are not those of the task, before or after.
+    """
+    for group in timing.groups:
+        require_sources(timing.sources_sha256)
+        from bench.throughput.measure import measure_everywhere
+
+        by_device = measure_everywhere(group, timing.device)
+        require_sources(timing.sources_sha256)
+        block = environment(timing.device)
+        yield {
+            one: {"environment": block, "measurements": [m for several in found for m in several]}
+            for one, *found in zip(group, *by_device, strict=True)
+        }
+
+
+def _groups(shapes: Iterable[RunConfig]) -> list[Group]:
+    """Shapes that differ in the latent size alone are timed side by side."""
+    groups: dict[RunConfig, list[RunConfig]] = {}
+    for one in shapes:
+        groups.setdefault(replace(one, model=replace(one.model, latent_dim=1)), []).append(one)
+    return [tuple(group) for group in groups.values()]
+
+
+def _file(folder: Path, one: RunConfig, sources_sha256: str, machine: dict[str, Any]) -> Path:
+    """Of a shape, the sources and the machine."""
+    key = json.dumps([digest(one), sources_sha256, machine], sort_keys=True)
+    return folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+
+
+def _read(file: Path) -> Throughput:
+    try:
+        block: Throughput = json.loads(file.read_bytes())
+    except (OSError, ValueError):  # not there, or not whole
+        return NOT_TIMED
+    return block
+
+
+def _write(file: Path, block: Throughput) -> None:
+    with suppress(OSError):  # it would be timed again, no more
+        file.parent.mkdir(exist_ok=True)
+        overwrite(file, json.dumps(block, indent=1).encode() + b"\n")
+
+
+def _failure(one: RunConfig, error: BaseException) -> Throughput:
+    reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    sizes = ", ".join(describe(name, value(one, name)) for name in ("depth", "latent"))
+    say(f"no throughput measured of {sizes}: {reason}")
+    return {"measurements": [], "error": reason}

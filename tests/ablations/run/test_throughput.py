@@ -1,0 +1,146 @@
+"""What is timed of a study, and what is not timed again; the clock itself is replaced."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import worker_functions as work
+from builders import grid
+
+from ablations.run import throughput as module
+from ablations.run.executors import Executor, Local, Serial
+from ablations.run.throughput import shape, throughput
+from hvae.config import RunConfig, TrainConfig
+from hvae.records.provenance import SourcesChanged, sources_sha256
+
+RUNS = grid(depths=(1, 2), losses=("bce", "mse"), latents=(2, 20), seeds=2)
+MEASURE = "bench.throughput.measure.measure_everywhere"
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """In place of the clock: the latent sizes of what is timed side by side. 20 cannot be timed."""
+    groups: list[tuple[int, ...]] = []
+
+    def measure(cells: Sequence[RunConfig], device: str) -> list[list[list[dict[str, Any]]]]:
+        groups.append(tuple(cell.model.latent_dim for cell in cells))
+        if any(cell.model.num_layers == 2 and cell.model.latent_dim == 20 for cell in cells):
+            raise MemoryError("no room\nfor so many")
+        return [[[{"task": "train_step", "latent": cell.model.latent_dim}] for cell in cells]]
+
+    monkeypatch.setattr(MEASURE, measure)
+    return groups
+
+
+def blocks(folder: Path, executor: Executor | None = None, **changes: Any) -> dict[Any, Any]:
+    given = {"device": "cpu", "sources_sha256": sources_sha256()} | changes
+    return throughput(RUNS, folder, executor or Serial(work.nothing), **given)
+
+
+def test_the_shape_of_a_run_knows_neither_seed_nor_loss_nor_what_is_trained_how_long() -> None:
+    run = RUNS[0]
+    same = TrainConfig("mse", "elbo", 7, 64, 0.1, seed=3, kl_weight=2.0, free_bits=1.0)
+    assert shape(replace(run, train=same)) == shape(run)
+    for other in (TrainConfig(batch_size=8), TrainConfig(objective="iwae", importance_samples=5)):
+        assert shape(replace(run, train=other)) != shape(run)
+    assert len({shape(one) for one in RUNS}) == 4
+
+
+def test_a_shape_that_cannot_be_timed_lacks_its_numbers_and_nothing_else(
+    tmp_path: Path, timed: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = blocks(tmp_path)
+    assert sorted(timed) == [(2,), (2, 20), (2, 20), (20,)]
+    assert set(found) == {shape(run) for run in RUNS}
+    for one, block in found.items():
+        if (one.model.num_layers, one.model.latent_dim) == (2, 20):
+            assert block == {"measurements": [], "error": "MemoryError: no room"}
+        else:
+            measured = {"task": "train_step", "latent": one.model.latent_dim}
+            assert block["measurements"] == [measured]
+            assert block["environment"]["device"] == "cpu"
+    line = "no throughput measured of depth 2, latent 20: MemoryError: no room"
+    assert capsys.readouterr().err.splitlines() == [line]
+
+
+def test_a_second_start_times_only_what_was_not_timed(tmp_path: Path, timed: list[Any]) -> None:
+    first = blocks(tmp_path)
+    timed.clear()
+    assert blocks(tmp_path) == first
+    assert timed == [(20,)]
+
+
+def test_what_was_timed_is_kept_though_the_next_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups: list[Any] = []
+
+    def measure(cells: Sequence[RunConfig], device: str) -> Any:
+        groups.append(cells)
+        if len(groups) == 2:
+            raise KeyboardInterrupt
+        return [[[] for _ in cells]]
+
+    monkeypatch.setattr(MEASURE, measure)
+    with pytest.raises(KeyboardInterrupt):
+        blocks(tmp_path)
+    blocks(tmp_path)
+    assert len(groups) == 3
+    assert groups[1] == groups[2]
+
+
+def test_other_sources_another_machine_and_a_damaged_file_are_timed_anew(
+    tmp_path: Path, timed: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks(tmp_path)
+    for path in (tmp_path / "throughput").iterdir():
+        path.write_text("{")
+    timed.clear()
+    blocks(tmp_path)
+    assert len(timed) == 4
+    monkeypatch.setattr(module, "environment", lambda device: {"device": device, "other": True})
+    timed.clear()
+    blocks(tmp_path)
+    assert len(timed) == 4
+    monkeypatch.setattr("hvae.records.provenance.sources_sha256", lambda: "others")
+    timed.clear()
+    blocks(tmp_path, sources_sha256="others")
+    assert len(timed) == 4
+
+
+def test_without_throughput_nothing_is_timed_and_what_is_kept_is_there(
+    tmp_path: Path, timed: list[Any]
+) -> None:
+    assert all(block == {"measurements": []} for block in blocks(tmp_path, is_timed=False).values())
+    assert timed == []
+    first = blocks(tmp_path)
+    timed.clear()
+    kept = {one: block for one, block in first.items() if "error" not in block}
+    assert kept.items() <= blocks(tmp_path, is_timed=False).items()
+    assert timed == []
+
+
+def test_sources_that_change_while_it_is_timed_end_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def edit(cells: Any, device: str) -> list[Any]:
+        monkeypatch.setattr("hvae.records.provenance.sources_sha256", lambda: "others")
+        return [[[] for _ in cells]]
+
+    monkeypatch.setattr(MEASURE, edit)
+    with pytest.raises(SourcesChanged):
+        blocks(tmp_path)
+    assert not (tmp_path / "throughput").exists()
+
+
+def test_a_worker_that_dies_of_one_shape_costs_no_other_its_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "measure", work.measure_or_die)
+    found = blocks(tmp_path, Local(1, work.nothing))
+    died = {one: block for one, block in found.items() if "error" in block}
+    assert {one.model.latent_dim for one in died} == {20}
+    assert all(block["error"].startswith("WorkerDied") for block in died.values())
+    assert sum(bool(block["measurements"]) for block in found.values()) == 2
