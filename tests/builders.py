@@ -2,45 +2,75 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hvae.closed_form import parameter_count
-from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig, as_dict, digest
+from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig, as_dict, digest, override
+from hvae.records.standings import survey
 from hvae.records.store import Record, Store
+from report.data.design import Design
+from report.data.frames import Study, load
+from report.study.writer import write_report
+
+SOURCES = "cd" * 32
 
 
-def grid(
-    depths: Sequence[int] = (1, 2, 3),
-    losses: Sequence[str] = ("bce", "mse"),
-    latents: Sequence[int] = (2, 20),
+AXES: dict[str, Sequence[Any]] = {"depth": (1, 2, 3), "loss": ("bce", "mse"), "latent": (2, 20)}
+SMALL = RunConfig(ModelConfig(input_dim=64), TrainConfig(epochs=4), DataConfig(name="digits"))
+
+
+def design(
+    axes: Mapping[str, Sequence[Any]] = AXES,
+    variants: Mapping[str, Mapping[str, Any]] | None = None,
     seeds: int = 3,
-    objectives: Sequence[str] = ("documented",),
-) -> list[RunConfig]:
-    """The runs of a small study on the bundled digits."""
-    return [
-        RunConfig(
-            ModelConfig(input_dim=64, latent_dim=latent, num_layers=depth),
-            TrainConfig(loss=loss, objective=objective, epochs=4, seed=seed),
-            DataConfig(name="digits"),
-        )
-        for depth in depths
-        for loss in losses
-        for latent in latents
-        for objective in objectives
-        for seed in range(seeds)
-    ]
+    base: RunConfig = SMALL,
+) -> Design:
+    """A small study on the bundled digits: the product of its axes, variants and seeds."""
+    swept = list(product(*axes.values(), variants or {"": {}}, range(seeds)))
+    changes = [dict(zip((*axes, "variant", "seed"), values, strict=True)) for values in swept]
+    names = tuple(change.pop("variant") for change in changes)
+    sets = [(variants or {}).get(name, {}) for name in names]
+    runs = tuple(override(base, {**c, **own}) for c, own in zip(changes, sets, strict=True))
+    named = tuple(variants or ())
+    return Design("A & B", "Does <depth> help?", runs, tuple(axes), named, names if named else ())
+
+
+def filled(
+    store: Store, asked: Design, changes: Callable[[RunConfig], dict[str, Any]] = lambda run: {}
+) -> Study:
+    """The study with every run finished; `changes` are made to the record of a run."""
+    for run in asked.runs:
+        store.write(record(run, **changes(run)))
+    return study_of(store, asked)
+
+
+def study_of(store: Store, asked: Design) -> Study:
+    """The study as the store has it."""
+    return load(asked, survey(store, asked.runs, SOURCES), store)
+
+
+def report_of(store: Store, asked: Design, *formats: str) -> list[Path]:
+    """The files of the study's report, written beside its records."""
+    standings = survey(store, asked.runs, SOURCES)
+    return write_report(asked, standings, store, store.folder / "report", formats or ("html",))
 
 
 def record(config: RunConfig, **changes: Any) -> Record:
-    """A finished record: depth helps once, latent 20 beats 2, the upper levels are nearly dead."""
+    """A finished record: depth helps once, latent 20 beats 2, a KL weight of 1 every other, and the
+    ELBO the documented objective; the upper levels are nearly dead."""
     depth, latent = config.model.num_layers, config.model.latent_dim
     seed = config.train.seed
     rng = np.random.default_rng([seed, depth, latent, config.train.loss == "mse"])
     shared = np.random.default_rng(seed).normal()  # what pairs the seeds
     quality = 30.0 - 1.5 * min(depth, 2) - 3.0 * math.log(latent) + 0.4 * shared
+    quality += abs(math.log(config.train.kl_weight)) - 0.8 * (
+        config.train.objective != "documented"
+    )
     elbo = -(quality + (40.0 if config.train.loss == "mse" else 0.0)) + 0.05 * rng.normal()
     kl = [3.0 * math.log(latent + 1) / (4.0**level) for level in range(depth)]
     made = Record(
@@ -49,7 +79,7 @@ def record(config: RunConfig, **changes: Any) -> Record:
         config=as_dict(config),
         status="finished",
         data_sha256="ab" * 32,
-        code={"version": "0.1.0", "sources_sha256": "cd" * 32, "git_commit": "e" * 40}
+        code={"version": "0.1.0", "sources_sha256": SOURCES, "git_commit": "e" * 40}
         | {"git_dirty": False},
         environment=ENVIRONMENT,
         parameters=parameter_count(config.model),
@@ -99,6 +129,8 @@ def _metrics(
         "elbo_standard_error_nats": 0.02,
         "elbo_test_set_error_nats": 0.31,
         "nll_nats": nll,
+        "nll_standard_error_nats": 0.01,
+        "nll_test_set_error_nats": 0.3,
         "nll_curve_nats": {str(s): nll + 1.2 / s**0.4 for s in (1, 10, 100, 1000)},
         "effective_sample_size": 85.0 / depth,
         "importance_samples": 1000,
@@ -111,6 +143,7 @@ def _metrics(
         "level_value_nats": [9.0 / 6.0**level + 0.03 * rng.normal() for level in range(depth)],
         "level_value_standard_error_nats": [0.02] * depth,
         "scoreboard_nll_nats": 25.0 - math.log(latent) - 0.5 * depth + 0.1 * rng.normal(),
+        "scoreboard_standard_error_nats": 0.01,
         "scoreboard_test_set_error_nats": 0.25,
         "reconstruction_mse": 0.03 / latent**0.3 + 0.0004 * rng.normal(),
         "psnr_db": 15.0 + math.log(latent) + 0.05 * rng.normal(),

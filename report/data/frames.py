@@ -3,44 +3,46 @@
 Reads what is expected, key by key, so that no key counts twice and every missing one is seen.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import pandas as pd
 
 from hvae.closed_form import parameter_count
-from hvae.config import RunConfig, as_dict, digest
-from hvae.records.store import Record, RecordError, Store
+from hvae.config import DATASETS, SETTINGS, digest, value
+from hvae.records.standings import Standing
+from hvae.records.store import Record, Store
+from report.data.contrasts import Contrasts, compare
+from report.data.design import Design
+from report.data.factors import VARIANT, Factor, factors_of
+from report.data.metrics import LEVEL_METRICS, SCOPES, Metric
 
 STATUSES = ("finished", "diverged", "failed", "missing", "damaged")
-AXES = ("depth", "loss", "latent", "objective", "data", "binarize")
-NAMES = {"num_layers": "depth", "latent_dim": "latent", "name": "data"}
-LEVEL_METRICS = {  # in the record -> in the frame
-    "kl_per_level_nats": "kl_nats",
-    "active_units_per_level": "active_units",
-    "active_units_scale_free_per_level": "active_units_scale_free",
-    "level_value_nats": "value_nats",
-    "level_value_standard_error_nats": "value_standard_error_nats",
-    "probe_accuracy_per_level": "probe_accuracy",
-}
 RATES = (  # of a measurement of throughput, besides where and at which batch size it was taken
     *("task", "device", "is_best_batch", "repeats"),
     *("images_per_second", "lower_quartile", "upper_quartile"),
 )
 PLACES = ("machine", "batch", "is_own_batch")
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Study:
-    """All the report reads. Every frame has `key`, the cell's columns and `seed`.
+    """All the report reads. Every frame has `key`, the cell's columns, `SCOPES` and `seed`.
 
     status: one row per expected key, with `status`, `message`, `parameters`.
     runs: finished runs only, one row each, scalar metrics as columns (absent: NaN).
     levels, epochs, curve, throughput: long; epochs also hold the diverged runs.
-    made: where each record came from. cell: the columns that tell cells apart.
+    made: where each record came from. factors: the columns that tell cells apart. common: the
+    settings that all runs share. stale, unasked: records of other sources, and of no expected run.
     """
 
+    design: Design
+    factors: tuple[Factor, ...]
+    common: Mapping[str, Any]
     status: pd.DataFrame
     runs: pd.DataFrame
     levels: pd.DataFrame
@@ -48,94 +50,155 @@ class Study:
     curve: pd.DataFrame
     throughput: pd.DataFrame
     made: pd.DataFrame
-    cell: tuple[str, ...]
+    contrasts: Contrasts
+    stale: int
     unasked: int
 
-    def varying(self) -> tuple[str, ...]:
-        """The cell's columns that take more than one value in this study."""
-        return tuple(name for name in self.cell if self.status[name].nunique() > 1)
+    @property
+    def cell(self) -> list[str]:
+        """The columns that tell cells apart."""
+        return [factor.name for factor in self.factors]
+
+    @property
+    def varying(self) -> list[Factor]:
+        """The factors that take more than one value: all, but in a study of one cell."""
+        return [factor for factor in self.factors if len(factor.values) > 1]
+
+    @property
+    def grid(self) -> pd.DataFrame:
+        """One row per expected cell: its columns and the settings of `SCOPES`."""
+        columns = list(dict.fromkeys([*self.cell, *SCOPES]))
+        return self.status[columns].drop_duplicates().sort_values(self.cell)
+
+    def shows(self, metric: Metric) -> bool:
+        """Whether any run has a metric, and it is no second name of another."""
+        return metric.is_shown(self.runs)
 
 
-def load(store: Store, expected: Sequence[RunConfig]) -> Study:
-    """The expected runs of a store; a damaged record is listed with its message, never a crash."""
-    configs = {digest(config): config for config in expected}
-    settings = _settings(configs)
-    columns = ["key", *settings.columns.drop("key")]
-    cell = tuple(name for name in columns if name not in ("key", "seed"))
-    records: list[Record] = []
-    status = [_state(store, key, records) for key in configs]
+def load(design: Design, standings: Sequence[Standing], store: Store) -> Study:
+    """The records that a survey found; a damaged one is listed with its message, never a crash.
+    `store` is asked only for records that nobody expects."""
+    factors = factors_of(design)
+    settings = _settings(design, factors)
+    keys = set(settings["key"])
+    by_key = {s.digest: s for s in standings if s.digest in keys}
+    records = [s.record for s in by_key.values() if s.record is not None]
     finished = [record for record in records if record.status == "finished"]
 
-    def frame(rows: Iterable[dict[str, Any]], *named: str) -> pd.DataFrame:
+    def frame(rows: Iterable[Row], *named: str) -> pd.DataFrame:
         return settings.merge(_frame(rows, "key", *named), on="key")
 
+    def long(rows: Callable[[Record], Iterable[Row]], of: list[Record], *named: str) -> Any:
+        return frame(({"key": r.digest, **row} for r in of for row in rows(r)), *named)
+
+    status = frame((_state(by_key.get(key), key, store) for key in keys), "status", "message")
+    runs = frame(map(_run_row, finished))
     return Study(
-        status=frame(status, "status", "message").assign(
-            parameters=[parameter_count(config.model) for config in configs.values()]
-        ),
-        runs=frame(map(_run_row, finished)),
-        levels=frame((row for r in finished for row in _level_rows(r)), "level"),
-        epochs=frame((row for r in records for row in _epoch_rows(r)), "epoch", "loss_nats"),
-        curve=frame((row for r in finished for row in _curve_rows(r)), "samples", "nll_nats"),
-        throughput=frame((row for r in records for row in _throughput_rows(r)), *RATES, *PLACES),
+        design=design,
+        factors=factors,
+        common=_common(design, factors),
+        status=status,
+        runs=runs,
+        levels=long(_level_rows, finished, "level"),
+        epochs=long(_epoch_rows, records, "epoch", "loss_nats"),
+        curve=long(_curve_rows, finished, "samples", "nll_nats"),
+        throughput=long(_throughput_rows, records, *RATES, *PLACES),
         made=frame(map(made_by, records)),
-        cell=cell,
-        unasked=len(store.finished() - set(configs)),
+        contrasts=compare(runs, status, factors),
+        stale=sum(standing.state == "stale" for standing in by_key.values()),
+        unasked=len(store.finished() - keys),
     )
 
 
-def _state(store: Store, key: str, records: list[Record]) -> dict[str, Any]:
-    """One expected key's status and message; a readable record is appended to `records`."""
-    try:
-        if store.path(key).exists():
-            records.append(store.read(key))
-            return {"key": key, "status": records[-1].status, "message": ""}
-        if store.failure_path(key).exists():
-            message = store.read_failure(key).exception
-            return {"key": key, "status": "failed", "message": message}
-    except (
-        RecordError,
-        TypeError,
-    ) as error:  # TypeError: a failure file with foreign keys
-        message = str(error).replace(f"{store.folder}/", "")  # one page, wherever the store lies
-        return {"key": key, "status": "damaged", "message": message}
-    return {"key": key, "status": "missing", "message": ""}
+def _settings(design: Design, factors: Sequence[Factor]) -> pd.DataFrame:
+    """One row per run and cell: key, factors, `SCOPES`, seed, parameters."""
+    names = dict.fromkeys([*(f.name for f in factors if f.name != VARIANT), *SCOPES, "seed"])
+    variants = design.variant_of or [""] * len(design.runs)
+    rows = (
+        {"key": digest(run), VARIANT: variant}
+        | {name: value(run, name) for name in names}
+        | {"parameters": parameter_count(run.model)}
+        for run, variant in zip(design.runs, variants, strict=True)
+    )
+    table = _frame(rows, "key", VARIANT, *names, "parameters")
+    for factor in factors:  # categories carry the order into every group and sort
+        table[factor.name] = pd.Categorical(table[factor.name], factor.values, ordered=True)
+    cell = [factor.name for factor in factors]
+    columns = dict.fromkeys(["key", *cell, *names, "parameters"])
+    return table[[*columns]].drop_duplicates(["key", *cell])
 
 
-def _settings(configs: dict[str, RunConfig]) -> pd.DataFrame:
-    """One row per key: the axes, the seed, and any other field that varies."""
-    flat = _frame(({"key": key, **_flat(config)} for key, config in configs.items()), "key")
-    flat = flat.reindex(columns=[*flat.columns.union(["key", *AXES, "seed"], sort=False)])
-    given = ["key", *AXES, "seed"]
-    dependent = {"input_dim"}  # fixed by the data set
-    others = [c for c in flat.columns if c not in given and c not in dependent]
-    return flat[[*given[:-1], *(c for c in others if flat[c].nunique() > 1), "seed"]]
+def _common(design: Design, factors: Sequence[Factor]) -> Row:
+    values = {
+        name: {value(run, name) for run in design.runs}
+        for name, known in SETTINGS.items()
+        if known.is_axis and name not in {factor.name for factor in factors}
+    }
+    return {name: next(iter(held)) for name, held in values.items() if len(held) == 1}
 
 
-def _flat(config: RunConfig) -> dict[str, Any]:
-    """Field -> value over all sections, under the names of the axes."""
-    flat: dict[str, Any] = {}
-    for section, values in as_dict(config).items():
-        for name, value in values.items():
-            short = NAMES.get(name, name)
-            flat[f"{section}_{short}" if short == "importance_samples" else short] = value
-    return flat
+def _state(standing: Standing | None, key: str, store: Store) -> Row:
+    """A key's status and message."""
+    if standing is None or standing.state == "missing":
+        return {"key": key, "status": "missing", "message": ""}
+    if standing.record is not None:
+        return {"key": key, "status": standing.record.status, "message": ""}
+    message = standing.reason.replace(f"{store.folder}/", "")  # one page, wherever the store lies
+    return {"key": key, "status": standing.state, "message": message}
 
 
-def _run_row(record: Record) -> dict[str, Any]:
+def _run_row(record: Record) -> Row:
     scalars = {k: v for k, v in record.metrics.items() if not isinstance(v, list | dict)}
-    row: dict[str, Any] = {
-        "key": record.digest,
-        "parameters": record.parameters,
+    run = record.run
+    row = {
         "flops_per_image": record.flops_per_image,
+        "trained_images": run.train.epochs * DATASETS[run.data.name].training_images,
         "train_seconds": record.seconds.get("train"),
         "evaluate_seconds": record.seconds.get("evaluate"),
+        **_upper_levels(record),
     }
-    numbers = {k: float("nan") if v is None else v for k, v in {**row, **scalars}.items()}
-    return numbers | _throughput_columns(record)
+    numbers = {k: math.nan if v is None else v for k, v in {**row, **scalars}.items()}
+    return {"key": record.digest} | numbers | _throughput_columns(record)
 
 
-def _throughput_columns(record: Record) -> dict[str, Any]:
+def _upper_levels(record: Record) -> Row:
+    """What needs more than one level: the ELBO that the top one buys, and what the closed form
+    charges beyond the joint KL. Its noise: the distance of two estimates of that KL, the rate and
+    −ELBO − reconstruction, for all seeds are evaluated with the same draws."""
+    if record.run.model.num_layers < 2:
+        return {}
+    rate, elbo, reconstruction = (
+        number(record, name) for name in ("rate_nats", "elbo_nats", "reconstruction_nats")
+    )
+    values = record.metrics.get("level_value_nats") or [None]
+    return {
+        "top_level_value_nats": values[-1],
+        "kl_excess_nats": closed_form_nats(record) - rate,
+        "kl_noise_nats": abs(rate + elbo + reconstruction),
+    }
+
+
+def closed_form_nats(record: Record) -> float:
+    """Σ K_t on the test set, read back from the documented loss R + 2 Σ K_t; NaN where it cannot.
+
+    K_t are closed forms at the sampled z_{t+1}. Beyond one level they average over a fresh z_t
+    below a prior mean made from the drawn one: their covariance is dropped, and Σ K_t is not the
+    KL of the joint posterior. R is the reconstruction in nats with BCE; with MSE it is the squared
+    error, twice these nats without the Gaussian's constant D/2 · log 2π.
+    """
+    loss, error = (number(record, name) for name in ("loss_documented", "reconstruction_nats"))
+    if record.run.train.loss != "bce":
+        error = 2 * error - record.run.model.input_dim * math.log(2 * math.pi)
+    return (loss - error) / 2
+
+
+def number(record: Record, metric: str) -> float:
+    """A metric of the test set; NaN where it is absent or was no number."""
+    held = record.metrics.get(metric)
+    return math.nan if held is None else float(held)
+
+
+def _throughput_columns(record: Record) -> Row:
     """Images per second at the batch size that trains, as scalars; the name holds all that must
     not be averaged over."""
     return {
@@ -145,54 +208,42 @@ def _throughput_columns(record: Record) -> dict[str, Any]:
     }
 
 
-def _level_rows(record: Record) -> Iterable[dict[str, Any]]:
-    lists = {new: record.metrics.get(old) or [] for old, new in LEVEL_METRICS.items()}
-    for level in range(max(map(len, lists.values()), default=0)):
-        values = {n: v[level] for n, v in lists.items() if level < len(v)}
-        yield {"key": record.digest, "level": level + 1, **values}
+def _level_rows(record: Record) -> Iterable[Row]:
+    lists = [record.metrics.get(name) or [] for name in LEVEL_METRICS]
+    for level, values in enumerate(zip_longest(*lists), start=1):
+        yield {"level": level, **dict(zip(LEVEL_METRICS.values(), values, strict=True))}
 
 
-def _epoch_rows(record: Record) -> Iterable[dict[str, Any]]:
-    for epoch in record.history:
-        kl = [value for value in epoch.get("kl_per_level_nats") or [] if value is not None]
-        yield {
-            "key": record.digest,
-            "epoch": epoch.get("epoch"),
-            "loss_nats": epoch.get("loss"),
-            "reconstruction_nats": epoch.get("reconstruction_nats"),
-            "kl_nats": sum(kl) if kl else None,
-            "seconds": epoch.get("seconds"),
-        }
+def _epoch_rows(record: Record) -> Iterable[Row]:
+    return ({"epoch": e.get("epoch"), "loss_nats": e.get("loss")} for e in record.history)
 
 
-def _curve_rows(record: Record) -> Iterable[dict[str, Any]]:
-    for samples, value in (record.metrics.get("nll_curve_nats") or {}).items():
-        yield {"key": record.digest, "samples": int(samples), "nll_nats": value}
+def _curve_rows(record: Record) -> Iterable[Row]:
+    curve = record.metrics.get("nll_curve_nats") or {}
+    return ({"samples": int(samples), "nll_nats": nats} for samples, nats in curve.items())
 
 
-def _throughput_rows(record: Record) -> Iterable[dict[str, Any]]:
+def _throughput_rows(record: Record) -> Iterable[Row]:
     own_batch = record.run.train.batch_size
     for measurement in record.throughput.get("measurements") or []:
         if measurement.get("images_per_second") is not None:
             batch = measurement.get("batch_size", own_batch)
-            absent = {"device": "?", "task": "?", "is_best_batch": False}
-            given = absent | {name: measurement[name] for name in RATES if name in measurement}
+            known = {"device": "?", "task": "?", "is_best_batch": False} | measurement
             yield {
-                "key": record.digest,
-                **given,
+                **{name: known.get(name) for name in RATES},
                 "batch": batch,
                 "is_own_batch": batch == own_batch,
-                "machine": _machine(given | measurement),
+                "machine": _machine(known),
             }
 
 
-def _machine(measurement: dict[str, Any]) -> str:
+def _machine(measurement: Row) -> str:
     name = measurement.get("device_name") or measurement["device"]
     threads = measurement.get("threads", "?")
     return f"{measurement['device']}, {name}, {threads} thread{'' if threads == 1 else 's'}"
 
 
-def made_by(record: Record) -> dict[str, Any]:
+def made_by(record: Record) -> Row:
     """What made a record, in one row: data, code, environment, seconds."""
     flags = record.environment.get("flags") or {}
     environment = {k: v for k, v in record.environment.items() if k != "flags"}
@@ -206,7 +257,7 @@ def made_by(record: Record) -> dict[str, Any]:
     }
 
 
-def _frame(rows: Iterable[dict[str, Any]], *columns: str) -> pd.DataFrame:
+def _frame(rows: Iterable[Row], *columns: str) -> pd.DataFrame:
     """A frame that has `columns` even where there are no rows."""
     listed = list(rows)
     frame = pd.DataFrame(listed) if listed else pd.DataFrame(columns=list(columns))

@@ -5,19 +5,38 @@ Adding a metric to the tables touches this file only; a record that lacks one sh
 
 from dataclasses import dataclass
 
+import numpy as np
+import pandas as pd
+
+# Settings that decide what a number means: of one likelihood of the same pixels, of the same test
+# images, of the same data, of the same training objective.
+DATA = ("data.name",)
+IMAGES = (*DATA, "data.binarize")
+FAMILY = ("loss", *IMAGES)
+TRAINING = (
+    *(*FAMILY, "objective", "train.kl_weight", "train.kl_warmup_epochs", "train.free_bits"),
+    "train.importance_samples",
+)
+SAME_NUMBER = 1e-6  # relative: two metrics that differ by rounding in float32 only
+
 
 @dataclass(frozen=True)
 class Metric:
-    """One scalar of a record. `direction`: +1 higher is better, −1 lower, 0 never ranked.
+    """One scalar of a run. `direction`: +1 higher is better, −1 lower, 0 never ranked.
 
-    `is_common`: one yardstick for all likelihoods, so cells of different losses may be ranked.
+    Runs that differ in a setting of `within` are never compared or averaged by it. `errors` are
+    the metrics that hold its Monte-Carlo and its test-set error, `noise` one with the Monte-Carlo
+    error that all seeds share. Where it is the same number as `unless`, it is not shown.
     """
 
     name: str
     label: str
     unit: str = ""
     direction: int = 0
-    is_common: bool = False
+    within: tuple[str, ...] = FAMILY
+    errors: tuple[str, ...] = ()
+    noise: str = ""
+    unless: str = ""
 
     @property
     def heading(self) -> str:
@@ -27,32 +46,64 @@ class Metric:
     def title(self) -> str:
         return self.label[0].upper() + self.label[1:]
 
+    def is_shown(self, runs: pd.DataFrame) -> bool:
+        """Whether any run has it, and it is no second name of another."""
+        if self.name not in runs or runs[self.name].isna().all():
+            return False
+        if self.unless not in runs:
+            return True
+        own, other = (runs[name].to_numpy(float) for name in (self.name, self.unless))
+        return not np.allclose(own, other, rtol=SAME_NUMBER, atol=0.0, equal_nan=True)
+
+
+def _errors(name: str) -> tuple[str, str]:
+    return f"{name}_standard_error_nats", f"{name}_test_set_error_nats"
+
 
 HEADLINE = (
-    Metric("elbo_nats", "ELBO", "nats", +1),
-    Metric("nll_nats", "NLL", "nats", -1),
-    Metric("scoreboard_nll_nats", "scoreboard NLL", "nats", -1, is_common=True),
-    Metric("psnr_db", "PSNR", "dB", +1, is_common=True),
-    Metric("reconstruction_mse", "MSE", "per pixel", -1, is_common=True),
+    Metric("elbo_nats", "ELBO", "nats", +1, errors=_errors("elbo")),
+    Metric("nll_nats", "NLL", "nats", -1, errors=_errors("nll")),
+    Metric(
+        *("scoreboard_nll_nats", "scoreboard NLL", "nats", -1, DATA, _errors("scoreboard")),
+        unless="nll_nats",
+    ),
+    Metric("psnr_db", "PSNR", "dB", +1, IMAGES),
+    Metric("reconstruction_mse", "MSE", "per pixel", -1, IMAGES),
 )
 DETAIL = (
     Metric("loss_documented", "documented loss", "nats"),
     Metric("reconstruction_nats", "reconstruction", "nats"),
     Metric("rate_nats", "rate", "nats"),
+    Metric("kl_excess_nats", "excess of the charged KL", "nats", noise="kl_noise_nats"),
     Metric("reconstruction_bce_nats", "reconstruction BCE", "nats"),
     Metric("effective_sample_size", "effective sample size"),
     Metric("train_seconds", "training, share of pack", "s"),
     Metric("evaluate_seconds", "evaluation, share of pack", "s"),
 )
-METRICS = {metric.name: metric for metric in (*HEADLINE, *DETAIL)}
+TOP_LEVEL = Metric("top_level_value_nats", "ELBO that the top level buys", "nats")
+LOSS = Metric("loss_nats", "training objective", "nats", within=TRAINING)  # of an epoch
+METRICS = {metric.name: metric for metric in (*HEADLINE, *DETAIL, TOP_LEVEL, LOSS)}
+OWN = [METRICS[name] for name in ("nll_nats", "elbo_nats")]  # the first measured speaks for all
+COMMON = [METRICS[name] for name in ("scoreboard_nll_nats", "psnr_db")]
+DIFFERENCES = [TOP_LEVEL, METRICS["kl_excess_nats"]]  # compared with zero
+SCOPES = tuple(dict.fromkeys(name for metric in METRICS.values() for name in metric.within))
+
+LEVEL_METRICS = {  # in the record -> in the frame of levels
+    "kl_per_level_nats": "kl_nats",
+    "active_units_per_level": "active_units",
+    "active_units_scale_free_per_level": "active_units_scale_free",
+    "level_value_nats": "value_nats",
+    "level_value_standard_error_nats": "value_standard_error_nats",
+    "probe_accuracy_per_level": "probe_accuracy",
+}
+ALIVE_NATS = 0.01  # of KL: a level with less is dead
 
 TASKS = {"train_step": "train", "inference": "inference", "sampling": "sampling"}
 HEADLINE_TASKS = ("train_step", "inference")  # the other has its place in the figures and details
-LOSS_LABELS = {"bce": "BCE", "mse": "MSE"}
 COMMON_NOTE = (
     "Raw ELBO and NLL are never ranked across losses: BCE is a Bernoulli likelihood of the pixels "
     "and MSE a Gaussian density, so their nats have different zero points. Ranking across losses "
-    "uses the scoreboard NLL, PSNR and MSE only."
+    "uses the scoreboard NLL, the Bernoulli NLL of one fixed binarised test set, PSNR and MSE only."
 )
 SHARE_NOTE = (
     "The training time of a run is an equal share of its pack's time, and so is its evaluation's: "
@@ -60,15 +111,7 @@ SHARE_NOTE = (
 )
 BOLD_NOTE = (
     "Bold: not distinguishable from the best of its group (paired t test over seeds, Holm-adjusted "
-    "p ≥ 0.05, at least 3 seeds); the group is the loss for ELBO and NLL, everything else for the "
-    "others. Intervals are 95 % t intervals over seeds; a number without ± comes from one run."
+    "p ≥ 0.05, at least 3 seeds); a group has one likelihood of the same test images for ELBO and "
+    "NLL, the same test images for the others. Intervals are 95 % t intervals over seeds; a number "
+    "without ± comes from one run."
 )
-
-
-def axis_label(name: str, value: object) -> str:
-    """How a reader names one level of an axis: `latent 20`, `BCE`."""
-    if name == "loss":
-        return LOSS_LABELS.get(str(value), str(value))
-    if name in ("depth", "latent"):
-        return f"{name} {value}"
-    return str(value) if name in ("objective", "data") else f"{name.replace('_', ' ')} {value}"

@@ -1,10 +1,13 @@
 """How a figure is drawn and turned into bytes: style, panels, one legend, SVG, PNG, PDF.
 
-Figures are built without pyplot, so nothing is global and no window is ever asked for.
+Figures are built without pyplot, so nothing is global and no window is ever asked for. Seaborn
+draws the heat maps; its other plots compute intervals of their own, and ours come from
+`report.data.statistics`.
 """
 
 import io
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,17 +15,22 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from report.data.frames import Study
-from report.render.panels import ORDINARY, panel_title, series
+from report.data.factors import Factor
+from report.render.panels import Layout
 from report.render.svg import slim
 
 INK, FAINT = "#1c1e21", "#c9ccd1"  # replaced by the page's own colours in inline SVG
 PANEL_WIDTHS = {1: 5.0, 2: 3.5, 3: 2.9}  # inches, by columns; 2.4 beyond
 PANEL_HEIGHT = 2.6
-ENTRY_WIDTH = 1.25  # inches, of an entry in the legend: `documented, seed 1` is the longest
+LETTER = 0.075  # inches, of a legend's text on average; a sample and its margins take five letters
+MOST_COLUMNS = 5
+WIDE_INCHES = 8.0  # on the page, wider figures take its whole width
+REM_PER_INCH = 6.5
+TICK_WIDTH, LABEL_WIDTH = 14, 32  # letters of words at an axis before they break
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "hvae",
     "svg.fonttype": "path",
@@ -50,6 +58,28 @@ class Drawing:
     figure: Figure
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A drawing as a page needs it."""
+
+    name: str
+    title: str
+    caption: str
+    svg: Markup
+    is_wide: bool
+    width_rem: float
+
+
+def picture(drawing: Drawing) -> Picture:
+    """The drawing as inline SVG with its name for a screen reader."""
+    inches = float(drawing.figure.get_figwidth())
+    opening = f'<svg role="img" aria-label="{escape(drawing.title)}"'
+    # The rest is our own output, already escaped by matplotlib.
+    graphic = Markup(svg(drawing).replace("<svg", opening, 1))
+    words = (drawing.name, drawing.title, drawing.caption)
+    return Picture(*words, graphic, inches > WIDE_INCHES, REM_PER_INCH * inches)
+
+
 def svg(drawing: Drawing) -> str:
     """Inline SVG: the page's own ink, ids of its own, no date; same data, same bytes."""
     buffer = io.StringIO()
@@ -70,36 +100,52 @@ def image(drawing: Drawing, kind: str) -> bytes:
 
 def facets(
     frame: pd.DataFrame,
-    panels: Sequence[str],
+    layout: Layout,
     draw: Callable[[Axes, pd.DataFrame], None],
     x_label: str,
     y_label: str,
-    is_shared: bool = False,
+    height: float = PANEL_HEIGHT,
 ) -> Figure:
-    """One panel per combination of `panels`, with one legend for all."""
+    """One panel per combination of the layout's panels that has rows, with one legend for all."""
     groups = [("", frame)]
-    if panels:
-        parts = frame.groupby([*panels])
-        groups = [(panel_title(panels, values), part) for values, part in parts]
-    columns = _column_count(frame, panels, len(groups))
+    if layout.panels:
+        parts = frame.groupby([factor.name for factor in layout.panels], observed=True)
+        groups = [(layout.title(values), part) for values, part in parts]
+    return panels(groups, draw, (x_label, y_label), _across(layout), layout.is_shared, height)
+
+
+def _across(layout: Layout) -> int | None:
+    """Two factors make a table of panels: a column for each value of the last."""
+    count = len(layout.panels[-1].values) if len(layout.panels) > 1 else 0
+    return count if 1 < count <= MOST_COLUMNS else None
+
+
+def panels(
+    groups: Sequence[tuple[str, pd.DataFrame]],
+    draw: Callable[[Axes, pd.DataFrame], None],
+    labels: tuple[str, str],
+    across: int | None = None,
+    is_shared: bool = False,
+    height: float = PANEL_HEIGHT,
+) -> Figure:
+    """A panel per (title, rows), `across` in a row, else at most three."""
+    columns = min(len(groups), across or (2 if len(groups) in (2, 4) else 3))
     rows = math.ceil(len(groups) / columns)
     with mpl.rc_context(STYLE):
-        size = (PANEL_WIDTHS.get(columns, 2.4) * columns, PANEL_HEIGHT * rows + 0.3)
+        size = (PANEL_WIDTHS.get(columns, 2.4) * columns, height * rows + 0.3)
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False, sharey=is_shared)
         for axes, (title, part) in zip(grid.flat, groups, strict=False):
             draw(axes, part)
-            axes.set(title=title, xlabel=x_label, ylabel=y_label)
+            axes.set(title=title, xlabel=labels[0], ylabel=textwrap.fill(labels[1], LABEL_WIDTH))
         for axes in grid.flat[len(groups) :]:
             axes.remove()
         _legend(figure)
+        engine = figure.get_layout_engine()
+        assert engine is not None
+        engine.execute(figure)
+        figure.set_layout_engine("none")  # laid out once: every file of it has the same places
     return figure
-
-
-def _column_count(frame: pd.DataFrame, panels: Sequence[str], count: int) -> int:
-    """A row per loss where latent sizes make the panels, else at most three a row."""
-    across = int(frame["latent"].nunique()) if "latent" in panels else 0
-    return across if 1 < across <= 5 else min(count, 2 if count in (2, 4) else 3)
 
 
 def _legend(figure: Figure) -> None:
@@ -108,25 +154,44 @@ def _legend(figure: Figure) -> None:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
     if len(entries) > 1:
-        columns = min(len(entries), int(figure.get_figwidth() / ENTRY_WIDTH))
+        width = LETTER * (5 + max(map(len, entries)))
+        columns = max(1, min(len(entries), int(figure.get_figwidth() / width)))
         # Left, so that a phone shows the legend before a wide figure is scrolled.
         figure.legend(entries.values(), entries.keys(), loc="outside upper left", ncols=columns)
 
 
-def error_lines(
-    axes: Axes, study: Study, part: pd.DataFrame, x: str, hue: str, line: str = "-"
-) -> None:
-    """Means with their intervals along `x`; a mean of one run has no bar."""
-    values = sorted(part[x].unique())
-    lines = series(study, part, hue)
-    for i, ((label, style), group) in enumerate(lines):
-        ordered = group.sort_values(x)
-        places = ordered[x]
-        if x in ORDINARY:  # evenly spaced, and apart where the means coincide
-            places = places.map(values.index) + 0.02 * len(values) * (i - (len(lines) - 1) / 2)
+def error_lines(axes: Axes, layout: Layout, part: pd.DataFrame, x: Factor) -> None:
+    """Means with their intervals along a factor, apart where they coincide; a mean of one run has
+    no bar, and no line joins what has no order."""
+    values = [value for value in x.values if value in set(part[x.name])]
+    at = dict(zip(values, _places(x, values), strict=True))
+    apart = 0.012 * (max(at.values()) - min(at.values()) or 1.0)
+    lines = layout.series(part)
+    for i, (label, style, rows) in enumerate(lines):
+        ordered = rows.sort_values(x.name)
+        shift = apart * (i - (len(lines) - 1) / 2)
+        places = [at[value] + shift for value in ordered[x.name]]
         ends = ordered[["lower", "upper"]].to_numpy(float).T - ordered["mean"].to_numpy(float)
+        look = style if x.is_ordered else style | {"linestyle": ""}
         bars = np.nan_to_num(abs(ends))
-        given = style | {"linestyle": line, "capsize": 2.5}
-        axes.errorbar(places, ordered["mean"], yerr=bars, label=label, **given)
-    if x in ORDINARY:
-        axes.set_xticks(range(len(values)), [str(value) for value in values])
+        axes.errorbar(places, ordered["mean"], bars, label=label or None, capsize=2.5, **look)
+    texts = [textwrap.fill(x.text(value), TICK_WIDTH) for value in values]
+    axes.set_xticks(list(at.values()), texts)
+    if not x.is_ordered:
+        axes.set_xlim(-0.5, len(values) - 0.5)
+
+
+def _places(x: Factor, values: Sequence[Any]) -> list[float]:
+    if not x.is_ordered:
+        return [float(place) for place in range(len(values))]
+    return [math.log10(value) if x.is_log else float(value) for value in values]
+
+
+def x_label(x: Factor) -> str:
+    """`latent size (dimensions), log scale`."""
+    return f"{x.heading}, log scale" if x.is_log else x.heading
+
+
+def name_point(axes: Axes, text: str, point: tuple[float, float]) -> None:
+    """A small word below and right of a point."""
+    axes.annotate(text, point, (4, -9), textcoords="offset points", fontsize=7)

@@ -3,21 +3,22 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from hvae.records.files import overwrite, writing_under
 
-TEMPLATES = Path(__file__).parents[1] / "templates"
+FOLDER = Path(__file__).parents[1] / "templates"
 
 
-def environment() -> Environment:
+def templates() -> Environment:
     """The templates; a name that is not given to one is an error."""
     return Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
+        loader=FileSystemLoader(FOLDER),
+        autoescape=select_autoescape(("html.j2",), default=False),  # LaTeX, Markdown: own filters
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
 
 

@@ -1,67 +1,106 @@
 """Which panels, lines and words a figure has; no drawing here."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import pandas as pd
 
+from report.data.factors import VARIANT, Factor
 from report.data.frames import Study
-from report.data.metrics import axis_label
+from report.data.metrics import Metric
 
 # Four of Wong (2011, doi:10.1038/nmeth.1618), which colour-blind readers tell apart, and two that
 # stay apart from them; each has a contrast of 3 on the light page and on the dark one (tested).
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#6048f0", "#3c9ad6")
 MARKERS = "osD^vP"
-UNITS = {"depth": "depth (levels)", "latent": "latent size (dimensions)"}
-ORDINARY = ("depth", "latent")  # axes drawn inside a panel; all others make panels
+LINES = ("-", "--", ":")
+ROOM = len(PALETTE)  # lines in a panel; more are panels
 
 
-def series(study: Study, part: pd.DataFrame, hue: str) -> list[Any]:
-    """((label, style), rows) per value of `hue`; one value has one look in every figure."""
-    values = sorted(study.status[hue].unique())
-    styles = {
-        value: {
-            "color": PALETTE[i % 6],
-            "marker": MARKERS[i % 6],
-            "markersize": 4.5,
-            "lw": 1.4,
-        }
-        for i, value in enumerate(values)
-    }
-    return [((axis_label(hue, v), styles[v]), rows) for v, rows in part.groupby(hue)]
+@dataclass(frozen=True)
+class Layout:
+    """What the lines of a panel are, and what its panels; `is_shared`: all may have one scale."""
+
+    lines: tuple[Factor, ...]
+    panels: tuple[Factor, ...]
+    is_shared: bool
+
+    def series(self, part: pd.DataFrame) -> list[tuple[str, dict[str, Any], pd.DataFrame]]:
+        """(label, style, rows) for each line that has rows: the colour and marker are those of the
+        first factor's value, the dashes those of the others'."""
+        if not self.lines:
+            return [("", _style(0, 0), part)]
+        first, *others = self.lines
+        dashes = list(product(*(factor.values for factor in others)))
+        groups = part.groupby([factor.name for factor in self.lines], observed=True)
+        return [
+            (
+                ", ".join(f.describe(v) for f, v in zip(self.lines, values, strict=True)),
+                _style(first.values.index(values[0]), dashes.index(tuple(values[1:]))),
+                rows,
+            )
+            for values, rows in groups
+        ]
+
+    def most(self, frame: pd.DataFrame) -> int:
+        """The rows of the fullest panel."""
+        names = [factor.name for factor in self.panels]
+        return int(frame.groupby(names, observed=True).size().max()) if names else len(frame)
+
+    def title(self, values: Sequence[Any]) -> str:
+        """`BCE, latent size 20`: what one panel shows."""
+        return ", ".join(f.describe(v) for f, v in zip(self.panels, values, strict=True))
 
 
-def panel_axes(study: Study, *more: str) -> tuple[str, ...]:
-    """The axes that make panels: all that vary, but those drawn inside; `more` where they vary."""
-    varying = study.varying()
-    chosen = [name for name in varying if name not in ORDINARY or name in more]
-    return ("loss", *(name for name in chosen if name != "loss"))
+def _style(colour: int, dash: int) -> dict[str, Any]:
+    filled = {} if dash == 0 else {"markerfacecolor": "none"}
+    look = {"color": PALETTE[colour], "marker": MARKERS[colour], "linestyle": LINES[dash % 3]}
+    return {**look, "markersize": 4.5, "lw": 1.4, **filled}
 
 
-def panel_title(panels: Sequence[str], values: Sequence[Any]) -> str:
-    """`BCE, latent 20`: what one panel shows."""
-    names = dict.fromkeys(("panel", "metric"), "objective")  # named by their value alone
-    return ", ".join(
-        axis_label(names.get(name, name), v) for name, v in zip(panels, values, strict=True)
-    )
+def layout(study: Study, metric: Metric | None, *inside: Factor, is_split: bool = False) -> Layout:
+    """How a figure shows the factors that are not `inside` its panels already.
+
+    Where a metric means something else for another value there are panels. The others are lines
+    while there is room: the variants first, which one wants to compare, then the ordered axes.
+    """
+    others = [factor for factor in study.varying if factor not in inside]
+    apart = [f for f in others if metric and not study.contrasts.is_comparable(f, metric)]
+    lines: list[Factor] = []
+    count = 1
+    for factor in sorted(others, key=lambda f: (f.name != VARIANT, not f.is_ordered)):
+        if not is_split and factor not in apart and count * len(factor.values) <= ROOM:
+            lines.append(factor)
+            count *= len(factor.values)
+    rest = tuple(f for f in others if f not in lines)
+    return Layout(tuple(lines), rest, not apart and not is_split)
 
 
-def axis_title(axis: str) -> str:
-    """How a figure names an axis of the grid."""
-    return {"latent": "latent size"}.get(axis, axis)
+def horizontal(study: Study) -> list[Factor]:
+    """What a metric is drawn against: each ordered axis; where none varies, what does."""
+    ordered = [factor for factor in study.varying if factor.is_ordered]
+    return ordered or study.varying[-1:]
+
+
+def path_of(study: Study) -> list[Factor]:
+    """The factor whose values are small numbers at the points of a figure: the last ordered one, if
+    there is one."""
+    return [factor for factor in study.varying if factor.is_ordered][-1:]
 
 
 def seed_count(frame: pd.DataFrame, cell: Sequence[str]) -> str:
     """`n = 5`, or `n = 3 to 5`: the seeds behind the means of the cells."""
-    counts = frame.groupby([*cell])["seed"].nunique()
+    counts = frame.groupby([*cell], observed=True)["seed"].nunique()
     return span(int(counts.min()), int(counts.max()))
 
 
-def interval_note(table: pd.DataFrame, of: str = "seeds") -> str:
+def interval_note(table: pd.DataFrame) -> str:
     """What the means and bars of a figure are, with n."""
     low, high = int(table["n"].min()), int(table["n"].max())
     bars = "bars: 95 % t intervals" if high > 1 else "one run has no interval"
-    return f"Mean over {of} ({span(low, high)}); {bars}."
+    return f"Mean over seeds ({span(low, high)}); {bars}."
 
 
 def span(low: int, high: int) -> str:

@@ -1,9 +1,5 @@
-"""The four documented pictures: loss curve, samples, map of the last latent, manifold.
+"""The four documented pictures: loss curve, samples, map of the last latent, manifold."""
 
-Shapes: R rows and C columns of tiles, D pixels each.
-"""
-
-import math
 from typing import Any
 
 import matplotlib as mpl
@@ -14,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from hvae.tiles import tile
 from report.render.drawing import STYLE, Drawing
 from report.render.panels import PALETTE
 from report.reproduction.folder import PLANES, Reproduction
@@ -61,8 +58,7 @@ def draw_curve(reproduction: Reproduction) -> Figure:
 def draw_samples(reproduction: Reproduction) -> Figure:
     """The 64 ancestral samples, eight by eight."""
     figure, axes = _canvas(4.2, 4.2)
-    samples = reproduction.arrays["samples"]
-    _show(axes, samples.reshape(-1, COLUMNS, samples.shape[-1]), GAP, None)
+    _show(axes, tile(reproduction.arrays["samples"], COLUMNS, GAP, GREY), None)
     axes.set_axis_off()
     return figure
 
@@ -92,20 +88,12 @@ def draw_manifold(reproduction: Reproduction) -> Figure:
     edge = facts["extent"] * (1 + 1 / (facts["steps"] - 1))  # tiles are centred on their places
     titles = ("the first two dimensions, as documented", "the two that hold most")
     for axes, name, title in zip(figure.subplots(2), PLANES, titles, strict=True):
-        _show(axes, reproduction.arrays[name], 0, edge)
+        tiles = reproduction.arrays[name]
+        _show(axes, tile(tiles, len(tiles), 0, GREY), edge)
         across, up = (f"z_{level}, dimension {d + 1}" for d in reproduction.planes[name].dimensions)
         axes.set(title=title, xlabel=across, ylabel=up)
         axes.grid(visible=False)
     return figure
-
-
-def mosaic(tiles: Bytes, side: int, gap: int) -> Bytes:
-    """Tiles [R, C, D] side by side as one image, grey between them."""
-    images = tiles.reshape(*tiles.shape[:2], side, side)
-    edges = ((0, 0), (0, 0), (0, gap), (0, gap))
-    spaced = np.pad(images, edges, constant_values=GREY).transpose(0, 2, 1, 3)
-    sheet = spaced.reshape(tiles.shape[0] * (side + gap), -1)
-    return sheet[: len(sheet) - gap, : sheet.shape[1] - gap]
 
 
 def _canvas(width: float, height: float, dpi: float = 100.0) -> tuple[Figure, Axes]:
@@ -113,9 +101,8 @@ def _canvas(width: float, height: float, dpi: float = 100.0) -> tuple[Figure, Ax
     return figure, figure.add_subplot()
 
 
-def _show(axes: Axes, tiles: Bytes, gap: int, edge: float | None) -> None:
-    """Tiles [R, C, D], every pixel as it is, whatever the size on the screen."""
-    sheet = mosaic(tiles, math.isqrt(tiles.shape[-1]), gap)
+def _show(axes: Axes, sheet: Bytes, edge: float | None) -> None:
+    """Every pixel as it is, whatever the size on the screen."""
     extent = None if edge is None else (-edge, edge, -edge, edge)
     axes.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="none", extent=extent)
 

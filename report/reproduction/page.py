@@ -12,16 +12,14 @@ from markupsafe import Markup
 
 from hvae.closed_form import parameter_count
 from hvae.config import RunConfig
-from hvae.records.store import Store
-from report.data.frames import load, made_by
+from report.data.frames import closed_form_nats, made_by
 from report.render.drawing import Drawing, image, svg
 from report.render.numbers import rounded
-from report.render.output import environment, write_files
+from report.render.output import templates, write_files
 from report.reproduction import verdicts
 from report.reproduction.explorer import embed
 from report.reproduction.figures import draw_reproduction
 from report.reproduction.folder import Reproduction, read_reproduction
-from report.study.documented import charged
 from report.study.provenance import MADE
 
 MARKS = {  # grade -> its class and its sign
@@ -52,19 +50,18 @@ def write_reproduction(folder: Path, data_name: str) -> list[Path]:
 def render(reproduction: Reproduction, drawings: Mapping[str, Drawing]) -> str:
     """The page as HTML."""
     record, judged = reproduction.record, judge_all(reproduction)
-    (row,) = charged(load(Store(reproduction.folder), [record.run])).to_dict("records")
-    templates = environment()
-    templates.filters |= {
+    environment = templates()
+    environment.filters |= {
         "percent": verdicts.percent,
         "rounded": rounded,
         "svg": lambda drawing: Markup(svg(drawing)),
     }
-    return templates.get_template("reproduction.html.j2").render(
+    return environment.get_template("reproduction.html.j2").render(
         reproduction=reproduction,
         record=record,
         run=record.run,
         documented_run=RunConfig(),
-        closed_form_nats=row["closed_form_nats"],
+        closed_form_nats=closed_form_nats(record),
         closed_form_parameters=parameter_count(record.run.model),
         falls=verdicts.falls(reproduction.losses),
         verdicts=judged,

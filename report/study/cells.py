@@ -3,24 +3,19 @@
 `cells` computes and rounds once; `report.render.tables` only escapes. Digits follow the interval.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
 import pandas as pd
 
+from report.data.factors import Factor
 from report.data.frames import STATUSES, Study
-from report.data.metrics import HEADLINE, HEADLINE_TASKS, LOSS_LABELS, TASKS, Metric
-from report.data.statistics import not_worse, summary
+from report.data.metrics import ALIVE_NATS, HEADLINE, HEADLINE_TASKS, TASKS, Metric
+from report.data.statistics import groups, not_worse, summary
 from report.render.numbers import ABSENT, shown
 from report.render.tables import Entry, Table
 
-FAMILY = (
-    "loss",
-    "data",
-    "binarize",
-)  # cells that share a likelihood of the same pixels
-ALWAYS = ("depth", "loss", "latent")
 OF_LEVELS = {  # column of `Study.levels` -> its heading
     "kl_nats": "KL (nats)",
     "value_nats": "levels t to T buy (nats)",
@@ -28,6 +23,10 @@ OF_LEVELS = {  # column of `Study.levels` -> its heading
     "active_units_scale_free": "active units, scale-free",
     "probe_accuracy": "probe accuracy",
 }
+LEVELS_NOTE = (
+    "Level 1 is next to the pixels. 95 % t intervals over seeds. Alive: seeds in which the level "
+    f"has a KL of at least {ALIVE_NATS} nats; a mean over both kinds describes neither."
+)
 
 
 def cells(
@@ -37,22 +36,18 @@ def cells(
 
     A metric that no run has gives no rows; a cell without runs has n = 0 and shows "–".
     """
-    cell = list(study.cell)
+    rates = throughput_metrics(study) if has_throughput else []
+    named = {m.name: m for m in (*metrics, *rates) if study.shows(m)}
     counts = _counts(study)
-    named = {
-        m.name: m for m in metrics if m.name in study.runs and study.runs[m.name].notna().any()
-    }
-    if has_throughput:
-        named |= {metric.name: metric for metric in throughput_metrics(study)}
     if not named:
         return counts.assign(metric="", heading="", n=0, shown=ABSENT, is_best=False)
     grid = counts.merge(pd.DataFrame({"metric": list(named)}), how="cross")
-    tidy = grid.merge(summary(study.runs, cell, list(named)), on=[*cell, "metric"], how="left")
-    tidy = tidy.merge(_best(study, list(named.values())), on=[*cell, "metric"], how="left")
+    on = [*study.cell, "metric"]
+    tidy = grid.merge(summary(study.runs, study.cell, list(named)), on=on, how="left")
+    tidy = tidy.merge(_best(study, list(named.values())), on=on, how="left")
     # The runs of a cell share one measurement of throughput: an interval over them would be 0 wide.
-    is_measured_once = tidy["metric"].isin(m.name for m in throughput_metrics(study))
-    intervals = ["sd", "half_width", "lower", "upper"]
-    tidy.loc[is_measured_once, tidy.columns.intersection(intervals)] = float("nan")
+    is_measured_once = tidy["metric"].isin(metric.name for metric in rates)
+    tidy.loc[is_measured_once, ["sd", "half_width", "lower", "upper"]] = float("nan")
     return tidy.assign(
         heading=[named[name].heading for name in tidy["metric"]],
         n=tidy["n"].fillna(0).astype(int),
@@ -65,102 +60,82 @@ def throughput_metrics(study: Study) -> list[Metric]:
     """One metric per headline task and machine measured, at the batch size that trains; the device
     alone names it where that is enough."""
     measured = study.throughput[study.throughput["task"].isin(HEADLINE_TASKS)]
-    seen = measured.reindex(columns=["task", "device", "machine"]).drop_duplicates()
+    seen = measured[["task", "device", "machine"]].drop_duplicates()
     metrics = []
-    for _, row in seen.iterrows():
-        is_only = len(seen[(seen["task"] == row["task"]) & (seen["device"] == row["device"])]) == 1
-        where = row["device"] if is_only else row["machine"]
-        task = TASKS.get(row["task"], row["task"])
-        metrics.append(Metric(f"{row['task']}@{row['machine']}", f"{task}, {where}", "images/s"))
-    return [metric for metric in metrics if metric.name in study.runs]
+    for task, device, machine in seen.itertuples(index=False, name=None):
+        is_only = len(seen[(seen["task"] == task) & (seen["device"] == device)]) == 1
+        label = f"{TASKS.get(task, task)}, {device if is_only else machine}"
+        metrics.append(Metric(f"{task}@{machine}", label, "images/s"))
+    return metrics
 
 
 def _counts(study: Study) -> pd.DataFrame:
     """Per expected cell: parameters, expected runs, and how many have each status."""
-    cell = list(study.cell)
-    status = study.status.assign(expected=1)
-    for name in STATUSES:
-        status[name] = (status["status"] == name).astype(int)
-    groups = status.groupby([*cell, "parameters"], as_index=False)
-    return groups[["expected", *STATUSES]].sum()
+    states = {name: (study.status["status"] == name).astype(int) for name in STATUSES}
+    status = study.status.assign(expected=1, **states)
+    by_cell = status.groupby([*study.cell, "parameters"], as_index=False, observed=True)
+    return by_cell[["expected", *STATUSES]].sum()
 
 
 def _best(study: Study, metrics: Sequence[Metric]) -> pd.DataFrame:
-    """Which cells are not distinguishable from the best; own-family metrics within a family."""
+    """Which cells are not distinguishable from the best of those they may be compared with."""
     marks = [
-        not_worse(
-            study.runs,
-            study.cell,
-            metric.name,
-            metric.direction,
-            FAMILY[1:] if metric.is_common else FAMILY,
-        )
+        not_worse(study.runs, study.cell, metric.name, metric.direction, metric.within)
         for metric in metrics
         if metric.direction
     ]
-    empty = pd.DataFrame(columns=[*study.cell, "metric", "is_best"])
-    filled = [mark for mark in marks if len(mark)]
-    return pd.concat(filled) if filled else empty.astype(study.status[[*study.cell]].dtypes)
+    columns = [*study.cell, "metric", "is_best"]
+    best = pd.concat([m for m in marks if len(m)] or [pd.DataFrame(columns=columns)])
+    return best.astype(study.status[study.cell].dtypes)
 
 
 def cells_table(
     tidy: pd.DataFrame, study: Study, name: str, caption: str, notes: Sequence[str] = ()
 ) -> Table:
-    """The tidy frame laid out with one row per cell; axes that never vary are left out."""
-    axes = shown_axes(study)
+    """The tidy frame laid out with one row per cell."""
     names = [metric for metric in tidy["metric"].unique() if metric]
     headings = tidy.drop_duplicates("metric").set_index("metric")["heading"]
     rows = []
-    for values, group in tidy.groupby(list(study.cell)):
-        first = group.iloc[0]
-        settings = dict(zip(study.cell, values, strict=True))
-        left = [setting(axis, settings[axis]) for axis in axes]
-        left += [
-            runs_entry(first),
-            Entry(f"{first['parameters']:,}", int(first["parameters"])),
-        ]
-        by_metric = group.set_index("metric")
+    for settings, group in groups(tidy, study.cell):
+        first, by_metric = group.iloc[0], group.set_index("metric")
+        count = Entry(f"{first['parameters']:,}", int(first["parameters"]))
+        left = (*place(study, settings), runs_entry(first), count)
         rows.append((*left, *(_value(by_metric.loc[metric]) for metric in names)))
-    titles = [axis.replace("_", " ") for axis in axes]
-    return Table(
-        name,
-        caption,
-        (*titles, "n", "parameters", *(headings[metric] for metric in names)),
-        tuple(rows),
-        tuple(notes),
-    )
+    titles = (*titles_of(study), "n", "parameters", *(headings[metric] for metric in names))
+    return Table(name, caption, titles, tuple(rows), tuple(notes))
 
 
 def levels_table(study: Study) -> Table:
     """One row per cell and level: what each level holds, with intervals over seeds."""
-    place = [*shown_axes(study), "level"]
-    names = [name for name in OF_LEVELS if name in study.levels]
-    table = summary(study.levels, [*study.cell, "level"], names)
+    names = [name for name in OF_LEVELS if study.levels.get(name, pd.Series()).notna().any()]
     rows = []
-    for _, group in table.groupby([*study.cell, "level"]):
-        first, by_metric = group.iloc[0], group.set_index("metric")
-        n = int(group["n"].max())
-        values = [_level_value(by_metric, name) for name in names]
-        rows.append((*(setting(p, first[p]) for p in place), Entry(str(n), n), *values))
-    titles = [name.replace("_", " ") for name in place]
-    headings = (*titles, "n", *(OF_LEVELS[name] for name in names))
-    note = "Level 1 is next to the pixels. 95 % t intervals over seeds."
-    return Table("levels", "Every level of every cell", headings, tuple(rows), (note,))
+    for settings, group in groups(study.levels, [*study.cell, "level"]):
+        level, n = int(settings.pop("level")), len(group)
+        table = summary(group, [], names).set_index("metric").reindex(names)
+        values = [
+            Entry(shown(mean, half), mean)
+            for mean, half in table[["mean", "half_width"]].itertuples(index=False, name=None)
+        ]
+        alive = int((group["kl_nats"].astype(float) >= ALIVE_NATS).sum())
+        counts = (Entry(str(level), level), Entry(str(n), n), Entry(f"{alive} of {n}", alive))
+        rows.append((*place(study, settings), *counts, *values))
+    headings = (*titles_of(study), "level", "n", "alive", *(OF_LEVELS[name] for name in names))
+    return Table("levels", "Every level of every cell", headings, tuple(rows), (LEVELS_NOTE,))
 
 
-def _level_value(by_metric: pd.DataFrame, name: str) -> Entry:
-    values = by_metric[["mean", "half_width"]].astype(float).reindex([name]).to_numpy()[0]
-    return Entry(shown(*values), float(values[0]))
+def titles_of(study: Study) -> list[str]:
+    """The headings of what names a cell."""
+    return [factor.label for factor in study.factors]
 
 
-def shown_axes(study: Study) -> list[str]:
-    """The columns that name a cell to a reader: depth, loss, latent, and whatever varies."""
-    return [a for a in study.cell if a in ALWAYS or a in study.varying()]
+def place(study: Study, settings: Mapping[str, Any]) -> list[Entry]:
+    """What names a cell, as entries of a table."""
+    return [setting(factor, settings[factor.name]) for factor in study.factors]
 
 
-def setting(axis: str, value: Any) -> Entry:
-    """One level of an axis as an entry of a table."""
-    text = LOSS_LABELS.get(str(value), str(value)) if axis == "loss" else str(value)
+def setting(factor: Factor, value: Any) -> Entry:
+    """One value of a factor as an entry of a table."""
+    text = factor.text(value)
     return Entry(text, float(value) if isinstance(value, Real) else text)
 
 

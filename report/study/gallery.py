@@ -5,21 +5,23 @@ Shapes: D pixels of an image, U traversed units, H × W pixels of a sheet of ima
 
 import base64
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from PIL import Image
 
 from hvae.records.attachments import AttachmentError, read_arrays
 from hvae.records.store import Store
+from hvae.tiles import Pixels, tile
 from report.data.frames import Study
 
-Pixels = npt.NDArray[np.uint8]
 GREYS = 16  # in the page: half the bytes of 256, and nobody sees a difference in digits this size
+GAP, BLACK = 1, 0  # pixels between images
 COLUMNS = {"samples": 8, "reconstructions": 10, "traversals": 7}  # images in a row of a sheet
 LEAST_SIDE = 28  # CSS pixels: smaller images are shown at the next whole multiple above
 
@@ -42,7 +44,7 @@ class CellPictures:
     @property
     def side(self) -> int:
         """Pixels along an image and the black one after it."""
-        return len(self.sheets[0].pixels[0]) // COLUMNS["samples"]
+        return int(self.sheets[0].pixels.shape[1] + GAP) // COLUMNS["samples"]
 
     @property
     def zoom(self) -> int:
@@ -67,24 +69,24 @@ def read_gallery(store: Store, study: Study) -> Gallery:
     if runs.empty:
         return Gallery()
     seed = min(runs["seed"], key=lambda seed: (-(runs["seed"] == seed).sum(), seed))
-    keys = runs[runs["seed"] == seed].set_index([*study.cell])["key"]
+    shown = runs[runs["seed"] == seed]
+    keys = dict(
+        zip(shown[study.cell].itertuples(index=False, name=None), shown["key"], strict=True)
+    )
     cells, absent, notices = [], [], []
-    grid = study.status[[*study.cell]].drop_duplicates().sort_values([*study.cell])
-    for settings in grid.to_dict("records"):
-        named = {str(name): value for name, value in settings.items()}
+    for values in study.grid[study.cell].itertuples(index=False, name=None):
+        settings = dict(zip(study.cell, values, strict=True))
         try:
-            cells.append(CellPictures(named, _sheets(store, keys, tuple(named.values()))))
+            cells.append(CellPictures(settings, _sheets(store.pictures_path(keys[values]))))
         except AttachmentError as error:
             notices.append(str(error).replace(f"{store.folder}/", ""))
-            absent.append(named)
+            absent.append(settings)
         except KeyError:
-            absent.append(named)
+            absent.append(settings)
     return Gallery(int(seed), tuple(cells), tuple(absent), tuple(notices))
 
 
-def _sheets(store: Store, keys: "pd.Series[str]", values: Any) -> tuple[Sheet, ...]:
-    """The sheets of a cell. Raises `KeyError` where it has no pictures of this seed."""
-    path = store.pictures_path(keys[values])
+def _sheets(path: Path) -> tuple[Sheet, ...]:
     found = read_arrays(path)
     try:
         return sheets(found)
@@ -114,12 +116,9 @@ def sheets(found: Mapping[str, npt.NDArray[Any]]) -> tuple[Sheet, ...]:
 
 
 def _tiled(images: npt.NDArray[Any], columns: int) -> Pixels:
-    """Images [..., D] in rows of `columns`, a black pixel after each: [H, W]."""
-    if images.dtype != np.uint8:
-        raise ValueError(f"pixels are {images.dtype}, not uint8")
-    side = round(images.shape[-1] ** 0.5)
-    grid = np.pad(images.reshape(-1, columns, side, side), ((0, 0), (0, 0), (0, 1), (0, 1)))
-    return grid.transpose(0, 2, 1, 3).reshape(-1, columns * (side + 1))
+    """Images [..., D] in whole rows of `columns`, a black pixel between them: [H, W]."""
+    side = math.isqrt(images.shape[-1])
+    return tile(images.reshape(-1, columns, side, side).reshape(-1, side**2), columns, GAP, BLACK)
 
 
 def data_uri(pixels: Pixels) -> str:

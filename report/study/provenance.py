@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 
 from report.data.frames import STATUSES, Study
+from report.data.metrics import COMMON, OWN
 from report.render.tables import Entry, Table, frame_table
 from report.study.cells import setting
 
@@ -42,10 +43,9 @@ def lacking_table(study: Study) -> Table:
 
 
 def _states(study: Study, status: pd.DataFrame, name: str, caption: str) -> Table:
-    names = [*(n for n in study.cell if study.status[n].nunique() > 1), "seed"]
     columns: dict[str, list[Any]] = {"key": status["key"].tolist()}
-    columns |= {axis: [setting(axis, value) for value in status[axis]] for axis in names}
-    columns |= {column: status[column].tolist() for column in ("status", "message")}
+    columns |= {f.label: [setting(f, value) for value in status[f.name]] for f in study.varying}
+    columns |= {column: status[column].tolist() for column in ("seed", "status", "message")}
     return frame_table(pd.DataFrame(columns), name, caption)
 
 
@@ -79,12 +79,25 @@ def notices(study: Study) -> list[str]:
         said.append("This study expects no run.")
     if study.made.get("code_sources_sha256", pd.Series(dtype=str)).nunique() > 1:
         said.append("The records come from different hvae sources: their means mix versions.")
-    if len(study.made) and (study.made.groupby("data")["data_sha256"].nunique() > 1).any():
+    if study.stale:
+        many = "record of this study is" if study.stale == 1 else "records of this study are"
+        said.append(f"{study.stale} {many} stale: the hvae at hand did not make them.")
+    if len(study.made) and (study.made.groupby("data.name")["data_sha256"].nunique() > 1).any():
         said.append("The records of one data set come from different data files.")
-    said += _left_out(study)
+    said += _not_compared(study) + _left_out(study)
     if study.unasked:
         said.append(f"{study.unasked} further records in the folder belong to no expected run.")
     return said
+
+
+def _not_compared(study: Study) -> list[str]:
+    """Which steps no metric can judge."""
+    metrics = (*OWN, *COMMON)
+    return [
+        f"{step} is not compared: the numbers of different images measure different things."
+        for step, changed in study.contrasts.differing.items()
+        if not any(changed.isdisjoint(metric.within) for metric in metrics)
+    ]
 
 
 def _left_out(study: Study) -> list[str]:

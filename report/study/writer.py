@@ -7,12 +7,13 @@ import pandas as pd
 
 from hvae.records.standings import Standing
 from hvae.records.store import Store
+from hvae.validation import require_choice
 from report.data.design import Design
 from report.data.frames import Study, load
 from report.machine.benches import Benches, read_benches
 from report.render.drawing import image
 from report.render.output import write_files
-from report.render.tables import to_latex, to_markdown
+from report.render.tables import written
 from report.study.cells import cells
 from report.study.contact_sheets import contact_sheets
 from report.study.figures.quality import draw_all
@@ -29,62 +30,50 @@ def write_report(
     folder: Path,
     formats: Sequence[str] = ("html", "latex", "csv", "md"),
 ) -> list[Path]:
-    """Write the report of a study from its records; the paths written, the page first.
+    """Write the report of a study from its standings' records; the paths written, the page first.
 
     `html` → index.html; `csv` → cells.csv, runs.csv; `latex`, `md` → cells.tex, cells.md;
-    `png`, `pdf` → figures/, pictures included. Ladders of `hvae bench` beside the store are shown
-    too. Raises `ValueError` on an unknown format or a folder that cannot be written.
+    `png`, `pdf` → figures/, pictures included. `store` is read for pictures only; ladders of
+    `hvae bench` beside it are shown too. Raises `ValueError` on an unknown format or a folder that
+    cannot be written.
     """
     for name in formats:
-        if name not in FORMATS:
-            raise ValueError(f"format: {name!r} is not known; allowed: {', '.join(FORMATS)}")
-    study = load(store, [standing.run for standing in standings])
+        require_choice("format", name, FORMATS)
+    study = load(design, standings, store)
     benches = read_benches(store.folder.parent / "bench")  # where `hvae bench` writes
     drawn = {"html", "png", "pdf"} & set(formats)
     gallery = read_gallery(store, study) if drawn else Gallery()
-    return write_files(
-        folder, _contents(design.name, design.question, study, benches, gallery, formats)
-    )
+    return write_files(folder, _contents(study, benches, gallery, formats))
 
 
 def _contents(
-    title: str,
-    question: str,
-    study: Study,
-    benches: Benches,
-    gallery: Gallery,
-    formats: Sequence[str],
+    study: Study, benches: Benches, gallery: Gallery, formats: Sequence[str]
 ) -> dict[str, bytes]:
     """File name -> content, the page first."""
     files: dict[str, bytes] = {}
     pictures = [kind for kind in ("png", "pdf") if kind in formats]
     drawings = draw_all(study) if pictures or "html" in formats else []
     if "html" in formats:
-        page = render(title, question, study, drawings, benches, gallery)
-        files["index.html"] = page.encode()
-    if "latex" in formats:
-        files["cells.tex"] = to_latex(headline_table(study)).encode()
-    if "md" in formats:
-        files["cells.md"] = to_markdown(headline_table(study)).encode()
+        files["index.html"] = render(study, drawings, benches, gallery).encode()
+    for kind, suffix in (("latex", "tex"), ("md", "md")):
+        if kind in formats:
+            files[f"cells.{suffix}"] = written(headline_table(study), suffix).encode()
     if "csv" in formats:
         files["cells.csv"] = _csv(cells(study).drop(columns="heading", errors="ignore"))
         files["runs.csv"] = _csv(long_runs(study))
-    everything = [
-        *drawings,
-        *benches.drawings,
-        *(contact_sheets(study, gallery) if pictures else ()),
-    ]
+    sheets = contact_sheets(study, gallery) if pictures else []
     for kind in pictures:
+        everything = (*drawings, *benches.drawings, *sheets)
         files |= {f"figures/{d.name}.{kind}": image(d, kind) for d in everything}
     return files
 
 
 def long_runs(study: Study) -> pd.DataFrame:
     """One row per scalar of a finished run; a run without numbers has one empty row."""
-    settings = ["key", *study.cell, "seed"]
-    states = study.status[[*settings, "status"]]
-    values = study.runs.melt(settings, var_name="metric")[["key", "metric", "value"]]
-    return states.merge(values, on="key", how="left")
+    place = ["key", *study.cell, "seed"]
+    scalars = [name for name in study.runs if name not in study.status]
+    values = study.runs.melt(["key", *study.cell], scalars, "metric")
+    return study.status[[*place, "status"]].merge(values, on=["key", *study.cell], how="left")
 
 
 def _csv(frame: pd.DataFrame) -> bytes:

@@ -5,13 +5,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from builders import grid, record, write_pictures
+from builders import AXES, design, record, report_of, write_pictures
 from chromium import Browser
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from hvae.records.store import Store
-from report.study.writer import write_report
+from report.data.design import Design
 
 pytestmark = pytest.mark.browser
 AA = 4.5  # WCAG 2.2, 1.4.3: contrast of text
@@ -54,13 +54,12 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight cells of three seeds; one run failed, one cell has no record and no pictures."""
     store = Store(tmp_path_factory.mktemp("study"))
     store.open_for_writing()
-    configs = grid((1, 2))
-    for config in configs[4:]:
-        store.write(record(config))
-        write_pictures(store, config)
-    store.write_failure(configs[3], RuntimeError("out of memory"))
-    write_report("A study", "What helps?", configs, store, store.folder / "report", ("html",))
-    return store.folder / "report" / "index.html"
+    asked = design({**AXES, "depth": (1, 2)})
+    for run in asked.runs[4:]:
+        store.write(record(run))
+        write_pictures(store, run)
+    store.write_failure(asked.runs[3], RuntimeError("out of memory"))
+    return report_of(store, asked)[0]
 
 
 @pytest.mark.parametrize("is_dark", [False, True])
@@ -163,8 +162,8 @@ def test_every_picture_is_there_and_described(browser: Browser, page: Path) -> N
     )
     assert len(pictures) == 7 * 3
     for natural, width, height, text in pictures:
-        assert natural in (8 * 9, 10 * 9, 7 * 9)
-        assert (width, height) == (4 * natural, 2 * 9 * 4)  # 8 × 8 digits at a whole multiple
+        assert natural in (8 * 9 - 1, 10 * 9 - 1, 7 * 9 - 1)
+        assert (width, height) == (4 * natural, 4 * (2 * 9 - 1))  # 8 × 8 digits, a whole multiple
         assert text
 
 
@@ -237,9 +236,8 @@ def test_the_first_tab_is_a_way_past_the_links_and_focus_is_seen(
 
 
 def test_a_study_without_records_is_a_page_without_errors(browser: Browser, tmp_path: Path) -> None:
-    for name, configs in (("nothing", []), ("missing", grid((1,)))):
-        store = Store(tmp_path / name)
-        (index,) = write_report("T", "Q", configs, store, tmp_path / name, ("html",))
+    for name, asked in (("nothing", Design("none", "", ())), ("missing", design())):
+        (index,) = report_of(Store(tmp_path / name), asked)
         browser.open(index)
         assert browser.console_errors() == []
         assert browser.js("return document.querySelectorAll('svg, img').length") == 0

@@ -1,36 +1,35 @@
-"""A store, and the synthetic records and grids to fill it with."""
+"""Stores to fill, and one study that is whole."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from builders import grid, record
+from builders import design, filled
 
-from hvae.config import RunConfig
-from hvae.records.store import Record, Store
+from hvae.records.store import Store
+from report.data.frames import Study
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """An empty store that may be written."""
-    opened = Store(tmp_path / "study")
-    opened.open_for_writing()
-    return opened
+    return opened(tmp_path / "study")
 
 
-@pytest.fixture
-def make_grid() -> Callable[..., list[RunConfig]]:
-    return grid
+@pytest.fixture(scope="session")
+def full_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Every run of the default `design`, finished: read only."""
+    store = opened(tmp_path_factory.mktemp("full") / "study")
+    filled(store, design())
+    return store
 
 
-@pytest.fixture
-def make_record() -> Callable[..., Record]:
-    return record
+@pytest.fixture(scope="session")
+def full_study(full_store: Store) -> Study:
+    """The default `design`, read from `full_store`."""
+    return filled(full_store, design())
 
 
-@pytest.fixture
-def full_store(store: Store) -> Store:
-    """Every run of the default `grid`, finished."""
-    for config in grid():
-        store.write(record(config))
+def opened(folder: Path) -> Store:
+    store = Store(folder)
+    store.open_for_writing()
     return store

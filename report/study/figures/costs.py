@@ -1,86 +1,101 @@
-"""What quality costs: NLL against arithmetic and against measured time, with the Pareto front.
+"""What quality costs: NLL against arithmetic and against training time, with the Pareto front.
 
-Own-likelihood NLL has a front per loss; the scoreboard NLL is common to all losses, so one front is
-drawn in the panels of all.
+Training time is priced by the measured throughput, never by the clock of the training, which shows
+what else the machine did. Cells whose NLL means the same share a front, drawn in all their panels.
 """
 
+import math
 from dataclasses import dataclass
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from report.data.frames import Study
-from report.data.metrics import METRICS
+from report.data.metrics import Metric
 from report.data.statistics import summary
-from report.render.drawing import INK, Drawing, facets
-from report.render.panels import interval_note, panel_axes, series
+from report.render.drawing import INK, Drawing, facets, name_point
+from report.render.panels import interval_note, layout, path_of
 
+LEAST = 1.05  # dearest over cheapest: below, what differs is the noise of the clock
 QUALITIES = ("nll_nats", "scoreboard_nll_nats")
 
 
 @dataclass(frozen=True)
 class Price:
-    """A column of `Study.runs` that quality is paid in; an axis shows it in `unit`s."""
+    """What quality is paid in: words, the label of its axis, and how it was found."""
 
     words: str
     label: str
     note: str
-    unit: float = 1.0
 
 
 PRICES = {
-    "flops_per_image": Price(
+    "arithmetic": Price(
         "arithmetic",
-        "training MFLOP per image",
-        "FLOPs: the matrix products of one training step, per image.",
-        1e6,
+        "arithmetic of the training (FLOP)",
+        "FLOPs: the matrix products of all training steps.",
     ),
-    "train_seconds": Price(
+    "time": Price(
         "training time",
-        "training time (s)",
-        "The training time of a run is an equal share of its pack's time: runs trained as one "
-        "pack have the same, whatever their loss and latent size.",
+        "training time of one model alone (s)",
+        "Training time: the images of all epochs over the measured training rate, at the batch "
+        "size that trains, on {machine}.",
     ),
 }
 
 
-def cost(study: Study, metric: str, price: str) -> Drawing | None:
-    """NLL against a price: a point per cell, steps through those that no other cell beats."""
-    known, paid = METRICS[metric], PRICES[price]
-    table = priced(study, metric, price)
-    if table.empty or table["price"].nunique() < 2:
+def cost(study: Study, metric: Metric, price: str) -> Drawing | None:
+    """A metric against a price: a point per cell, steps through those that no other cell beats."""
+    paid, machine = PRICES[price], machine_of(study)
+    table = priced(study, metric, price, machine) if study.shows(metric) else pd.DataFrame()
+    path = path_of(study)
+    shape = layout(study, metric, *path)
+    if table.empty or shape.most(table) < 2 or table["price"].max() < LEAST * table["price"].min():
         return None
-    panels = panel_axes(study)  # the first is the loss
-    rivals = [*panels[1:]] if known.is_common else [*panels]
+    scope = [name for name in metric.within if table[name].nunique() > 1]
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:
-        best = front(table.merge(part[rivals].drop_duplicates()) if rivals else table)
+        best = front(table.merge(part[scope].drop_duplicates()) if scope else table)
         _draw_front(axes, best, table["price"].max())
-        _name_cells(axes, best[best["loss"].isin(part["loss"])])
-        for (label, style), points in series(study, part, "depth"):
+        for label, style, points in shape.series(part):
             bars = points["half_width"].fillna(0.0)
             look = style | {"linestyle": "", "capsize": 2.5}
-            axes.errorbar(points["price"], points["mean"], yerr=bars, label=label, **look)
+            axes.errorbar(points["price"], points["mean"], bars, label=label or None, **look)
+            for factor in path:
+                for _, row in points.merge(best).iterrows():
+                    name_point(axes, factor.text(row[factor.name]), (row["price"], row["mean"]))
         axes.xaxis.set_major_locator(MaxNLocator(5))
+        if price == "arithmetic":
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
-    figure = facets(table, panels, draw, paid.label, known.heading, known.is_common)
-    of = "all losses, drawn in each panel" if known.is_common else "a panel"
+    figure = facets(table, shape, draw, paid.label, metric.heading)
+    numbers = "".join(f"Small numbers: the {f.label} of the cells on it. " for f in path)
     caption = (
-        f"{interval_note(table)} A point per cell. Steps: the Pareto front of the means of {of}; "
-        "no cell is both cheaper and better than one on it. Small numbers: the latent size of the "
-        f"cells on it. {paid.note}"
+        f"{interval_note(table)} A point per cell. Steps: the Pareto front of the means of all "
+        f"cells that may be compared; none is both cheaper and better than one on it. {numbers}"
+        f"{paid.note.format(machine=machine)}"
     )
-    name = f"cost-{metric}-{price}".replace("_", "-")
-    return Drawing(name, f"{known.title} against {paid.words}", caption, figure)
+    name = f"cost-{metric.name}-{price}".replace("_", "-")
+    return Drawing(name, f"{metric.title} against {paid.words}", caption, figure)
 
 
-def priced(study: Study, metric: str, price: str) -> pd.DataFrame:
-    """Per cell: n, mean and interval of the metric, and the mean `price` in its axis's unit."""
-    cell = [*study.cell]
-    table, prices = (summary(study.runs, cell, [name]) for name in (metric, price))
-    means = prices[[*cell, "mean"]].rename(columns={"mean": "price"})
-    return table.merge(means, on=cell).assign(price=lambda t: t["price"] / PRICES[price].unit)
+def priced(study: Study, metric: Metric, price: str, machine: str) -> pd.DataFrame:
+    """Per cell: n, mean and interval of the metric, and the mean `price`."""
+    rate = study.runs["flops_per_image"]
+    if price == "time":
+        rate = 1 / study.runs.get(f"train_step@{machine}", pd.Series(math.nan, study.runs.index))
+    runs = study.runs.assign(price=study.runs["trained_images"] * rate)
+    table, prices = (summary(runs, study.cell, [name]) for name in (metric.name, "price"))
+    means = prices[[*study.cell, "mean"]].rename(columns={"mean": "price"})
+    return table.merge(means, on=study.cell).merge(study.grid)
+
+
+def machine_of(study: Study) -> str:
+    """The machine on which most runs have a training rate; empty where none has."""
+    known = study.throughput[study.throughput["is_own_batch"].eq(True)]
+    counts = known.loc[known["task"] == "train_step", "machine"].value_counts()
+    return str(counts.index[0]) if len(counts) else ""
 
 
 def front(table: pd.DataFrame) -> pd.DataFrame:
@@ -94,9 +109,3 @@ def _draw_front(axes: Axes, best: pd.DataFrame, dearest: float) -> None:
     """What a price can buy at best: it stays as it is until a dearer cell is better."""
     prices, means = [*best["price"], dearest], [*best["mean"], best["mean"].iloc[-1]]
     axes.step(prices, means, where="post", color=INK, lw=1.0, label="Pareto front")
-
-
-def _name_cells(axes: Axes, cells: pd.DataFrame) -> None:
-    for price, mean, latent in zip(cells["price"], cells["mean"], cells["latent"], strict=True):
-        place = (price, mean)
-        axes.annotate(str(latent), place, (4, -9), textcoords="offset points", fontsize=7)

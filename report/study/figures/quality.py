@@ -1,45 +1,56 @@
 """Figures: DataFrame → matplotlib Figure; writes nothing. A figure without data is left out.
 
-Numbers of one likelihood family (ELBO, NLL, reconstruction) are faceted by loss, each panel with
-its own scale, for they are not comparable; panels of a common yardstick share theirs.
+What means something else for another value of a factor (ELBO, NLL and reconstruction for another
+loss) has panels with scales of their own; what may be compared stands in one panel.
 """
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 from seaborn.utils import relative_luminance
 
+from report.data.contrasts import LEVELS
+from report.data.factors import Factor
 from report.data.frames import Study
-from report.data.metrics import METRICS
-from report.data.statistics import summary
-from report.render.drawing import Drawing, error_lines, facets
+from report.data.metrics import LOSS, METRICS, Metric
+from report.data.statistics import groups, summary
+from report.render.drawing import INK, Drawing, error_lines, facets, name_point, x_label
 from report.render.numbers import rounded
-from report.render.panels import UNITS, axis_title, interval_note, panel_axes, seed_count, series
+from report.render.panels import horizontal, interval_note, layout, path_of, seed_count
 from report.study.figures.costs import PRICES, QUALITIES, cost
-from report.study.figures.documented import draw_documented
+from report.study.figures.effects import effects
 from report.study.figures.throughput import throughput
 
 EVEN_LUMINANCE = 0.179  # black and white have the same contrast on it: 4.58
+ROW_INCHES = 0.3  # of a heat map
+AGAINST = ("elbo_nats", "nll_nats", "scoreboard_nll_nats", "kl_excess_nats")
 LEVEL_MAPS = (
     ("kl_nats", "KL per level", "nats per image"),
     ("value_nats", "What levels t to T buy", "nats per image"),
     ("active_units", "Active units per level", "units"),
 )
+EXCESS_NOTE = (
+    "Above 0 the documented loss charges more KL than the joint posterior has: the covariance that "
+    "its closed form drops, which takes more than one level."
+)
+SAMPLES = Factor("samples", "S", "importance samples S", (), is_ordered=True, is_log=True)
 
 
 def draw_all(study: Study) -> list[Drawing]:
     """Every figure that the records have data for, in the page's order."""
     made: list[Drawing | None] = [loss_curves(study)]
-    for metric in ("elbo_nats", "nll_nats", "scoreboard_nll_nats"):
-        made += [against(study, metric, "depth"), against(study, metric, "latent")]
-    made += [*draw_documented(study), rate_distortion(study), bound_curve(study)]
+    made += [effects(study, factor) for factor in study.varying if not factor.is_ordered]
+    made += [against(study, METRICS[m], x) for m in AGAINST for x in horizontal(study)]
+    made += [rate_distortion(study), bound_curve(study)]
     made += [level_map(study, *given) for given in LEVEL_MAPS]
-    made += [throughput(study, "depth"), throughput(study, "latent")]
-    made += [cost(study, metric, price) for metric in QUALITIES for price in PRICES]
+    made += [throughput(study, x) for x in horizontal(study)]
+    made += [cost(study, METRICS[metric], price) for metric in QUALITIES for price in PRICES]
     return [drawing for drawing in made if drawing is not None]
 
 
@@ -48,92 +59,91 @@ def loss_curves(study: Study) -> Drawing | None:
     frame = study.epochs.dropna(subset="loss_nats")
     if frame["epoch"].nunique() < 2:
         return None
-    states = study.status.set_index("key")["status"]
+    states = study.status.drop_duplicates("key").set_index("key")["status"]
     lost = frame["key"].map(states) == "diverged"
+    shape = layout(study, LOSS)
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:
-        for (label, style), group in series(study, part[~lost[part.index]], "depth"):
+        for label, style, group in shape.series(part[~lost[part.index]]):
             _draw_seeds(axes, group, label, style | {"marker": ""})
         limits = axes.get_ylim()
-        for (label, style), group in series(study, part[lost[part.index]], "depth"):
+        for label, style, group in shape.series(part[lost[part.index]]):
             look = style | {"marker": "", "linestyle": ":"}
-            for _, run in group.groupby("seed"):
-                axes.plot(run["epoch"], run["loss_nats"], label=f"{label}, diverged", **look)
+            for _, run in group.groupby("key"):
+                axes.plot(run["epoch"], run["loss_nats"], label=f"{label} diverged".strip(), **look)
         if not lost[part.index].all():
             axes.set_ylim(limits)  # what diverges may leave the panel, not flatten it
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
-    figure = facets(frame, panel_axes(study, "latent"), draw, "epoch", "training objective (nats)")
+    figure = facets(frame, shape, draw, "epoch", LOSS.heading)
     n = "n = 0" if lost.all() else seed_count(frame[~lost], study.cell)
-    caption = f"Mean over seeds ({n}); band: lowest to highest seed. Each panel has its own scale."
+    caption = f"Mean over seeds ({n}); band: lowest to highest seed."
     if lost.any():
         caption += " Dotted: diverged runs, one line each; the scale is that of the finished ones."
-    return Drawing("loss-curves", "Training objective", caption, figure)
+    return Drawing("loss-curves", LOSS.title, caption, figure)
 
 
 def _draw_seeds(axes: Axes, runs: pd.DataFrame, label: str, style: dict[str, Any]) -> None:
     curve = runs.groupby("epoch")["loss_nats"].agg(["mean", "min", "max"]).astype(float)
-    axes.plot(curve.index, curve["mean"], label=label, **style)
+    axes.plot(curve.index, curve["mean"], label=label or None, **style)
     band = {"color": style["color"], "alpha": 0.2, "lw": 0}
     axes.fill_between(curve.index, curve["min"], curve["max"], **band)
 
 
-def against(study: Study, metric: str, axis: str) -> Drawing | None:
-    """A metric against depth or latent size, with intervals, a line per value of the other."""
-    hue = "latent" if axis == "depth" else "depth"
-    table = summary(study.runs, study.cell, [metric])
-    if table.empty or table[axis].nunique() < 2:
+def against(study: Study, metric: Metric, x: Factor) -> Drawing | None:
+    """A metric against a factor along which it may be compared, with intervals."""
+    if not (study.shows(metric) and study.contrasts.is_comparable(x, metric)):
         return None
-    known = METRICS[metric]
+    table = summary(study.runs, study.cell, [metric.name])
+    if table[x.name].nunique() < 2:
+        return None
+    shape = layout(study, metric, x)
+    is_difference = metric.noise != ""
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:
-        error_lines(axes, study, part, axis, hue)
+        if is_difference:
+            axes.axhline(0.0, color=INK, lw=0.8, zorder=1)
+        error_lines(axes, shape, part, x)
 
-    is_shared = known.is_common or table["loss"].nunique() == 1
-    figure = facets(table, panel_axes(study), draw, UNITS[axis], known.heading, is_shared)
-    scale = "" if is_shared else "Compare within a panel only: the losses are different families."
-    if known.is_common:
-        scale = "All panels share one scale: this yardstick is common to all losses."
-    title = f"{known.title} against {axis_title(axis)}"
-    return Drawing(f"{metric}-{axis}", title, f"{interval_note(table)} {scale}".strip(), figure)
+    figure = facets(table, shape, draw, x_label(x), metric.heading)
+    caption = interval_note(table)
+    if shape.panels:
+        shared = "All panels share one scale: this yardstick is common to them."
+        own = "Compare within a panel only: the numbers of another mean something else."
+        caption += f" {shared if shape.is_shared else own}"
+    if is_difference:
+        caption += f" {EXCESS_NOTE}"
+    return Drawing(f"{metric.name}-{x.name}", f"{metric.title} against {x.label}", caption, figure)
 
 
 def rate_distortion(study: Study) -> Drawing | None:
     """Reconstruction against rate: the frontier a cell trades on."""
-    if not {"rate_nats", "reconstruction_nats"} <= set(study.runs):
+    rate, error = METRICS["rate_nats"], METRICS["reconstruction_nats"]
+    if not (study.shows(rate) and study.shows(error)):
         return None
-    names = ["rate_nats", "reconstruction_nats"]
+    names = [rate.name, error.name]
     frame = study.runs.dropna(subset=names)
-    means = frame.groupby([*study.cell], as_index=False)[names].mean()
-    if len(means) < 2:
+    means = frame.groupby(study.cell, as_index=False, observed=True)[names].mean()
+    path = path_of(study)
+    shape = layout(study, error, *path)
+    if shape.most(means) < 2:
         return None
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:
-        for (label, style), group in series(study, part, "depth"):
-            ordered = group.sort_values("latent")
-            axes.plot(
-                ordered["rate_nats"],
-                ordered["reconstruction_nats"],
-                label=label,
-                **style,
-            )
-            for _, row in ordered[ordered["depth"] == means["depth"].min()].iterrows():
-                place = (row["rate_nats"], row["reconstruction_nats"])
-                axes.annotate(
-                    str(row["latent"]),
-                    place,
-                    (4, 3),
-                    textcoords="offset points",
-                    fontsize=7,
-                )
+        for i, (label, style, group) in enumerate(shape.series(part)):
+            axes.plot(group[rate.name], group[error.name], label=label or None, **style)
+            for factor in path if i == 0 else ():
+                for _, row in group.iterrows():
+                    name_point(
+                        axes, factor.text(row[factor.name]), (row[rate.name], row[error.name])
+                    )
         axes.xaxis.set_major_locator(MaxNLocator(5))
 
-    figure = facets(means, panel_axes(study), draw, "rate (nats)", "reconstruction (nats)")
-    caption = (
-        f"Means over seeds ({seed_count(frame, study.cell)}), test set. "
-        "Small numbers: the latent size, along the least depth. "
-        "Lower left is better. Compare within a panel only."
-    )
+    figure = facets(means, shape, draw, rate.heading, error.heading)
+    caption = f"Means over seeds ({seed_count(frame, study.cell)}), test set. "
+    for factor in path:
+        caption += f"Lines join, and small numbers give, the {factor.label}. "
+    caption += "Lower left is better. Compare within a panel only."
     return Drawing("rate-distortion", "Rate and distortion", caption, figure)
 
 
@@ -142,48 +152,61 @@ def bound_curve(study: Study) -> Drawing | None:
     table = summary(study.curve, [*study.cell, "samples"], ["nll_nats"])
     if table["samples"].nunique() < 2:
         return None
+    shape, known = layout(study, METRICS["nll_nats"]), tuple(sorted(table["samples"].unique()))
+    x = dataclasses.replace(SAMPLES, values=known)
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:
-        axes.set_xscale("log")
-        error_lines(axes, study, part, "samples", "depth")
-        axes.xaxis.set_major_formatter("{x:,.0f}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        error_lines(axes, shape, part, x)
 
-    panels = panel_axes(study, "latent")
-    figure = facets(table, panels, draw, "importance samples S", "NLL bound (nats)")
+    figure = facets(table, shape, draw, x_label(x), "NLL bound (nats)")
     caption = f"{interval_note(table)} A curve still falling at its right end overstates the NLL."
     return Drawing("bound-curve", "How tight the bound is", caption, figure)
 
 
 def level_map(study: Study, metric: str, title: str, unit: str) -> Drawing | None:
-    """Heat map depth × level of a per-level metric, mean over seeds."""
+    """Heat map of a per-level metric, mean over seeds: a row per depth, or, where that does not
+    vary, per cell."""
     if metric not in study.levels or study.levels[metric].isna().all():
         return None
     frame = study.levels.astype({metric: float, "level": int})
-    ends = {"vmin": min(0.0, frame[metric].min()), "vmax": frame[metric].max()}
+    ends: dict[str, Any] = {"vmin": min(0.0, frame[metric].min()), "vmax": frame[metric].max()}
+    depth = [factor for factor in study.varying if factor.name == LEVELS]
+    shape = layout(study, None, *(depth or study.varying), is_split=True)
+    rows = depth or study.factors
+    names = {
+        tuple(place.values()): ", ".join(f.text(place[f.name]) for f in rows)
+        for place, _ in groups(frame, [f.name for f in rows])
+    }
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:
-        grid = part.pivot_table(index="depth", columns="level", values=metric, aggfunc="mean")
-        shades = sns.color_palette("blend:#eef4fa,#0b4f85", as_cmap=True)
-        sns.heatmap(
-            grid,
-            ax=axes,
-            annot=grid.map(cell_text if unit != "units" else count_text, na_action="ignore"),
-            fmt="",
-            cmap=shades,
-            cbar=False,
-            **ends,
-        )
-        _make_legible(axes)
-        axes.grid(visible=False)
-        axes.tick_params(length=0, rotation=0)
+        keys = list(part[[f.name for f in rows]].itertuples(index=False, name=None))
+        labelled = part.assign(row=pd.Categorical([names[key] for key in keys], [*names.values()]))
+        _heat(axes, labelled, metric, count_text if unit == "units" else cell_text, ends)
 
-    figure = facets(frame, panel_axes(study, "latent"), draw, "level t", "depth T")
+    label = depth[0].heading if depth else ", ".join(factor.label for factor in rows)
+    height = 0.9 + ROW_INCHES * len(names)
+    figure = facets(frame, shape, draw, "level t", label, height=height)
     caption = (
         f"Mean over seeds ({seed_count(frame, study.cell)}), test set, {unit}. "
         "Level 1 is next to the pixels."
     )
     return Drawing(metric.replace("_", "-") + "-per-level", title, caption, figure)
+
+
+def _heat(
+    axes: Axes,
+    part: pd.DataFrame,
+    metric: str,
+    text: Callable[[float], str],
+    ends: dict[str, Any],
+) -> None:
+    means = part.groupby(["row", "level"], observed=True)[metric].mean().unstack()
+    shades = sns.color_palette("blend:#eef4fa,#0b4f85", as_cmap=True)
+    texts = means.map(text, na_action="ignore")
+    sns.heatmap(means, ax=axes, annot=texts, fmt="", cmap=shades, cbar=False, **ends)
+    _make_legible(axes)
+    axes.grid(visible=False)
+    axes.tick_params(length=0, rotation=0)
 
 
 def _make_legible(axes: Axes) -> None:

@@ -10,40 +10,42 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
+from report.data.factors import Factor
 from report.data.frames import Study
 from report.data.metrics import TASKS
-from report.render.drawing import Drawing, error_lines, facets
+from report.data.statistics import groups
+from report.render.drawing import Drawing, error_lines, panels, x_label
 from report.render.numbers import ABSENT, shown
-from report.render.panels import UNITS, axis_title, span
+from report.render.panels import layout, span
 from report.render.tables import Entry, Table
-from report.study.cells import setting, shown_axes
+from report.study.cells import place, titles_of
 
 RATE, LOWER, UPPER = "images_per_second", "lower_quartile", "upper_quartile"
-PLACE = ("machine", "batch")  # where a task was measured
 TABLE_NOTE = (
     "One model alone; median over the rounds of one measurement, which the runs of a cell share. "
     "Best batch: the size from which doubling it gained less than 5 %, found once per depth."
 )
 
 
-def throughput(study: Study, axis: str) -> Drawing | None:
-    """Images per second against depth or latent size, one panel per task, device and batch."""
-    hue = "latent" if axis == "depth" else "depth"
+def throughput(study: Study, x: Factor) -> Drawing | None:
+    """Images per second against a factor, one panel per task, device and batch."""
     frame = by_panel(study)
-    if frame.empty or frame[axis].nunique() < 2:
+    if frame.empty or frame[x.name].nunique() < 2:
         return None
-    names = {RATE: "mean", LOWER: "lower", UPPER: "upper"}
-    groups = frame.groupby(["panel", axis, hue], observed=True)
-    table = groups[[*names]].mean().reset_index().rename(columns=names)
+    shape, names = layout(study, None, x), {RATE: "mean", LOWER: "lower", UPPER: "upper"}
+    columns = ["panel", x.name, *(factor.name for factor in shape.lines)]
+    means = frame.groupby(columns, observed=True)[[*names]].mean()
+    table = means.reset_index().rename(columns=names)
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:
-        error_lines(axes, study, part, axis, hue)
+        error_lines(axes, shape, part, x)
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_formatter(EngFormatter(sep=""))
 
-    figure = facets(table, ("panel",), draw, UNITS[axis], "images per second")
-    title = f"Throughput against {axis_title(axis)}"
-    return Drawing(f"throughput-{axis}", title, _caption(study, frame), figure)
+    titled = [(str(title), part) for title, part in table.groupby("panel", observed=True)]
+    figure = panels(titled, draw, (x_label(x), "images per second"))
+    title = f"Throughput against {x.label}"
+    return Drawing(f"throughput-{x.name}", title, _caption(study, frame), figure)
 
 
 def by_panel(study: Study) -> pd.DataFrame:
@@ -59,28 +61,29 @@ def by_panel(study: Study) -> pd.DataFrame:
     )
     own = frame[frame["is_own_batch"].astype(bool)].assign(is_best=False)
     best = frame[frame["is_best_batch"].astype(bool)].assign(is_best=True)
-    groups = pd.concat([own, best]).groupby(["where", "is_best", "order"])
-    titled = [part.assign(panel=_panel(part)) for _, part in groups]
+    both = pd.concat([own, best])
+    titled = [
+        part.assign(panel=_panel(part)) for _, part in groups(both, ["where", "is_best", "order"])
+    ]
     shown = pd.concat(titled, ignore_index=True)
     return shown.assign(panel=pd.Categorical(shown["panel"], shown["panel"].unique()))
 
 
 def throughput_table(study: Study) -> Table:
     """A row per cell, task and machine: the rate at the batch size that trains, and at the best."""
-    axes, rows = shown_axes(study), []
-    for _, group in _measured(study).groupby([*study.cell, "machine", "task"]):
-        first = group.iloc[0]
-        place = [setting(axis, first[axis]) for axis in axes]
-        place += [Entry(text, text) for text in (TASKS[first["task"]], first["machine"])]
-        rows.append((*place, *_rate(group, "is_own_batch"), *_rate(group, "is_best_batch")))
+    rows = []
+    for settings, group in groups(_measured(study), [*study.cell, "machine", "task"]):
+        words = (TASKS[settings["task"]], settings["machine"])
+        left = (*place(study, settings), *(Entry(text, text) for text in words))
+        rows.append((*left, *_rate(group, "is_own_batch"), *_rate(group, "is_best_batch")))
     rates = ("batch", "images/s (quartiles)", "best batch", "images/s there (quartiles)")
-    headings = (*(axis.replace("_", " ") for axis in axes), "task", "machine", *rates)
+    headings = (*titles_of(study), "task", "machine", *rates)
     return Table("throughput", "Throughput of every cell", headings, tuple(rows), (TABLE_NOTE,))
 
 
 def _measured(study: Study) -> pd.DataFrame:
     """The measurements, once per cell."""
-    return study.throughput.drop_duplicates([*study.cell, "task", *PLACE, RATE])
+    return study.throughput.drop_duplicates([*study.cell, "task", "machine", "batch", RATE])
 
 
 def _panel(part: pd.DataFrame) -> str:

@@ -26,7 +26,7 @@ def _short() -> None:
 def short_training() -> Numbers:
     runs = [numerics._run(1, 2)]
     few = replace(numerics._images("none"), train=numerics._images("none").train[:64])
-    return numerics._of_training(fit(runs, few))
+    return numerics._of_training(fit(runs, few, engine="traced"))
 
 
 def test_every_declared_training_is_followed_and_survives_json() -> None:

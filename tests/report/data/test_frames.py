@@ -1,26 +1,27 @@
 """Records → tidy frames, whatever state the folder is in."""
 
-from collections.abc import Callable
+import math
 
-from hvae.closed_form import parameter_count
-from hvae.config import RunConfig, TrainConfig, digest
-from hvae.records.store import Record, Store
-from report.data.frames import load
+import pytest
+from builders import SMALL, design, filled, record, study_of
 
-Grid = Callable[..., list[RunConfig]]
-Make = Callable[..., Record]
+from hvae.config import digest
+from hvae.records.store import Store
+from report.data.design import Design
+from report.data.frames import Study, closed_form_nats
+
+ONE = {"depth": (2,)}
 
 
-def test_every_expected_key_has_exactly_one_state(
-    store: Store, make_grid: Grid, make_record: Make
-) -> None:
-    finished, diverged, failed, missing, damaged = configs = make_grid((2,), ("bce",), (20,), 5)
-    store.write(make_record(finished))
-    store.write(make_record(diverged, status="diverged", metrics={"elbo_nats": None}))
+def test_every_expected_key_has_exactly_one_state(store: Store) -> None:
+    asked = design(ONE, seeds=5)
+    finished, diverged, failed, missing, damaged = asked.runs
+    store.write(record(finished))
+    store.write(record(diverged, status="diverged", metrics={"elbo_nats": None}))
     store.write_failure(failed, RuntimeError("out of memory"))
-    store.write(make_record(damaged))
+    store.write(record(damaged))
     store.path(digest(damaged)).write_bytes(b'{"schema": 1')
-    status = load(store, configs).status.set_index("key")
+    status = study_of(store, asked).status.set_index("key")
     states = {"diverged": diverged, "failed": failed, "missing": missing, "damaged": damaged}
     for state, config in {"finished": finished, **states}.items():
         assert status["status"][digest(config)] == state
@@ -29,73 +30,80 @@ def test_every_expected_key_has_exactly_one_state(
     assert str(store.folder) not in str(status["message"][digest(damaged)])
 
 
-def test_a_diverged_run_enters_no_mean_but_keeps_its_loss_curve(
-    store: Store, make_grid: Grid, make_record: Make
-) -> None:
-    (config,) = make_grid((2,), ("bce",), (20,), 1)
-    store.write(make_record(config, status="diverged"))  # with finite metrics
-    study = load(store, [config])
+def test_a_diverged_run_enters_no_mean_but_keeps_its_loss_curve(store: Store) -> None:
+    asked = design(ONE, seeds=1)
+    study = filled(store, asked, lambda run: {"status": "diverged"})  # with finite metrics
     assert study.runs.empty
     assert study.levels.empty
-    assert len(study.epochs) == config.train.epochs
+    assert len(study.epochs) == SMALL.train.epochs
 
 
-def test_a_cell_whose_throughput_could_not_be_measured_keeps_its_metrics(
-    store: Store, make_grid: Grid, make_record: Make
-) -> None:
-    blank, measured = make_grid((2,), ("bce", "mse"), (20,), 1)
-    store.write(make_record(blank, throughput={"measurements": [], "error": "MemoryError: all"}))
-    store.write(make_record(measured))
-    study = load(store, [blank, measured])
-    assert study.runs["key"].tolist() == [digest(blank), digest(measured)]
-    assert set(study.throughput["key"]) == {digest(measured)}
+def test_a_cell_whose_throughput_could_not_be_measured_keeps_its_metrics(store: Store) -> None:
+    error = {"throughput": {"measurements": [], "error": "MemoryError: all"}}
+    study = filled(store, design(ONE, seeds=1), lambda run: error)
+    assert len(study.runs) == 1
+    assert study.throughput.empty
 
 
-def test_a_damaged_failure_file_is_listed_too(store: Store, make_grid: Grid) -> None:
-    (config,) = make_grid((1,), ("bce",), (2,), 1)
-    store.failure_path(digest(config)).write_text('{"foreign": 1}')
-    assert load(store, [config]).status["status"].tolist() == ["damaged"]
-
-
-def test_a_newer_schema_is_refused_with_its_number(
-    store: Store, make_grid: Grid, make_record: Make
-) -> None:
-    (config,) = make_grid((1,), ("bce",), (2,), 1)
-    store.write(make_record(config, schema=99))
-    study = load(store, [config])
+def test_a_newer_schema_is_refused_with_its_number(store: Store) -> None:
+    study = filled(store, design(ONE, seeds=1), lambda run: {"schema": 99})
     assert "schema 99" in study.status["message"].item()
     assert study.runs.empty
 
 
-def test_a_run_is_one_row_with_its_settings_and_metrics(
-    store: Store, make_grid: Grid, make_record: Make
+def test_records_are_those_of_the_standings_and_read_no_second_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    configs = make_grid(seeds=2)
-    for config in configs:
-        store.write(make_record(config))
-    study = load(store, [*configs, *configs])  # asked for twice, counted once
-    assert len(study.runs) == len(configs) == study.runs["key"].nunique()
-    assert study.cell == ("depth", "loss", "latent", "objective", "data", "binarize")
-    row = study.runs.set_index("key").loc[digest(configs[0])]
-    assert row["elbo_nats"] == make_record(configs[0]).metrics["elbo_nats"]
-    assert row["parameters"] == parameter_count(configs[0].model)
-    assert study.varying() == ("depth", "loss", "latent")
+    asked = design(ONE, seeds=2)
+    filled(store, asked)
+    reads: list[str] = []
+    read = Store.read
+    monkeypatch.setattr(Store, "read", lambda s, name: reads.append(name) or read(s, name))
+    assert len(study_of(store, asked).runs) == 2
+    assert sorted(reads) == sorted(map(digest, asked.runs))
 
 
-def test_any_other_field_that_varies_becomes_a_column(store: Store) -> None:
-    configs = [RunConfig(train=TrainConfig(learning_rate=rate)) for rate in (1e-3, 1e-4)]
-    assert load(store, configs).cell[-1] == "learning_rate"
+def test_a_run_is_one_row_with_its_settings_and_metrics(full_study: Study) -> None:
+    runs = design().runs
+    assert len(full_study.runs) == len(runs) == full_study.runs["key"].nunique()
+    row = full_study.runs.set_index("key").loc[digest(runs[0])]
+    assert row["elbo_nats"] == record(runs[0]).metrics["elbo_nats"]
+    assert (row["depth"], row["loss"], row["latent"]) == (1, "bce", 2)
 
 
-def test_long_frames_hold_one_row_per_level_epoch_and_sample_count(
-    store: Store, make_grid: Grid, make_record: Make
-) -> None:
-    (config,) = make_grid((3,), ("bce",), (20,), 1)
-    made = make_record(config)
-    store.write(made)
-    study = load(store, [config])
+def test_a_cell_is_told_by_what_varies_and_the_rest_is_common(store: Store) -> None:
+    axes = {"depth": (1, 2), "latent": (20,), "train.kl_weight": (2.0, 0.5, 1.0)}
+    variants = {"slow": {}, "fast": {"train.learning_rate": 0.01}}
+    study = study_of(store, design(axes, variants))
+    assert study.cell == ["depth", "train.kl_weight", "variant"]  # no latent: it has one value
+    _, weight, variant = study.factors
+    assert weight.values == (0.5, 1.0, 2.0)  # an ordered axis is in order, whatever was written
+    assert variant.values == ("slow", "fast")  # the others in the study's, the reference first
+    assert study.common["latent"] == 20
+    assert not {"depth", "train.learning_rate"} & set(study.common)  # one varies, one a variant
+    first = study.grid.iloc[0]
+    assert (first["depth"], first["train.kl_weight"], first["variant"]) == (1, 0.5, "slow")
+
+
+def test_a_study_that_varies_nothing_is_named_by_the_usual_settings(store: Store) -> None:
+    study = study_of(store, design(ONE))
+    assert set(study.cell) == {"depth", "loss", "latent", "objective"}
+    assert study.varying == []
+
+
+def test_runs_that_the_axes_do_not_tell_apart_are_never_averaged(store: Store) -> None:
+    asked = design({"depth": (1, 2), "latent": (2, 20)})
+    blind = Design(asked.name, asked.question, asked.runs, axes=("depth",))
+    with pytest.raises(AssertionError):
+        filled(store, blind)
+
+
+def test_long_frames_hold_one_row_per_level_epoch_and_sample_count(store: Store) -> None:
+    asked = design({"depth": (3,)}, seeds=1)
+    study = filled(store, asked)
     assert study.levels["level"].tolist() == [1, 2, 3]
-    assert study.levels["kl_nats"].tolist() == made.metrics["kl_per_level_nats"]
+    kl = record(asked.runs[0]).metrics["kl_per_level_nats"]
+    assert study.levels["kl_nats"].tolist() == kl
     assert study.epochs["epoch"].tolist() == [1, 2, 3, 4]
     assert set(study.curve["samples"]) == {1, 10, 100, 1000}
     rates = study.throughput.set_index(["task", "batch"])
@@ -107,26 +115,38 @@ def test_long_frames_hold_one_row_per_level_epoch_and_sample_count(
     assert rates["is_best_batch"].tolist() == [False, True, False, True, True]
 
 
-def test_absent_and_null_metrics_are_no_numbers(
-    store: Store, make_grid: Grid, make_record: Make
-) -> None:
-    first, second = configs = make_grid((1,), ("bce",), (2,), 2)
-    store.write(make_record(first, metrics={"elbo_nats": None}, throughput={}, history=[]))
-    store.write(make_record(second, metrics={"elbo_nats": -3.0, "nll_nats": 2.0}))
-    runs = load(store, configs).runs.set_index("key")
+def test_absent_and_null_metrics_are_no_numbers(store: Store) -> None:
+    asked = design(ONE, seeds=2)
+    first, second = asked.runs
+    store.write(record(first, metrics={"elbo_nats": None}, throughput={}, history=[]))
+    store.write(record(second, metrics={"elbo_nats": -3.0, "nll_nats": 2.0}))
+    runs = study_of(store, asked).runs.set_index("key")
     assert runs.loc[[digest(first)], ["elbo_nats", "nll_nats"]].isna().all(axis=None)
     assert runs["nll_nats"][digest(second)] == 2.0
 
 
-def test_an_empty_study_and_an_absent_folder_load(store: Store, make_grid: Grid) -> None:
-    assert load(store, []).status.empty
+def test_an_empty_study_and_an_absent_folder_load(store: Store) -> None:
+    assert study_of(store, Design("none", "", ())).status.empty
     absent = Store(store.folder / "nowhere")
-    assert set(load(absent, make_grid()).status["status"]) == {"missing"}
+    assert set(study_of(absent, design()).status["status"]) == {"missing"}
 
 
-def test_records_nobody_asked_for_are_counted_and_left_out(
-    full_store: Store, make_grid: Grid
-) -> None:
-    study = load(full_store, make_grid((1,)))
-    assert study.unasked == len(make_grid()) - len(make_grid((1,)))
-    assert set(study.runs["depth"]) == {1}
+def test_records_nobody_asked_for_are_counted_and_left_out(full_store: Store) -> None:
+    asked = design({"depth": (1,), "loss": ("bce", "mse"), "latent": (2, 20)})
+    study = study_of(full_store, asked)
+    assert study.unasked == len(design().runs) - len(asked.runs)
+    assert study.levels["level"].max() == 1
+
+
+@pytest.mark.parametrize("loss", ["bce", "mse"])
+def test_the_closed_form_is_read_back_from_the_documented_loss(store: Store, loss: str) -> None:
+    """R = 50 nats, joint KL 7, Σ K_t 7.5; MSE, 64 pixels: Σ (x − x̂)² = 2·50 − 64·log 2π."""
+    error = 50.0 if loss == "bce" else 100.0 - 64 * math.log(2 * math.pi)
+    metrics = {"reconstruction_nats": 50.0, "rate_nats": 7.0, "loss_documented": error + 15.0}
+    metrics["elbo_nats"] = -57.02  # the other estimate of the KL: 7.02
+    asked = design({"depth": (1, 2), "loss": (loss,)}, seeds=1)
+    runs = filled(store, asked, lambda run: {"metrics": metrics}).runs
+    assert runs["kl_excess_nats"].tolist() == pytest.approx([math.nan, 0.5], nan_ok=True)
+    assert runs["kl_noise_nats"].tolist() == pytest.approx([math.nan, 0.02], nan_ok=True)
+    assert closed_form_nats(record(asked.runs[0], metrics=metrics)) == pytest.approx(7.5)
+    assert math.isnan(closed_form_nats(record(asked.runs[0], metrics={})))

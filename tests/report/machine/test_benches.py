@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builders import report_of
 
 from hvae.records.store import Store
+from report.data.design import Design
 from report.machine.benches import read_benches
-from report.study.writer import write_report
 
 
 def rung(title: str, rate: float) -> dict[str, Any]:
@@ -81,7 +82,7 @@ def test_a_folder_in_place_of_a_file_is_named(bench: Path) -> None:
 
 def test_the_page_shows_the_ladder_and_says_what_is_damaged(store: Store, bench: Path) -> None:
     def page() -> str:
-        write_report("T", "Q", [], store, store.folder / "report", ("html", "png"))
+        report_of(store, Design("none", "", ()), "html", "png")
         return (store.folder / "report" / "index.html").read_text()
 
     assert "Throughput ladder" not in page()

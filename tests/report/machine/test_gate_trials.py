@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builders import report_of
 
 from hvae.records.store import Store
+from report.data.design import Design
 from report.machine.benches import read_benches
 from report.machine.gate_trials import gate_table
-from report.study.writer import write_report
 
 
 def trials(**changes: Any) -> dict[str, Any]:
@@ -74,7 +75,7 @@ def test_a_damaged_record_is_one_line_and_the_others_are_shown(gate: Path, conte
 
 def test_the_page_shows_the_trials_where_there_are_any(store: Store, gate: Path) -> None:
     def page() -> str:
-        write_report("T", "Q", [], store, store.folder / "report", ("html",))
+        report_of(store, Design("none", "", ()))
         return (store.folder / "report" / "index.html").read_text()
 
     assert "tried on itself" not in page()

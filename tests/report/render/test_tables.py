@@ -1,27 +1,43 @@
 """Escaping: a text means the same in every format."""
 
-from report.render.tables import Entry, Table, to_html, to_latex, to_markdown
+from report.render.tables import Entry, Table, written
 
 NASTY = "a<b> & 50% $x_1$ #{y} ~^\\ | *z* −1 ± 2"
 TABLE = Table("nasty", NASTY, (NASTY, "n"), ((Entry(NASTY, NASTY), Entry("1", 1, True)),), (NASTY,))
 
 
 def test_html_escapes_markup_and_marks_bold_and_numbers() -> None:
-    page = to_html(TABLE)
+    page = written(TABLE, "html")
     assert "a&lt;b&gt; &amp; 50%" in page
     assert "<b>" not in page
     assert '<td class="number" data-order="1"><strong>1</strong></td>' in page
 
 
 def test_markdown_escapes_what_would_break_the_row() -> None:
-    text = to_markdown(TABLE)
+    text = written(TABLE, "md")
     assert r"a\<b\> & 50% $x\_1$ \#\{y\} ~^\\ \| \*z\* −1 ± 2" in text
     assert "**1**" in text
 
 
 def test_latex_escapes_every_special_character() -> None:
-    text = to_latex(TABLE)
+    text = written(TABLE, "tex")
     assert r"50\% \$x\_1\$ \#\{y\} \textasciitilde{}\textasciicircum{}\textbackslash{}" in text
     assert text.isascii()
     for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
         assert rule in text
+
+
+def test_columns_are_aligned_as_their_first_row_and_no_row_is_no_error() -> None:
+    assert "| :--- | ---: |" in written(TABLE, "md")
+    assert r"\begin{longtable}{lr}" in written(TABLE, "tex")
+    empty = Table("empty", "Nothing", ("a", "b"), ())
+    assert r"\begin{longtable}{ll}" in written(empty, "tex")
+    assert written(empty, "md") == "Nothing\n\n| a | b |\n| :--- | :--- |\n"
+
+
+def test_what_is_no_number_sorts_last_and_long_entries_wrap() -> None:
+    row = (Entry("–", float("nan")), Entry("1" * 25, 1), Entry("x" * 61, "x"))
+    page = written(Table("t", "", ("a", "b", "c"), (row,)), "html")
+    assert '<td class="number" data-order="">–</td>' in page
+    assert 'class="number long"' in page
+    assert 'class="wide"' in page

@@ -4,24 +4,21 @@ import csv
 import html
 import io
 import re
-from collections.abc import Callable
+from typing import Any
 
-import pandas as pd
 import pytest
+from builders import design, filled, record, report_of, study_of
 
-from hvae.config import RunConfig, digest
-from hvae.records.store import Record, Store
-from report.data.frames import STATUSES, load
+from hvae.config import RunConfig
+from hvae.records.store import Store
+from report.data.design import Design
+from report.data.frames import STATUSES, Study
 from report.data.metrics import COMMON_NOTE
-from report.machine.benches import Benches
-from report.render.tables import to_html, to_latex, to_markdown
+from report.render.tables import Entry, Table
 from report.study.cells import cells, levels_table
-from report.study.gallery import Gallery
-from report.study.page import headline_table, render
-from report.study.writer import write_report
+from report.study.page import headline_table
 
-Grid = Callable[..., list[RunConfig]]
-Make = Callable[..., Record]
+ONE = {"depth": (1,)}
 
 
 def html_rows(text: str) -> list[list[str]]:
@@ -61,22 +58,17 @@ def csv_rows(text: str, metrics: int) -> list[list[str]]:
     return rows
 
 
-def test_all_four_formats_show_the_same_number_for_the_same_cell(
-    store: Store, make_grid: Grid, make_record: Make
-) -> None:
-    configs = make_grid()
-    for config in configs[3:]:  # the first cell is missing
-        store.write(make_record(config))
-    broken = make_record(configs[5]).metrics | {"psnr_db": None}
-    store.path(digest(configs[5])).unlink()
-    store.write(make_record(configs[5], metrics=broken))
-    store.path(digest(configs[7])).unlink()
-    store.write_failure(configs[7], RuntimeError("x"))
-    store.path(digest(configs[11])).unlink()
-    store.write(make_record(configs[11], status="diverged", metrics={"elbo_nats": None}))
-    formats = ("latex", "md", "csv")
-    tex, md, table, _ = write_report("T", "Q", configs, store, store.folder, formats)
-    rows = html_rows(render("T", "Q", load(store, configs), [], Benches(), Gallery()))
+def test_all_four_formats_show_the_same_number_for_the_same_cell(store: Store) -> None:
+    asked = design()
+    odd: dict[RunConfig, dict[str, Any]] = {
+        asked.runs[5]: {"metrics": record(asked.runs[5]).metrics | {"psnr_db": None}},
+        asked.runs[11]: {"status": "diverged", "metrics": {"elbo_nats": None}},
+    }
+    for run in (*asked.runs[3:7], *asked.runs[8:]):  # the first cell is missing
+        store.write(record(run, **odd.get(run, {})))
+    store.write_failure(asked.runs[7], RuntimeError("x"))
+    page, tex, md, table, _ = report_of(store, asked, "html", "latex", "md", "csv")
+    rows = html_rows(page.read_text())
     assert len(rows) == 12
     assert {len(row) for row in rows} == {12}  # three axes, n, parameters, seven metrics
     assert markdown_rows(md.read_text()) == rows
@@ -89,8 +81,8 @@ def test_all_four_formats_show_the_same_number_for_the_same_cell(
     assert sum(re.fullmatch(r"−\d+\.\d+ ± \d+\.\d+", entry) is not None for entry in shown) == 11
 
 
-def test_the_digits_of_a_number_follow_its_interval(full_store: Store, make_grid: Grid) -> None:
-    for row in cells(load(full_store, make_grid())).itertuples():
+def test_the_digits_of_a_number_follow_its_interval(full_study: Study) -> None:
+    for row in cells(full_study).itertuples():
         if "±" not in row.shown:
             continue
         mean, half_width = (text.replace(",", "") for text in row.shown.split(" ± "))
@@ -99,20 +91,27 @@ def test_the_digits_of_a_number_follow_its_interval(full_store: Store, make_grid
         assert float(half_width) == pytest.approx(row.half_width, rel=0.05)
 
 
-def test_every_level_of_every_cell_has_a_row(full_store: Store, make_grid: Grid) -> None:
-    table = levels_table(load(full_store, make_grid()))
-    assert len(table.rows) == (1 + 2 + 3) * 2 * 2
-    place = [entry.text for entry in table.rows[-1][:5]]
-    assert place == ["3", "MSE", "20", "3", "3"]  # depth, loss, latent, level, n
-    assert table.headings[:5] == ("depth", "loss", "latent", "level", "n")
-    assert table.rows[-1][7].text == "5.000 ± 0"  # 20 / 2² active units on every seed
-    assert levels_table(load(full_store, [])).rows == ()
+def texts(table: Table, row: int) -> dict[str, str]:
+    return {h: entry.text for h, entry in zip(table.headings, table.rows[row], strict=True)}
 
 
-def test_a_cell_has_n_mean_interval_parameters_and_throughput(
-    full_store: Store, make_grid: Grid
-) -> None:
-    tidy = cells(load(full_store, make_grid()))
+def test_every_level_of_every_cell_has_a_row_and_says_where_it_is_alive(store: Store) -> None:
+    def kl(run: RunConfig) -> dict[str, Any]:
+        top = 0.5 if run.train.seed == 0 else 0.001  # alive in one seed of three
+        units = {"active_units_per_level": [3, 5]}
+        return {"metrics": {"kl_per_level_nats": [3.0, top], **units}}
+
+    table = levels_table(filled(store, design({"depth": (2,), "loss": ("bce", "mse")}), kl))
+    assert len(table.rows) == 2 * 2
+    row = texts(table, -1)
+    assert [row[name] for name in ("loss", "level", "n", "alive")] == ["MSE", "2", "3", "1 of 3"]
+    assert row["active units"] == "5.000 ± 0"
+    assert "probe accuracy" not in row  # no run has it
+    assert levels_table(study_of(store, Design("none", "", ()))).rows == ()
+
+
+def test_a_cell_has_n_mean_interval_parameters_and_throughput(full_study: Study) -> None:
+    tidy = cells(full_study)
     row = tidy[(tidy["metric"] == "elbo_nats") & (tidy["depth"] == 2)].iloc[0]
     assert row["n"] == row["expected"] == row["finished"] == 3
     assert row["lower"] < row["mean"] < row["upper"]
@@ -122,74 +121,82 @@ def test_a_cell_has_n_mean_interval_parameters_and_throughput(
     assert not clocked["shown"].str.contains("±").any()  # its runs share one measurement
 
 
-def test_missing_failed_and_diverged_runs_are_shown_as_such(
-    store: Store, make_grid: Grid, make_record: Make
-) -> None:
-    configs = make_grid((1, 2), ("bce",), (20,), 3)
-    store.write(make_record(configs[0]))
-    store.write(make_record(configs[1], status="diverged", metrics={"elbo_nats": None}))
-    store.write_failure(configs[2], RuntimeError("x"))
-    rows = html_rows(to_html(headline_table(load(store, configs))))
-    assert rows[0][3] == "1 of 3 (1 diverged, 1 failed)"
-    assert rows[1][3:6] == ["0 of 3 (3 missing)", "29,364", "–"]
+def test_a_number_under_a_second_name_is_not_shown_twice(store: Store) -> None:
+    def same(run: RunConfig) -> dict[str, Any]:
+        metrics = record(run).metrics
+        return {"metrics": metrics | {"scoreboard_nll_nats": metrics["nll_nats"]}}
+
+    study = filled(store, design({"depth": (1, 2), "data.binarize": ("dynamic",)}), same)
+    headings = headline_table(study).headings
+    assert "NLL (nats)" in headings
+    assert "scoreboard NLL (nats)" not in headings
 
 
-def test_a_metric_that_some_runs_lack_says_its_own_n(
-    store: Store, make_grid: Grid, make_record: Make
-) -> None:
-    first, *others = configs = make_grid((1,), ("bce",), (20,), 3)
-    lacking = {k: v for k, v in make_record(first).metrics.items() if k != "psnr_db"}
-    store.write(make_record(first, metrics=lacking))
-    for config in others:
-        store.write(make_record(config))
-    table = headline_table(load(store, configs))
-    (row,) = html_rows(to_html(table))
-    assert row[table.headings.index("PSNR (dB)")].endswith("(n = 2)")
-    assert "(n" not in row[table.headings.index("ELBO (nats)")]
+def test_any_axis_and_the_variants_name_their_cells(store: Store) -> None:
+    variants = {"documented": {}, "ELBO": {"objective": "elbo"}}
+    table = headline_table(filled(store, design({"train.kl_weight": (0.5, 2.0)}, variants)))
+    assert table.headings[:3] == ("KL weight", "variant", "n")
+    places = [[entry.text for entry in row[:3]] for row in table.rows]
+    assert places[:3] == [
+        ["0.5", "documented", "3"],
+        ["0.5", "ELBO", "3"],
+        ["2", "documented", "3"],
+    ]
 
 
-def test_raw_elbos_are_ranked_within_a_loss_only_and_the_table_says_why(
-    store: Store, make_grid: Grid, make_record: Make
-) -> None:
-    configs = make_grid((1,), ("bce", "mse"), (20,), 3)
-    for config in configs:  # on every metric BCE is far better
-        made = make_record(config)
-        worse = 50.0 if config.train.loss == "mse" else 0.0
-        changed = {**made.metrics, "psnr_db": made.metrics["psnr_db"] - worse}
-        store.write(make_record(config, metrics=changed))
-    study = load(store, configs)
+def test_a_metric_that_some_runs_lack_says_its_own_n(store: Store) -> None:
+    asked = design(ONE)
+
+    def lacking(run: RunConfig) -> dict[str, Any]:
+        known = record(run).metrics
+        return {"metrics": {k: v for k, v in known.items() if run.train.seed or k != "psnr_db"}}
+
+    row = texts(headline_table(filled(store, asked, lacking)), 0)
+    assert row["PSNR (dB)"].endswith("(n = 2)")
+    assert "(n" not in row["ELBO (nats)"]
+
+
+def test_raw_elbos_are_ranked_within_a_loss_only_and_the_table_says_why(store: Store) -> None:
+    def worse(run: RunConfig) -> dict[str, Any]:  # on every metric BCE is far better
+        known = record(run).metrics
+        less = 50.0 if run.train.loss == "mse" else 0.0
+        return {"metrics": known | {"psnr_db": known["psnr_db"] - less}}
+
+    study = filled(store, design({"loss": ("bce", "mse")}), worse)
     best = cells(study).set_index(["metric", "loss"])["is_best"]
     assert best["elbo_nats"].tolist() == [True, True] == best["nll_nats"].tolist()
     assert best["psnr_db"].to_dict() == {"bce": True, "mse": False}
     assert not best.filter(like="train_step", axis=0).any()
-    for written in (to_html, to_markdown, to_latex):
-        assert "never ranked across losses" in (
-            written(headline_table(study)) if written is not to_html else COMMON_NOTE
-        )
     assert COMMON_NOTE in headline_table(study).notes
 
 
-def test_two_seeds_are_too_few_for_bold(full_store: Store, make_grid: Grid) -> None:
-    assert not cells(load(full_store, make_grid(seeds=2)))["is_best"].any()
+def test_two_seeds_are_too_few_for_bold(full_store: Store) -> None:
+    assert not cells(study_of(full_store, design(seeds=2)))["is_best"].any()
 
 
-def test_throughput_of_different_machines_is_never_averaged(
-    store: Store, make_grid: Grid, make_record: Make
-) -> None:
-    first, second = configs = make_grid((1,), ("bce",), (20,), 2)
-    store.write(make_record(first))
-    other = make_record(second)
-    for measurement in other.throughput["measurements"]:
-        measurement["device_name"] = "Other CPU"
-    store.write(other)
-    tidy = cells(load(store, configs))
+def test_throughput_of_different_machines_is_never_averaged(store: Store) -> None:
+    asked = design(ONE, seeds=2)
+
+    def moved(run: RunConfig) -> dict[str, Any]:
+        blocks = [
+            m | {"device_name": f"CPU {run.train.seed}"}
+            for m in record(run).throughput["measurements"]
+        ]
+        return {"throughput": {"measurements": blocks}}
+
+    tidy = cells(filled(store, asked, moved))
     rates = tidy[tidy["metric"].str.startswith("train_step")]
     assert rates["n"].tolist() == [1, 1]
-    assert rates["heading"].str.contains("Other CPU").sum() == 1
+    assert rates["heading"].str.contains("CPU 1").sum() == 1
 
 
-def test_a_study_without_records_still_lists_its_cells(store: Store, make_grid: Grid) -> None:
-    table = headline_table(load(store, make_grid()))
-    assert len(table.rows) == 12
-    assert headline_table(load(store, [])).rows == ()
-    assert isinstance(cells(load(store, [])), pd.DataFrame)
+def test_a_study_without_records_still_lists_its_cells(store: Store) -> None:
+    assert len(headline_table(study_of(store, design())).rows) == 12
+    nothing = study_of(store, Design("none", "", ()))
+    assert headline_table(nothing).rows == ()
+    assert cells(nothing).empty
+
+
+def test_an_entry_of_an_axis_sorts_by_its_number(full_study: Study) -> None:
+    depth, loss, latent, *_ = headline_table(full_study).rows[-1]
+    assert (depth, loss, latent) == (Entry("3", 3.0), Entry("MSE", "MSE"), Entry("20", 20.0))

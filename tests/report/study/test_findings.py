@@ -1,75 +1,108 @@
-"""Findings: the sentences say what the statistics say."""
+"""Findings: the sentences say what the contrasts say."""
 
-import re
 from collections.abc import Callable
+from typing import Any
+
+import pytest
+from builders import design, filled, study_of
 
 from hvae.config import RunConfig
-from hvae.records.store import Record, Store
-from report.data.frames import load
+from hvae.records.store import Store
+from report.data.frames import Study
 from report.study.findings import findings
-from report.study.wording import Finding
 
-Grid = Callable[..., list[RunConfig]]
-Make = Callable[..., Record]
+DEPTH = {"depth": (1, 2)}
 
 
-def sentences(found: list[Finding], question: str) -> tuple[str, ...]:
-    return next(finding.sentences for finding in found if finding.question == question)
+def sentences(study: Study, question: str) -> tuple[str, ...]:
+    found = {finding.question: finding.sentences for finding in findings(study)}
+    return found[question]
 
 
-def write_nll(store: Store, make_record: Make, configs: list[RunConfig], step: float) -> None:
+def nll(step: float) -> Callable[[RunConfig], dict[str, Any]]:
     """NLL 100, lower by `step` and a little seed noise per level."""
-    for config in configs:
-        seed, depth = config.train.seed, config.model.num_layers
-        nll = 100.0 + seed - step * (depth - 1) + 0.01 * seed * depth
-        store.write(make_record(config, metrics={"nll_nats": nll}))
+
+    def metrics(run: RunConfig) -> dict[str, Any]:
+        seed, depth = run.train.seed, run.model.num_layers
+        return {"metrics": {"nll_nats": 100.0 + seed - step * (depth - 1) + 0.01 * seed * depth}}
+
+    return metrics
 
 
-def test_a_clear_effect_is_stated_with_interval_n_and_p(
-    store: Store, make_grid: Grid, make_record: Make
-) -> None:
-    configs = make_grid((1, 2), ("bce",), (20,), 5)
-    write_nll(store, make_record, configs, 1.5)
-    (said,) = sentences(findings(load(store, configs)), "Does another level help?")
+def test_a_clear_effect_is_stated_with_interval_n_and_p(store: Store) -> None:
+    study = filled(store, design(DEPTH, seeds=5), nll(1.5))
     # Differences −1.5 + 0.01·seed: mean −1.48, sd 0.0158, t(0.975, 4) · sd / √5 = 0.0196.
-    assert said == (
-        "Depth 1 → 2 (BCE, latent 20) lowers the NLL by 1.480 ± 0.020 nats (n = 5, Holm p < 0.001)."
+    assert sentences(study, "What does the depth change?") == (
+        "Depth 1 → 2 lowers the NLL by 1.480 ± 0.020 nats (n = 5, Holm p < 0.001).",
     )
 
 
-def test_no_effect_is_stated_with_what_could_have_been_seen(
-    store: Store, make_grid: Grid, make_record: Make
-) -> None:
-    configs = make_grid((1, 2), ("bce",), (20,), 5)
-    write_nll(store, make_record, configs, 0.02)
-    (said,) = sentences(findings(load(store, configs)), "Does another level help?")
-    # sd 0.0158, n 5: detectable 1.682 · 0.0158 = 0.027.
-    assert said.startswith("Depth 1 → 2 (BCE, latent 20): no effect on the NLL established, ")
-    assert said.endswith("effects under 0.027 nats are not reliably detectable here.")
+def test_no_effect_is_stated_with_the_margin_it_leaves(store: Store) -> None:
+    study = filled(store, design(DEPTH, seeds=5), nll(0.02))
+    (said,) = sentences(study, "What does the depth change?")
+    # Mean 0, sd 0.0158: the margin is t(0.95, 4) · sd / √5 = 0.0151.
+    assert said.startswith("Depth 1 → 2: no effect on the NLL established, ")
+    assert said.endswith("; any effect is under 0.015 nats (two one-sided tests at 0.05).")
 
 
-def test_nothing_is_found_from_two_seeds(full_store: Store, make_grid: Grid) -> None:
-    found = findings(load(full_store, make_grid(seeds=2)))
+def test_nothing_is_found_from_two_seeds(full_store: Store) -> None:
+    found = findings(study_of(full_store, design(seeds=2)))
     assert "No finding: n = 2" in found[0].sentences[0]
     assert not any("Holm" in said for finding in found for said in finding.sentences)
 
 
-def test_losses_are_compared_on_common_yardsticks_only(full_store: Store, make_grid: Grid) -> None:
-    said = sentences(findings(load(full_store, make_grid())), "BCE or MSE?")
-    assert {re.search(r"the (scoreboard NLL|PSNR|NLL|ELBO) ", s)[1] for s in said} == {  # type: ignore[index]
-        "scoreboard NLL",
-        "PSNR",
-    }
+def test_what_is_held_and_what_is_averaged_is_said(full_study: Study) -> None:
+    said = sentences(full_study, "What does the depth change?")
+    assert said[0].startswith("Depth 1 → 2 (BCE, mean over latent size) lowers the NLL by 1.5")
+    assert any(s.startswith("Depth 1 → 2 (mean over loss and latent size)") for s in said)
 
 
-def test_the_top_level_is_priced(full_store: Store, make_grid: Grid) -> None:
-    said = sentences(findings(load(full_store, make_grid())), "What does the top level buy?")
+def test_a_variant_is_set_against_the_first(store: Store) -> None:
+    variants = {"documented": {}, "ELBO": {"objective": "elbo"}}
+
+    def metrics(run: RunConfig) -> dict[str, Any]:
+        cost = 2.0 + 0.01 * run.train.seed if run.train.objective == "documented" else 0.0
+        return {"metrics": {"nll_nats": 100.0 + cost}}
+
+    said = sentences(filled(store, design({}, variants), metrics), "What does the variant change?")
+    assert said == (
+        "Documented → ELBO lowers the NLL by 2.010 ± 0.025 nats (n = 3, Holm p < 0.001).",
+    )
+
+
+def test_the_top_level_is_priced(full_study: Study) -> None:
+    said = sentences(full_study, "What does the top level buy?")
     assert len(said) == 4  # depths 2 and 3, two losses
-    assert said[1].startswith("Level 3 of 3 (depth 3, BCE, mean over latent 2, 20) buys 0.2")
+    words = "Depth 3, BCE, mean over latent size: the top level buys 0.2"
+    assert words in "; ".join(said)
 
 
-def test_a_factor_that_does_not_vary_raises_no_question(full_store: Store, make_grid: Grid) -> None:
-    found = findings(load(full_store, make_grid((2,), ("bce",), (20,))))
+@pytest.mark.parametrize(
+    ("excess", "words"),
+    [
+        (0.5, "the documented loss charges 0.501 ± 0.0025 nats more KL than the joint posterior"),
+        (-0.5, "the documented loss charges 0.499 ± 0.0025 nats less KL than the joint posterior"),
+        (0.0, "no excess of the charged KL established, 0.0010 ± 0.0025 nats"),
+    ],
+)
+def test_the_excess_of_the_charged_kl_is_one_finding(
+    store: Store, excess: float, words: str
+) -> None:
+    def metrics(run: RunConfig) -> dict[str, Any]:
+        loss = 50.0 + 2 * (7.0 + excess + 0.001 * run.train.seed)
+        known = {"reconstruction_nats": 50.0, "rate_nats": 7.0, "loss_documented": loss}
+        return {"metrics": known | {"elbo_nats": -57.0}}
+
+    question = "Is the KL that the documented loss charges that of the joint posterior?"
+    (said,) = sentences(filled(store, design(DEPTH), metrics), question)
+    assert said.startswith(
+        f"Depth 2: {words}".replace("0.501 ", "0.5010 ").replace("0.499 ", "0.4990 ")
+    )
+
+
+def test_a_factor_that_does_not_vary_raises_no_question(full_store: Store) -> None:
+    axes = {"depth": (2,), "loss": ("bce",), "latent": (20,)}
+    found = findings(study_of(full_store, design(axes)))
     assert [f.question for f in found] == [
         "What does the top level buy?",
         "Is the KL that the documented loss charges that of the joint posterior?",
@@ -77,20 +110,18 @@ def test_a_factor_that_does_not_vary_raises_no_question(full_store: Store, make_
     ]
 
 
-def test_an_interaction_is_named_where_there_is_one(
-    store: Store, make_grid: Grid, make_record: Make
-) -> None:
-    configs = make_grid((1, 2), ("bce",), (2, 20), 4)
-    for config in configs:
-        seed, depth, latent = config.train.seed, config.model.num_layers, config.model.latent_dim
-        nll = 100.0 + seed + 0.01 * seed * depth + (3.0 if (depth, latent) == (2, 20) else 0.0)
-        store.write(make_record(config, metrics={"nll_nats": nll + 0.001 * seed * latent * depth}))
-    question = "Does the effect of depth depend on the latent size?"
-    (said,) = sentences(findings(load(store, configs)), question)
+def test_an_interaction_is_named_where_there_is_one(store: Store) -> None:
+    def metrics(run: RunConfig) -> dict[str, Any]:
+        seed, depth, latent = run.train.seed, run.model.num_layers, run.model.latent_dim
+        bump = 3.0 if (depth, latent) == (2, 20) else 0.0
+        return {"metrics": {"nll_nats": 100.0 + seed + bump + 0.001 * seed * latent * depth}}
+
+    study = filled(store, design({**DEPTH, "latent": (2, 20)}, seeds=4), metrics)
+    (said,) = sentences(study, "Does the effect of the depth depend on the latent size?")
     assert said.startswith("The step depth 1 → 2 changes the NLL by 3.0")
-    assert "higher at latent 20 than at latent 2" in said
+    assert "higher at latent size 20 than at latent size 2" in said
 
 
-def test_without_a_finished_run_there_is_one_plain_sentence(store: Store, make_grid: Grid) -> None:
-    (only,) = findings(load(store, make_grid()))
+def test_without_a_finished_run_there_is_one_plain_sentence(store: Store) -> None:
+    (only,) = findings(study_of(store, design()))
     assert only.sentences == ("Nothing yet: no run of this study has finished.",)

@@ -2,28 +2,20 @@
 
 import base64
 import io
-from collections.abc import Callable
 
 import numpy as np
 import pytest
-from builders import write_pictures
+from builders import design, filled, record, study_of, write_pictures
 from PIL import Image
 
-from hvae.config import RunConfig, digest
-from hvae.records.store import Record, Store
-from report.data.frames import load
+from hvae.config import digest
+from hvae.records.store import Store
+from report.data.design import Design
+from report.data.frames import Study
 from report.render.drawing import image
 from report.study.contact_sheets import caption, contact_sheets
-from report.study.gallery import data_uri, read_gallery, sheets
+from report.study.gallery import Gallery, data_uri, read_gallery, sheets
 from report.study.page import gallery_notes
-
-Grid = Callable[..., list[RunConfig]]
-Make = Callable[..., Record]
-
-
-def write_all(store: Store, make_record: Make, configs: list[RunConfig]) -> None:
-    for config in configs:
-        store.write(make_record(config))
 
 
 def arrays(units: int = 2, side: int = 8) -> dict[str, np.ndarray]:
@@ -59,7 +51,7 @@ def test_an_image_keeps_its_own_pixels() -> None:
 @pytest.mark.parametrize(("units", "text"), [(2, "of units 4 and 5"), (1, "of unit 4")])
 def test_a_latent_of_one_dimension_has_one_traversal(units: int, text: str) -> None:
     sheet = sheets(arrays(units))[2]
-    assert sheet.pixels.shape == (9 * units, 7 * 9)
+    assert sheet.pixels.shape == (9 * units - 1, 7 * 9 - 1)
     assert sheet.text.endswith(text)
 
 
@@ -73,34 +65,29 @@ def test_an_inline_picture_is_a_png_of_sixteen_greys() -> None:
     assert data_uri(pixels) == data_uri(pixels.copy())
 
 
-def test_the_seed_with_most_pictures_is_shown_and_the_lowest_of_equals(
-    store: Store, make_grid: Grid, make_record: Make
-) -> None:
-    configs = make_grid((1, 2), ("bce",), (20,), 3)
-    write_all(store, make_record, configs)
-    for config in configs:
-        if config.train.seed == 2 or config.model.num_layers == 1:
-            write_pictures(store, config)
-    study = load(store, configs)
+def test_the_seed_with_most_pictures_is_shown_and_the_lowest_of_equals(store: Store) -> None:
+    study = filled(store, design({"depth": (1, 2)}))
+    runs = study.design.runs
+    for run in runs:
+        if run.train.seed == 2 or run.model.num_layers == 1:
+            write_pictures(store, run)
     assert read_gallery(store, study).seed == 2
-    write_pictures(store, configs[4])
+    write_pictures(store, runs[4])
     assert read_gallery(store, study).seed == 1  # both cells, as seed 2, and lower
 
 
-def test_a_cell_without_pictures_is_named_and_a_damaged_file_is_a_line(
-    store: Store, make_grid: Grid, make_record: Make
-) -> None:
-    configs = make_grid((1, 2, 3), ("bce",), (20,), 1)
-    write_all(store, make_record, configs[:2])
-    write_pictures(store, configs[0])
-    store.pictures_path(digest(configs[1])).write_bytes(b"PK no archive")
-    study = load(store, configs)
+def test_a_cell_without_pictures_is_named_and_a_damaged_file_is_a_line(store: Store) -> None:
+    asked = design({"depth": (1, 2, 3), "latent": (20,)}, seeds=1)
+    for run in asked.runs[:2]:
+        store.write(record(run))
+    write_pictures(store, asked.runs[0])
+    store.pictures_path(digest(asked.runs[1])).write_bytes(b"PK no archive")
+    study = study_of(store, asked)
     gallery = read_gallery(store, study)
     assert [cell.settings["depth"] for cell in gallery.cells] == [1]
     (notice,) = gallery.notices
-    assert notice.startswith(f"runs/{digest(configs[1])}.npz: ")
-    said = gallery_notes(study, gallery)[-1]
-    assert said.startswith("No pictures of seed 0 in 2: depth 2, BCE, latent 20; depth 3, BCE")
+    assert notice.startswith(f"runs/{digest(asked.runs[1])}.npz: ")
+    assert gallery_notes(study, gallery)[-1] == "No pictures of seed 0 in 2: depth 2; depth 3."
 
 
 @pytest.mark.parametrize(
@@ -117,52 +104,57 @@ def test_arrays_of_another_form_are_refused(wrong: dict[str, np.ndarray]) -> Non
         sheets(arrays() | wrong)
 
 
-def test_a_file_that_lacks_an_array_is_a_line(
-    store: Store, make_grid: Grid, make_record: Make
-) -> None:
-    configs = make_grid((1,), ("bce",), (20,), 1)
-    write_all(store, make_record, configs)
-    np.savez(store.pictures_path(digest(configs[0])), samples=arrays()["samples"])
-    gallery = read_gallery(store, load(store, configs))
+def test_a_file_that_lacks_an_array_is_a_line(store: Store) -> None:
+    study = filled(store, design({"depth": (1,)}, seeds=1))
+    np.savez(store.pictures_path(digest(study.design.runs[0])), samples=arrays()["samples"])
+    gallery = read_gallery(store, study)
     assert gallery.cells == ()
     assert "not the pictures of a run" in gallery.notices[0]
 
 
 def test_a_study_without_pictures_says_so_and_draws_nothing(
-    full_store: Store, make_grid: Grid
+    full_store: Store, full_study: Study
 ) -> None:
-    study = load(full_store, make_grid())
-    gallery = read_gallery(full_store, study)
-    assert gallery_notes(study, gallery) == [
+    gallery = read_gallery(full_store, full_study)
+    assert gallery_notes(full_study, gallery) == [
         "No run of this study has left pictures beside its record."
     ]
-    assert contact_sheets(study, gallery) == []
-    empty = load(full_store, [])
+    assert contact_sheets(full_study, gallery) == []
+    empty = study_of(full_store, Design("none", "", ()))
     assert gallery_notes(empty, read_gallery(full_store, empty)) == []
 
 
-def test_contact_sheets_have_a_row_per_cell_and_a_figure_per_loss(
-    store: Store, make_grid: Grid, make_record: Make
-) -> None:
-    configs = make_grid((1, 2), ("bce", "mse"), (2, 20), 1)
-    write_all(store, make_record, configs)
-    for config in configs:
-        write_pictures(store, config)
-    study = load(store, configs)
-    gallery = read_gallery(store, study)
+def pictured(store: Store, asked: Design) -> tuple[Study, Gallery]:
+    study = filled(store, asked)
+    for run in asked.runs:
+        write_pictures(store, run)
+    return study, read_gallery(store, study)
+
+
+def test_contact_sheets_have_a_row_per_cell_and_a_figure_per_loss(store: Store) -> None:
+    axes = {"depth": (1, 2), "loss": ("bce", "mse"), "latent": (2, 20)}
+    study, gallery = pictured(store, design(axes, seeds=1))
     drawings = contact_sheets(study, gallery)
     assert [drawing.name for drawing in drawings] == ["pictures-bce", "pictures-mse"]
-    (axes,) = drawings[0].figure.axes
-    labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert labels == [f"depth {depth}, latent {latent}" for depth in (1, 2) for latent in (2, 20)]
-    page = np.asarray(axes.images[0].get_array())
-    assert (
-        page[:8, :8].ravel().tolist() == gallery.cells[0].sheets[0].pixels[:8, :8].ravel().tolist()
-    )
+    (axes_of_bce,) = drawings[0].figure.axes
+    labels = [label.get_text() for label in axes_of_bce.get_yticklabels()]
+    assert labels == [f"depth {d}, latent size {n}" for d in (1, 2) for n in (2, 20)]
+    page = np.asarray(axes_of_bce.images[0].get_array())
+    zoom = gallery.cells[0].zoom
+    first = gallery.cells[0].sheets[0].pixels[:8, :8]
+    assert (page[: 8 * zoom : zoom, : 8 * zoom : zoom] == first).all()
     drawings[0].figure.draw_without_rendering()
-    for label in (*axes.get_yticklabels(), *axes.get_xticklabels()):
+    for label in (*axes_of_bce.get_yticklabels(), *axes_of_bce.get_xticklabels()):
         ends = label.get_window_extent()
         assert ends.x0 >= 0
         assert ends.y1 <= drawings[0].figure.bbox.height
     assert "n = 1" in caption(gallery)
     assert image(drawings[0], "pdf") == image(contact_sheets(study, gallery)[0], "pdf")
+
+
+def test_images_of_all_sizes_stand_in_one_figure_where_only_their_data_vary(store: Store) -> None:
+    study, gallery = pictured(store, design({"data.name": ("digits", "mnist")}, seeds=1))
+    (drawing,) = contact_sheets(study, gallery)
+    (axes,) = drawing.figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["digits", "mnist"]
+    assert [cell.zoom for cell in gallery.cells] == [4, 1]

@@ -2,18 +2,16 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from builders import study_of
 
-from hvae.config import RunConfig
 from hvae.records.store import Store
-from report.data.frames import load
-from report.render.tables import LATEX, Entry, Table, to_latex
+from report.data.design import Design
+from report.data.frames import Study
+from report.render.tables import LATEX, Entry, Table, written
 from report.study.page import detail_tables, headline_table
-
-Grid = Callable[..., list[RunConfig]]
 
 COMPILER = shutil.which("pdflatex") or shutil.which("tectonic")
 pytestmark = [
@@ -28,7 +26,7 @@ OVERFULL = "Overfull \\hbox"
 
 def compiled(table: Table, folder: Path) -> str:
     """What the compiler said of a table that it turned into a PDF."""
-    (folder / "table.tex").write_text(to_latex(table))
+    (folder / "table.tex").write_text(written(table, "tex"))
     assert COMPILER is not None
     is_tectonic = COMPILER.endswith("tectonic")
     options = [] if is_tectonic else ["-interaction=nonstopmode", "-halt-on-error"]
@@ -47,16 +45,15 @@ def test_every_special_character_compiles(tmp_path: Path) -> None:
 
 
 def test_the_headline_of_a_study_compiles_and_fits_its_page(
-    full_store: Store, make_grid: Grid, tmp_path: Path
+    full_study: Study, tmp_path: Path
 ) -> None:
-    said = compiled(headline_table(load(full_store, make_grid())), tmp_path)
-    assert OVERFULL not in said
+    assert OVERFULL not in compiled(headline_table(full_study), tmp_path)
 
 
 def test_a_table_without_rows_compiles(store: Store, tmp_path: Path) -> None:
-    compiled(headline_table(load(store, [])), tmp_path)
+    compiled(headline_table(study_of(store, Design("none", "", ()))), tmp_path)
 
 
-def test_every_detail_compiles(full_store: Store, make_grid: Grid, tmp_path: Path) -> None:
-    for table in detail_tables(load(full_store, make_grid())):
+def test_every_detail_compiles(full_study: Study, tmp_path: Path) -> None:
+    for table in detail_tables(full_study):
         compiled(table, tmp_path)

@@ -1,22 +1,22 @@
 """Cost against quality: who is on the Pareto front, and who shares one."""
 
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from builders import design, filled, record
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hvae.config import RunConfig
-from hvae.records.store import Record, Store
-from report.data.frames import load
-from report.data.metrics import SHARE_NOTE
-from report.study.figures.costs import PRICES, QUALITIES, cost, front, priced
+from hvae.records.store import Store
+from report.data.frames import Study
+from report.data.metrics import METRICS, SHARE_NOTE
+from report.study.figures.costs import PRICES, QUALITIES, cost, front, machine_of, priced
 from report.study.page import detail_tables
 
-Grid = Callable[..., list[RunConfig]]
-Make = Callable[..., Record]
+NLL, SCOREBOARD = (METRICS[name] for name in QUALITIES)
 
 
 def table(*points: tuple[float, float]) -> pd.DataFrame:
@@ -41,71 +41,57 @@ def test_a_point_is_on_the_front_or_beaten_by_one_on_it(points: list[tuple[int, 
 
 
 @pytest.mark.parametrize("price", PRICES)
-@pytest.mark.parametrize("metric", QUALITIES)
-def test_a_figure_has_a_panel_per_loss_a_front_and_says_n_and_intervals(
-    metric: str, price: str, full_store: Store, make_grid: Grid
+def test_losses_have_panels_and_fronts_of_their_own_but_share_a_common_yardstick(
+    full_study: Study, price: str
 ) -> None:
-    drawing = cost(load(full_store, make_grid()), metric, price)
-    assert drawing is not None
-    assert [axes.get_title() for axes in drawing.figure.axes] == ["BCE", "MSE"]
+    own, common = (cost(full_study, metric, price) for metric in (NLL, SCOREBOARD))
+    assert own is not None
+    assert common is not None
+    assert [axes.get_title() for axes in own.figure.axes] == ["BCE", "MSE"]
+    assert len(common.figure.axes) == 1
     for words in ("n = 3", "95 % t intervals", "Pareto front"):
-        assert words in drawing.caption
-
-
-def steps(study_metric: str, store: Store, configs: list[RunConfig]) -> list[list[float]]:
-    """The heights of the front in each panel."""
-    drawing = cost(load(store, configs), study_metric, "flops_per_image")
-    assert drawing is not None
-    lines = [axes.get_lines()[0] for axes in drawing.figure.axes]
-    assert {line.get_label() for line in lines} == {"Pareto front"}
-    return [np.asarray(line.get_ydata(), float).tolist() for line in lines]
-
-
-def test_losses_have_fronts_of_their_own_and_one_on_the_common_yardstick(
-    full_store: Store, make_grid: Grid
-) -> None:
-    own = steps("nll_nats", full_store, make_grid())
-    common = steps("scoreboard_nll_nats", full_store, make_grid())
-    assert own[0] != own[1]
-    assert common[0] == common[1]
-
-
-def test_a_front_only_falls_and_ends_at_the_dearest_cell(
-    full_store: Store, make_grid: Grid
-) -> None:
-    study = load(full_store, make_grid())
-    drawing = cost(study, "nll_nats", "flops_per_image")
-    assert drawing is not None
-    dearest = priced(study, "nll_nats", "flops_per_image")["price"].max()
-    for axes in drawing.figure.axes:
-        line = axes.get_lines()[0]
+        assert words in own.caption
+    fronts = [axes.get_lines()[0] for axes in own.figure.axes]
+    heights = [np.asarray(line.get_ydata(), float) for line in fronts]
+    assert {line.get_label() for line in fronts} == {"Pareto front"}
+    assert heights[0].max() < heights[1].min()  # MSE nats are of another family
+    dearest = priced(full_study, NLL, price, machine_of(full_study))["price"].max()
+    for line, falling in zip(fronts, heights, strict=True):
         assert np.max(np.asarray(line.get_xdata(), float)) == dearest
-        assert (np.diff(np.asarray(line.get_ydata(), float)) <= 0).all()
+        assert (np.diff(falling) <= 0).all()
 
 
-def test_the_time_of_a_run_is_said_to_be_a_share_of_its_packs(
-    full_store: Store, make_grid: Grid
-) -> None:
-    study = load(full_store, make_grid())
-    drawing = cost(study, "nll_nats", "train_seconds")
-    assert drawing is not None
-    assert "training time of a run is an equal share of its pack's time" in drawing.caption
-    more = detail_tables(study)[0]
+def test_time_is_all_images_of_the_training_over_the_measured_rate(store: Store) -> None:
+    asked = design({"depth": (1, 2)}, seeds=1)
+
+    def at(run: RunConfig) -> dict[str, Any]:
+        rate = 1000.0 / run.model.num_layers
+        step = {**record(run).throughput["measurements"][0], "images_per_second": rate}
+        assert (step["task"], step["batch_size"]) == ("train_step", run.train.batch_size)
+        seconds = {"train": 1e9}  # what the clock said is no price
+        return {"throughput": {"measurements": [step]}, "seconds": seconds}
+
+    study = filled(store, asked, at)
+    found = priced(study, NLL, "time", machine_of(study))
+    assert found["price"].tolist() == [4 * 1437 / 1000, 4 * 1437 / 500]  # epochs, images, rate
+
+
+def test_arithmetic_is_that_of_the_whole_training(store: Store) -> None:
+    flops = {"flops_per_image": 1000}
+    study = filled(store, design({"train.epochs": (2, 8)}, seeds=1), lambda run: flops)
+    found = priced(study, NLL, "arithmetic", "")
+    assert found["price"].tolist() == [2 * 1437 * 1000, 8 * 1437 * 1000]
+
+
+def test_the_time_of_a_run_is_said_to_be_a_share_of_its_packs(full_study: Study) -> None:
+    more = detail_tables(full_study)[0]
     assert "training, share of pack (s)" in more.headings
     assert SHARE_NOTE in more.notes
 
 
-def test_arithmetic_is_in_mega_flop(store: Store, make_grid: Grid, make_record: Make) -> None:
-    configs = make_grid((1, 2), ("bce",), (20,), 1)
-    for config in configs:
-        store.write(make_record(config, flops_per_image=2_500_000 * config.model.num_layers))
-    found = priced(load(store, configs), "nll_nats", "flops_per_image")
-    assert found["price"].tolist() == [2.5, 5.0]
-
-
-def test_one_price_for_all_is_no_figure(store: Store, make_grid: Grid, make_record: Make) -> None:
-    configs = make_grid((1, 2), ("bce",), (20,), 1)
-    for config in configs:
-        store.write(make_record(config, seconds={"train": 2.0}, flops_per_image=7))
-    study = load(store, configs)
-    assert all(cost(study, metric, price) is None for metric in QUALITIES for price in PRICES)
+def test_one_price_for_all_is_no_figure(store: Store) -> None:
+    axes = {"train.kl_weight": (0.5, 1.0)}
+    study = filled(store, design(axes, seeds=1), lambda run: {"throughput": {}})
+    assert all(
+        cost(study, metric, price) is None for metric in (NLL, SCOREBOARD) for price in PRICES
+    )

@@ -1,17 +1,20 @@
 """Figures: drawn from the data that are there, never an empty axis."""
 
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
-from builders import grid, record
+from builders import design, filled, study_of
 from seaborn.utils import relative_luminance
 
 from hvae.config import RunConfig
-from hvae.records.store import Record, Store
-from report.data.frames import load
+from hvae.records.store import Store
+from report.data.design import Design
+from report.data.frames import Study
+from report.data.metrics import METRICS
 from report.render.drawing import Drawing, image, svg
 from report.study.figures.quality import (
+    LEVEL_MAPS,
     against,
     cell_text,
     count_text,
@@ -20,92 +23,126 @@ from report.study.figures.quality import (
     loss_curves,
 )
 
-Grid = Callable[..., list[RunConfig]]
-Make = Callable[..., Record]
-
-
-EVERY_STUDY_HAS = {
-    "loss-curves",
-    "nll_nats-depth",
-    "nll_nats-latent",
-    "rate-distortion",
-    "kl-nats-per-level",
-    "value-nats-per-level",
-    "active-units-per-level",
-    "bound-curve",
-    "throughput-depth",
+ELBO, SCOREBOARD, EXCESS = (
+    METRICS[name] for name in ("elbo_nats", "scoreboard_nll_nats", "kl_excess_nats")
+)
+VARIANTS: dict[str, dict[str, Any]] = {
+    "documented": {},
+    "ELBO": {"objective": "elbo"},
+    "MSE": {"loss": "mse"},
 }
 
 
 @pytest.fixture(scope="module")
-def drawings(tmp_path_factory: pytest.TempPathFactory) -> list[Drawing]:
-    store = Store(tmp_path_factory.mktemp("study"))
-    store.open_for_writing()
-    for config in grid():
-        store.write(record(config))
-    return draw_all(load(store, grid()))
+def drawings(full_study: Study) -> list[Drawing]:
+    return draw_all(full_study)
 
 
-def test_every_figure_has_data_axis_labels_and_a_caption_with_n(drawings: list[Drawing]) -> None:
+def check(drawings: list[Drawing]) -> set[str]:
+    """Every figure has data, labels and a caption with n; their names."""
     names = [drawing.name for drawing in drawings]
     assert len(set(names)) == len(names)
-    assert set(names) >= EVERY_STUDY_HAS
     for drawing in drawings:
         assert "n = " in drawing.caption, drawing.name
         for axes in drawing.figure.axes:
             assert axes.has_data(), drawing.name
             assert axes.get_xlabel(), drawing.name
-            assert axes.get_ylabel(), drawing.name
+    return set(names)
 
 
-def test_own_family_numbers_are_drawn_in_a_panel_per_loss(
-    full_store: Store, make_grid: Grid
+def test_every_ordered_axis_has_its_figures_and_every_other_factor_its_effects(
+    drawings: list[Drawing],
 ) -> None:
-    study = load(full_store, make_grid())
-    elbo, common = (against(study, m, "depth") for m in ("elbo_nats", "scoreboard_nll_nats"))
-    assert elbo is not None
-    assert common is not None
-    assert [axes.get_title() for axes in elbo.figure.axes] == ["BCE", "MSE"]
-    bce, mse = (axes.get_ylim() for axes in elbo.figure.axes)
+    every = {"loss-curves", "rate-distortion", "bound-curve", "effects-loss"}
+    every |= {f"{name.replace('_', '-')}-per-level" for name, *_ in LEVEL_MAPS}
+    for axis in ("depth", "latent"):
+        every |= {f"nll_nats-{axis}", f"kl_excess_nats-{axis}", f"throughput-{axis}"}
+    assert check(drawings) >= every
+
+
+def test_a_study_of_variants_only_is_drawn_too(store: Store) -> None:
+    names = check(draw_all(filled(store, design({}, VARIANTS))))
+    assert {"effects-variant", "scoreboard_nll_nats-variant", "kl-nats-per-level"} <= names
+    assert "nll_nats-variant" not in names  # one of them has another likelihood
+
+
+def titles(drawing: Drawing | None) -> list[str]:
+    assert drawing is not None
+    return [axes.get_title() for axes in drawing.figure.axes]
+
+
+def lines(drawing: Drawing | None) -> list[str]:
+    """The labels of the lines of the first panel."""
+    assert drawing is not None
+    _, labels = drawing.figure.axes[0].get_legend_handles_labels()
+    return labels
+
+
+def test_what_may_not_be_compared_has_panels_and_the_rest_stands_in_one(full_study: Study) -> None:
+    depth = full_study.factors[0]
+    own, common = (against(full_study, metric, depth) for metric in (ELBO, SCOREBOARD))
+    assert titles(own) == ["BCE", "MSE"]
+    assert lines(own) == ["latent size 2", "latent size 20"]
+    assert titles(common) == [""]
+    assert len(lines(common)) == 4  # two losses of two latent sizes
+    assert own is not None
+    bce, mse = (axes.get_ylim() for axes in own.figure.axes)
     assert bce != mse
-    left, right = (axes.get_ylim() for axes in common.figure.axes)
-    assert left == right  # one yardstick, one scale
 
 
-def test_error_bars_end_where_the_interval_ends(
-    store: Store, make_grid: Grid, make_record: Make
-) -> None:
-    configs = make_grid((1, 2), ("bce",), (20,), 3)
-    for config in configs:
-        value = float(config.train.seed + 10 * config.model.num_layers)
-        store.write(make_record(config, metrics={"elbo_nats": value}))
-    drawing = against(load(store, configs), "elbo_nats", "depth")
+def test_the_studied_factor_is_a_colour_where_there_is_room(store: Store) -> None:
+    axes = {"depth": (1, 2), "train.kl_weight": (0.5, 1.0, 2.0)}
+    variants = {name: VARIANTS[name] for name in ("documented", "ELBO")}
+    study = filled(store, design(axes, variants))
+    depth, weight, _ = study.factors
+    assert len(lines(against(study, ELBO, depth))) == 3 * 2  # as many as there are colours
+    assert len(lines(against(study, ELBO, weight))) == 2 * 2
+    wider = filled(store, design({**axes, "latent": (2, 20)}, variants, seeds=1))
+    drawing = against(wider, ELBO, wider.factors[0])
+    assert titles(drawing) == ["latent size 2", "latent size 20"]  # no room for it
+    assert lines(drawing)[0] == "documented, KL weight 0.5"
+
+
+def test_a_logarithmic_axis_is_one(full_study: Study) -> None:
+    drawing = against(full_study, ELBO, full_study.factors[2])
+    assert drawing is not None
+    axes = drawing.figure.axes[0]
+    assert axes.get_xlabel() == "latent size (dimensions), log scale"
+    assert axes.get_xticks().tolist() == np.log10([2, 20]).tolist()
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "20"]
+
+
+def test_error_bars_end_where_the_interval_ends(store: Store) -> None:
+    def elbo(run: RunConfig) -> dict[str, Any]:
+        return {"metrics": {"elbo_nats": float(run.train.seed + 10 * run.model.num_layers)}}
+
+    study = filled(store, design({"depth": (1, 2)}), elbo)
+    drawing = against(study, ELBO, study.factors[0])
     assert drawing is not None
     (bars,) = drawing.figure.axes[0].collections
     ends = np.asarray(bars.get_paths()[0].vertices)[:, 1]
     assert tuple(ends) == pytest.approx((11.0 - 2.4841377, 11.0 + 2.4841377))  # t(0.975, 2) / √3
 
 
+def test_the_excess_is_drawn_about_zero(full_study: Study) -> None:
+    drawing = against(full_study, EXCESS, full_study.factors[0])
+    assert drawing is not None
+    for axes in drawing.figure.axes:
+        assert [0.0, 0.0] in [list(np.asarray(line.get_ydata())) for line in axes.lines]
+
+
 @pytest.mark.parametrize("metrics", [{}, {"elbo_nats": None}, {"kl_per_level_nats": []}])
-def test_figures_without_data_are_left_out(
-    store: Store, make_grid: Grid, make_record: Make, metrics: dict[str, object]
-) -> None:
-    configs = make_grid((1, 2), ("bce",), (2, 20), 2)
-    for config in configs:
-        store.write(make_record(config, metrics=metrics, history=[], throughput={}, seconds={}))
-    assert draw_all(load(store, configs)) == []
+def test_figures_without_data_are_left_out(store: Store, metrics: dict[str, Any]) -> None:
+    bare = {"metrics": metrics, "history": [], "throughput": {}, "seconds": {}}
+    asked = design({"depth": (1, 2), "latent": (2, 20)}, seeds=2)
+    assert draw_all(filled(store, asked, lambda run: bare)) == []
 
 
-def test_a_diverged_run_is_dotted_and_neither_in_the_mean_nor_in_the_scale(
-    store: Store, make_grid: Grid, make_record: Make
-) -> None:
-    configs = make_grid((1,), ("bce",), (20,), 3)
-    for config in configs[:2]:
-        store.write(make_record(config))
-    burst = [{"epoch": epoch, "loss": 10.0**epoch} for epoch in (1, 2, 3)]
-    burst.append({"epoch": 4, "loss": None})
-    store.write(make_record(configs[2], status="diverged", history=burst))
-    drawing = loss_curves(load(store, configs))
+def test_a_diverged_run_is_dotted_and_neither_in_the_mean_nor_in_the_scale(store: Store) -> None:
+    burst: list[dict[str, Any]] = [{"epoch": e, "loss": 10.0**e} for e in (1, 2, 3)]
+    lost = {"status": "diverged", "history": [*burst, {"epoch": 4, "loss": None}]}
+    asked = design({"depth": (1,)})
+    drawing = loss_curves(filled(store, asked, lambda run: lost if run.train.seed == 2 else {}))
     assert drawing is not None
     (axes,) = drawing.figure.axes
     mean, dotted = axes.lines
@@ -116,8 +153,19 @@ def test_a_diverged_run_is_dotted_and_neither_in_the_mean_nor_in_the_scale(
     assert "diverged" in drawing.caption
 
 
-def test_numbers_on_a_heat_map_can_be_read(full_store: Store, make_grid: Grid) -> None:
-    drawing = level_map(load(full_store, make_grid()), "kl_nats", "KL", "nats")
+def test_a_heat_map_has_a_row_per_depth_or_else_per_cell(full_study: Study, store: Store) -> None:
+    def rows(study: Study) -> list[str]:
+        drawing = level_map(study, "kl_nats", "KL", "nats")
+        assert drawing is not None
+        return [label.get_text() for label in drawing.figure.axes[0].get_yticklabels()]
+
+    assert rows(full_study) == ["1", "2", "3"]
+    other = filled(store, design({"latent": (2, 20)}, {"a": {}, "b": {"objective": "elbo"}}))
+    assert rows(other) == ["2, a", "2, b", "20, a", "20, b"]
+
+
+def test_numbers_on_a_heat_map_can_be_read(full_study: Study) -> None:
+    drawing = level_map(full_study, "kl_nats", "KL", "nats")
     assert drawing is not None
     for axes in drawing.figure.axes:
         (mesh,) = axes.collections
@@ -128,14 +176,13 @@ def test_numbers_on_a_heat_map_can_be_read(full_store: Store, make_grid: Grid) -
             assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5
 
 
-def test_a_study_without_records_has_no_figure(store: Store, make_grid: Grid) -> None:
-    assert draw_all(load(store, make_grid())) == []
-    assert draw_all(load(store, [])) == []
+def test_a_study_without_records_has_no_figure(store: Store) -> None:
+    assert draw_all(study_of(store, design())) == []
+    assert draw_all(study_of(store, Design("none", "", ()))) == []
 
 
-def test_the_same_records_give_the_same_bytes(full_store: Store, make_grid: Grid) -> None:
-    study = load(full_store, make_grid())
-    first, second = (level_map(study, "kl_nats", "KL", "nats") for _ in range(2))
+def test_the_same_records_give_the_same_bytes(full_study: Study) -> None:
+    first, second = (level_map(full_study, "kl_nats", "KL", "nats") for _ in range(2))
     assert first is not None
     assert second is not None
     assert svg(first) == svg(second) == svg(second)

@@ -1,20 +1,19 @@
 """Images per second: every device, batch and task apart, in figures and in a table."""
 
-import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from builders import design, filled
 
 from hvae.config import RunConfig
-from hvae.records.store import Record, Store
-from report.data.frames import Study, load
+from hvae.records.store import Store
+from report.data.frames import Study
+from report.render.drawing import Drawing
 from report.study.figures.throughput import by_panel, throughput, throughput_table
 from report.study.page import headline_table
 
-Grid = Callable[..., list[RunConfig]]
-Make = Callable[..., Record]
+AXES = {"depth": (1, 2), "latent": (2, 20)}
 
 
 def measurement(**changes: Any) -> dict[str, Any]:
@@ -26,62 +25,50 @@ def measurement(**changes: Any) -> dict[str, Any]:
     return found | changes
 
 
-@pytest.fixture
-def studied(store: Store, make_grid: Grid, make_record: Make) -> Callable[..., Study]:
+def studied(store: Store, *measurements: dict[str, Any]) -> Study:
     """Two depths and two latent sizes, each with the given measurements."""
+    blocks = {"throughput": {"environment": {}, "measurements": list(measurements)}}
+    return filled(store, design(AXES, seeds=2), lambda run: blocks)
 
-    def study(*measurements: dict[str, Any]) -> Study:
-        configs = make_grid((1, 2), ("bce",), (2, 20), 2)
-        for config in configs:
-            made = make_record(config)
-            blocks = {"environment": {}, "measurements": list(measurements)}
-            store.write(dataclasses.replace(made, throughput=blocks))
-        return load(store, configs)
 
-    return study
+def drawn(study: Study, factor: int = 0) -> Drawing:
+    drawing = throughput(study, study.factors[factor])
+    assert drawing is not None
+    return drawing
 
 
 def titles(study: Study) -> list[str]:
-    drawing = throughput(study, "depth")
-    assert drawing is not None
-    return [axes.get_title().replace("\n", ", ") for axes in drawing.figure.axes]
+    return [axes.get_title().replace("\n", ", ") for axes in drawn(study).figure.axes]
 
 
-def test_every_task_and_batch_has_a_panel_and_says_its_batch(
-    full_store: Store, make_grid: Grid
-) -> None:
-    assert titles(load(full_store, make_grid())) == [
+def test_every_task_and_batch_has_a_panel_and_says_its_batch(full_study: Study) -> None:
+    assert titles(full_study) == [
         *(f"{task}, cpu, batch 64" for task in ("train", "inference", "sampling")),
         *(f"{task}, cpu, best batch 1,024" for task in ("train", "inference")),
         "sampling, cpu, best batch 64",  # the size that trains is the best here
     ]
 
 
-def test_no_panel_holds_two_devices(studied: Callable[..., Study]) -> None:
+def test_no_panel_holds_two_devices(store: Store) -> None:
     cuda = measurement(device="cuda", device_name="Example GPU", images_per_second=1e6)
-    study = studied(measurement(), cuda)
+    study = studied(store, measurement(), cuda)
     assert (by_panel(study).groupby("panel", observed=True)["device"].nunique() == 1).all()
     assert sum("cuda" in title for title in titles(study)) == 2
-    drawing = throughput(study, "depth")
-    assert drawing is not None
-    for axes in drawing.figure.axes:
+    for axes in drawn(study).figure.axes:
         assert (axes.get_ylim()[1] > 1000) == ("cuda" in axes.get_title())
 
 
-def test_two_machines_of_a_kind_are_never_averaged(
-    store: Store, make_grid: Grid, make_record: Make
-) -> None:
-    first, second = configs = make_grid((1, 2), ("bce",), (20,), 1)
-    for config, name in ((first, "One CPU"), (second, "Other CPU")):
-        blocks = {"environment": {}, "measurements": [measurement(device_name=name)]}
-        store.write(make_record(config, throughput=blocks))
-    found = titles(load(store, configs))
-    assert [title.split(", ")[2] for title in found] == ["One CPU"] * 2 + ["Other CPU"] * 2
+def test_two_machines_of_a_kind_are_never_averaged(store: Store) -> None:
+    def moved(run: RunConfig) -> dict[str, Any]:
+        one = measurement(device_name=f"CPU {run.model.num_layers}")
+        return {"throughput": {"measurements": [one]}}
+
+    found = titles(filled(store, design({"depth": (1, 2)}, seeds=1), moved))
+    assert [title.split(", ")[2] for title in found] == ["CPU 1"] * 2 + ["CPU 2"] * 2
 
 
-def test_bars_are_the_quartiles_and_the_caption_says_n(studied: Callable[..., Study]) -> None:
-    drawing = throughput(studied(measurement()), "latent")
-    assert drawing is not None
+def test_bars_are_the_quartiles_and_the_caption_says_n(store: Store) -> None:
+    drawing = drawn(studied(store, measurement()), 1)
     bars = drawing.figure.axes[0].collections[0]
     ends = np.asarray(bars.get_paths()[0].vertices)[:, 1]
     assert tuple(ends) == pytest.approx((90.0, 130.0))
@@ -89,44 +76,29 @@ def test_bars_are_the_quartiles_and_the_caption_says_n(studied: Callable[..., St
         assert words in drawing.caption
 
 
-def test_records_of_before_the_best_batch_are_drawn_too(studied: Callable[..., Study]) -> None:
+def test_records_of_before_the_best_batch_are_drawn_too(store: Store) -> None:
     old = measurement()
     del old["is_best_batch"]
-    assert titles(studied(old)) == ["train, cpu, batch 64"]
-
-
-def test_a_single_depth_has_no_figure_against_depth(
-    store: Store, make_grid: Grid, make_record: Make
-) -> None:
-    configs = make_grid((1,), ("bce",), (2, 20), 1)
-    for config in configs:
-        store.write(make_record(config))
-    study = load(store, configs)
-    assert throughput(study, "depth") is None
-    assert throughput(study, "latent") is not None
+    assert titles(studied(store, old)) == ["train, cpu, batch 64"]
 
 
 def test_the_headline_holds_training_and_inference_at_the_batch_that_trains(
-    full_store: Store, make_grid: Grid
+    full_study: Study,
 ) -> None:
-    table = headline_table(load(full_store, make_grid()))
+    table = headline_table(full_study)
     rates = [heading for heading in table.headings if "images/s" in heading]
     assert rates == ["train, cpu (images/s)", "inference, cpu (images/s)"]
     assert any("at the batch size that trains, 64" in note for note in table.notes)
 
 
-def test_the_rate_of_a_run_is_that_of_its_own_batch_whatever_comes_last(
-    studied: Callable[..., Study],
-) -> None:
+def test_the_rate_of_a_run_is_that_of_its_own_batch_whatever_comes_last(store: Store) -> None:
     best = measurement(batch_size=1024, images_per_second=900.0)
-    runs = studied(measurement(is_best_batch=False), best).runs
+    runs = studied(store, measurement(is_best_batch=False), best).runs
     assert set(runs["train_step@cpu, Example CPU, 1 thread"]) == {100.0}
 
 
-def test_the_table_has_a_row_per_cell_and_task_with_both_batches(
-    full_store: Store, make_grid: Grid
-) -> None:
-    table = throughput_table(load(full_store, make_grid()))
+def test_the_table_has_a_row_per_cell_and_task_with_both_batches(full_study: Study) -> None:
+    table = throughput_table(full_study)
     assert len(table.rows) == 3 * 2 * 2 * 3  # depths, losses, latents, tasks
     texts = [entry.text for entry in table.rows[0]]
     assert texts[3:5] == ["inference", "cpu, Example CPU, 1 thread"]
@@ -134,6 +106,6 @@ def test_the_table_has_a_row_per_cell_and_task_with_both_batches(
     assert texts[6].endswith("(392,000–408,000)")
 
 
-def test_a_rate_that_was_not_measured_is_a_dash(studied: Callable[..., Study]) -> None:
-    row = throughput_table(studied(measurement(is_best_batch=False))).rows[0]
+def test_a_rate_that_was_not_measured_is_a_dash(store: Store) -> None:
+    row = throughput_table(studied(store, measurement(is_best_batch=False))).rows[0]
     assert [entry.text for entry in row[-2:]] == ["–", "–"]

@@ -1,0 +1,208 @@
+"""What a study compares, computed once: main effects, interactions, contrasts cell by cell, and
+differences against zero. Each question is one Holm family.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from hvae.config import SETTINGS
+from hvae.statistics import holm
+from report.data.factors import Factor
+from report.data.metrics import COMMON, DIFFERENCES, OWN, SCOPES, Metric
+from report.data.statistics import (
+    FEWEST_SEEDS,
+    SIGNIFICANCE,
+    Estimate,
+    Floats,
+    estimate,
+    groups,
+)
+
+LEVELS = next(known.name for known in SETTINGS.values() if known.key == "num_layers")
+NOISE_FACTOR = 2.0  # a difference counts beyond this many times the noise that its seeds share
+
+
+class Step(NamedTuple):
+    """From one value of a factor to another."""
+
+    factor: Factor
+    start: Any
+    end: Any
+
+    def __str__(self) -> str:
+        return self.factor.listed((self.start, self.end), " → ")
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """What a step changes in a metric; with two steps, how the first one's change differs along the
+    second; with none, the metric against zero.
+
+    `held` is what it stands at, `averaged` what it is the mean over. `detectable` is at Holm's
+    level; `noise` is of the metric's Monte-Carlo, where all seeds share it.
+    """
+
+    metric: Metric
+    steps: tuple[Step, ...]
+    held: tuple[tuple[Factor, Any], ...]
+    averaged: tuple[Factor, ...]
+    estimate: Estimate
+    noise: float = 0.0
+    holm_p: float = math.nan
+    detectable: float = math.nan
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether it may be stated with its direction."""
+        is_found = self.estimate.n >= FEWEST_SEEDS and self.holm_p < SIGNIFICANCE
+        return bool(is_found and abs(self.estimate.mean) > NOISE_FACTOR * self.noise)
+
+
+Family = tuple[Contrast, ...]
+
+
+@dataclass(frozen=True)
+class Contrasts:
+    """Everything compared: `effects` and `by_cell` by factor, `interactions` by two of them, what
+    is against zero by metric. `differing`: the settings of `SCOPES` in which a step's sides differ.
+    """
+
+    differing: Mapping[Step, frozenset[str]]
+    effects: Mapping[str, Family]
+    interactions: Mapping[tuple[str, str], Family]
+    by_cell: Mapping[str, Family]
+    against_zero: Mapping[str, Family]
+
+    def is_comparable(self, factor: Factor, metric: Metric) -> bool:
+        """Whether a metric means the same for all values of a factor."""
+        steps = [step for step in self.differing if step.factor == factor]
+        return all(self.differing[step].isdisjoint(metric.within) for step in steps)
+
+
+def compare(runs: pd.DataFrame, expected: pd.DataFrame, factors: Sequence[Factor]) -> Contrasts:
+    """The contrasts of finished `runs`; `expected` are all runs of the study with the settings of
+    `SCOPES`, from which is read what may be compared."""
+    varying = [factor for factor in factors if len(factor.values) > 1]
+    differing = {
+        step: _differing(step, expected, varying)
+        for factor in varying
+        for step in (Step(factor, *pair) for pair in factor.pairs())
+    }
+    shown = [m for m in (*OWN, *COMMON, *DIFFERENCES) if m.is_shown(runs)]
+    names = {name for m in shown for name in (m.name, m.noise) if name}
+    values = {name: _values(runs, varying, name) for name in names}
+    grid = _Grid(varying, values, Contrasts(differing, {}, {}, {}, {}))
+    return Contrasts(
+        differing,
+        {f.name: grid.family([f]) for f in varying},
+        {(a.name, b.name): grid.family([a, b]) for a, b in combinations(varying, 2)},
+        {f.name: grid.family([f], is_averaged=False) for f in varying},
+        {metric.name: grid.against_zero(metric) for metric in DIFFERENCES if metric in shown},
+    )
+
+
+def _differing(step: Step, expected: pd.DataFrame, factors: Sequence[Factor]) -> frozenset[str]:
+    part = expected[expected[step.factor.name].isin([step.start, step.end])]
+    others = [factor.name for factor in factors if factor != step.factor]
+    counts = [held[[*SCOPES]].nunique() for _, held in groups(part, others)]
+    return frozenset(name for name in SCOPES if any(count[name] > 1 for count in counts))
+
+
+def _values(runs: pd.DataFrame, factors: Sequence[Factor], metric: str) -> Floats:
+    """A metric by the value of each factor and by seed, NaN where it is absent: [..., seeds]."""
+    columns = [*(factor.name for factor in factors), "seed"]
+    assert not runs.duplicated(columns).any()  # never averaged: what the runs differ in is missing
+    seeds = pd.Categorical(runs["seed"])
+    values = np.full([*(len(f.values) for f in factors), len(seeds.categories)], math.nan)
+    place: tuple[Any, ...] = (*(runs[f.name].cat.codes for f in factors), seeds.codes)
+    values[place] = runs[metric]
+    return values
+
+
+class _Grid(NamedTuple):
+    """What varies, the finished runs' values of each metric, and what may be compared."""
+
+    factors: Sequence[Factor]
+    values: Mapping[str, Floats]
+    known: Contrasts
+
+    def family(self, factors: Sequence[Factor], is_averaged: bool = True) -> Family:
+        """All contrasts of a factor, or interactions of two: in the metrics that speak for them."""
+        steps = [[s for s in self.known.differing if s.factor == factor] for factor in factors]
+        found = [
+            contrast
+            for corner in product(*steps)
+            for metric in self._metrics(corner)
+            for contrast in self._contrasts(metric, corner, self._averaged(metric, is_averaged))
+        ]
+        return _adjusted(found)
+
+    def against_zero(self, metric: Metric) -> Family:
+        """A metric that is a difference already: at each depth and value of a categorical factor,
+        ordered ones averaged."""
+        averaged = [f for f in self.factors if f.is_ordered and f.name != LEVELS]
+        return _adjusted(self._contrasts(metric, (), averaged))
+
+    def _metrics(self, steps: Sequence[Step]) -> list[Metric]:
+        """What speaks for a step: an own likelihood, with one common yardstick, where both sides
+        have it; else all common ones. For two steps the first of these."""
+        changed = frozenset().union(*(self.known.differing[step] for step in steps))
+        own, common = (
+            [m for m in given if m.name in self.values and changed.isdisjoint(m.within)]
+            for given in (OWN, COMMON)
+        )
+        speaking = own[:1] + common[:1] if own else common
+        return speaking if len(steps) == 1 else speaking[:1]
+
+    def _averaged(self, metric: Metric, is_averaged: bool) -> list[Factor]:
+        return [f for f in self.factors if is_averaged and self.known.is_comparable(f, metric)]
+
+    def _contrasts(
+        self, metric: Metric, steps: Sequence[Step], averaged: Sequence[Factor]
+    ) -> Iterable[Contrast]:
+        """One for each combination of what is neither stepped along nor averaged."""
+        along = [step.factor for step in steps]
+        over = [f for f in averaged if f not in along]
+        held = [f for f in self.factors if f not in along and f not in over]
+        means = self._means(metric.name, along, held, over)
+        noise = self._means(metric.noise, along, held, over) if metric.noise else np.zeros(1)
+        corners = list(product(*((f.values.index(a), f.values.index(b)) for f, a, b in steps)))
+        signs = [math.prod(signs) for signs in product(*[(-1, 1)] * len(steps))]
+        for place in np.ndindex(means.shape[len(steps) : -1]):
+            sides = np.array([means[*corner, *place] for corner in corners])
+            if not np.isnan(sides).all():
+                yield Contrast(
+                    metric,
+                    tuple(steps),
+                    tuple((f, f.values[i]) for f, i in zip(held, place, strict=True)),
+                    tuple(over),
+                    estimate(sides, signs),
+                    float(np.nan_to_num(noise[place]).mean()) if metric.noise else 0.0,
+                )
+
+    def _means(
+        self, metric: str, along: list[Factor], held: list[Factor], over: list[Factor]
+    ) -> Floats:
+        """Values by what is stepped along, held, and by seed; the rest averaged within a seed, on
+        the seeds that have all of it."""
+        order = [self.factors.index(factor) for factor in (*along, *held, *over)]
+        values = self.values[metric].transpose(*order, len(order))
+        return np.asarray(values.mean(tuple(range(len(along) + len(held), len(order)))))
+
+
+def _adjusted(contrasts: Iterable[Contrast]) -> Family:
+    """One family: its p adjusted, its detectable effects at the level of Holm's first step."""
+    family = list(contrasts)
+    adjusted = holm(contrast.estimate.p for contrast in family)
+    tests = sum(not math.isnan(p) for p in adjusted)
+    return tuple(
+        dataclasses.replace(c, holm_p=p, detectable=c.estimate.detectable(max(tests, 1)))
+        for c, p in zip(family, adjusted, strict=True)
+    )

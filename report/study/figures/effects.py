@@ -1,0 +1,73 @@
+"""What a categorical factor or the variants change: a forest of contrasts with the first value."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from report.data.contrasts import Contrast
+from report.data.factors import Factor
+from report.data.frames import Study
+from report.render.drawing import INK, Drawing, panels
+from report.render.panels import MARKERS, PALETTE, span
+from report.study.findings import where
+
+MOST_ROWS = 30  # beyond, the main effects stand for the contrasts cell by cell
+ROW_INCHES, LEAST_INCHES = 0.22, 1.1
+
+
+def effects(study: Study, factor: Factor) -> Drawing | None:
+    """The differences in each metric that speaks for them, a row per step and cell."""
+    known = study.contrasts
+    rows = [contrast for contrast in known.by_cell[factor.name] if contrast.estimate.n]
+    if len({_name(contrast, factor) for contrast in rows}) > MOST_ROWS:
+        rows = [contrast for contrast in known.effects[factor.name] if contrast.estimate.n]
+    if not rows:
+        return None
+    names = list(dict.fromkeys(_name(contrast, factor) for contrast in rows))
+    by_metric = [
+        (
+            metric.heading,
+            pd.DataFrame({"row": [c for c in rows if c.metric == metric]}, dtype=object),
+        )
+        for metric in dict.fromkeys(contrast.metric for contrast in rows)
+    ]
+
+    def draw(axes: Axes, part: pd.DataFrame) -> None:
+        axes.axvline(0.0, color=INK, lw=0.8, zorder=1)
+        for contrast in part["row"]:
+            _draw(axes, contrast, names.index(_name(contrast, factor)))
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+
+    height = LEAST_INCHES + ROW_INCHES * len(names)
+    figure = panels(by_metric, draw, ("difference", ""), None, True, height)
+    counts = [contrast.estimate.n for contrast in rows]
+    what = ", ".join(map(str, dict.fromkeys(contrast.steps[0] for contrast in rows)))
+    caption = (
+        f"{what}: second minus first, paired by seed ({span(min(counts), max(counts))}); bars: "
+        "95 % t intervals. Filled: Holm p below 0.05 among all contrasts of this factor."
+    )
+    return Drawing(f"effects-{factor.name}", f"What the {factor.label} changes", caption, figure)
+
+
+def _name(contrast: Contrast, factor: Factor) -> str:
+    """The step and what it stands at; the step alone or the place alone where that is enough."""
+    step, place = str(contrast.steps[0]), where(contrast)
+    if len(factor.values) == 2 and place:
+        return place
+    return f"{step}, {place}" if place else step
+
+
+def _draw(axes: Axes, contrast: Contrast, row: int) -> None:
+    (step,), known = contrast.steps, contrast.estimate
+    colour = step.factor.values.index(step.end) % len(PALETTE)
+    bar = [[known.half_width], [known.half_width]] if known.n > 1 else None
+    axes.errorbar(
+        known.mean,
+        row,
+        xerr=bar,
+        color=PALETTE[colour],
+        marker=MARKERS[colour],
+        markersize=4.5,
+        markerfacecolor=PALETTE[colour] if contrast.is_clear else "none",
+        capsize=2.5,
+    )
