@@ -7,7 +7,7 @@ run: setup
 	$(BIN)/hvae run quick
 
 test: setup
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 check: setup
 	$(BIN)/ruff check

@@ -9,6 +9,7 @@ import ast
 import hashlib
 import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +35,19 @@ def code_digest(root: Path, paths: Iterable[Path]) -> str:
     """
     sha = hashlib.sha256()
     for name, path in sorted((path.relative_to(root).as_posix(), path) for path in paths):
-        code = _code(path)
+        code = _code(path.suffix, path.read_bytes())
         sha.update(f"{name}\0{len(code)}\0".encode() + code)
     return sha.hexdigest()
 
 
-def _code(path: Path) -> bytes:
-    content = path.read_bytes()
-    if path.suffix == ".py":
+@cache  # a grid asks after every run, of files that hardly ever change
+def _code(suffix: str, content: bytes) -> bytes:
+    if suffix == ".py":
         try:
             return _python(ast.parse(content))
         except (SyntaxError, ValueError):  # the latter of null bytes, in older versions
             return content
-    return _c(content) if path.suffix in (".c", ".h") else content
+    return _c(content) if suffix in (".c", ".h") else content
 
 
 def _python(tree: ast.Module) -> bytes:
