@@ -122,7 +122,7 @@ def narrow(
     """The study with axes and settings put in place of its own or added, and with some of its
     variants only; it keeps its name and its records."""
     swept = by_name((axes or {}).items())
-    kept = dict(study.settings)
+    kept = {name: value for name, value in study.settings.items() if name not in swept}
     return replace(
         study,
         settings=kept | by_name((settings or {}).items()),

@@ -77,11 +77,11 @@ def run(
             *(data_dir, device, workers, executor, redo_stale, keeps_weights), not no_throughput
         )
         trained = train(study, store, launch, standings)
-        standings = standings_of(study, store)
     else:
         say(f"{study.name}: nothing to do, all {len(standings)} runs are there")
     if not no_report:
-        click.echo(current_report(study, store, standings))
+        known = [standing for standing in standings if standing.digest not in todo]
+        click.echo(current_report(study, store, standings_of(study, store, known)))
     _exit_with_one_where_it_failed(study, trained, len(standings))
 
 

@@ -1,6 +1,6 @@
 """From a study to its records: what is left to do, cut into packs, on the executor asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -84,9 +84,10 @@ def _conditions(study: Study, launch: Launch) -> "Conditions":
     return Conditions(directory, device, sources, keeps_weights=launch.keeps_weights)
 
 
-def standings_of(study: Study, store: Store) -> list[Standing]:
-    """How every run of the study stands, judged by the sources at hand."""
-    return survey(store, runs(study), sources_sha256())
+def standings_of(study: Study, store: Store, known: Iterable[Standing] = ()) -> list[Standing]:
+    """How every run of the study stands, judged by the sources at hand; `known` ones as before."""
+    earlier = {standing.digest: standing for standing in known}
+    return survey(store, runs(study), sources_sha256(), earlier)
 
 
 def warn_of_stale(standings: Sequence[Standing], redo_stale: bool) -> None:

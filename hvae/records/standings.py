@@ -1,7 +1,7 @@
 """What a store holds of a grid: every run's standing, by digest. Reads; writes nothing."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hvae.config import RunConfig, digest
@@ -25,13 +25,22 @@ class Standing:
     record: Record | None = None
 
 
-def survey(store: Store, runs: Iterable[RunConfig], sources_sha256: str) -> list[Standing]:
+def survey(
+    store: Store,
+    runs: Iterable[RunConfig],
+    sources_sha256: str,
+    known: Mapping[str, Standing] | None = None,
+) -> list[Standing]:
     """The standing of every run, in the order of `runs`; nothing raised, damage is a standing.
 
-    A record is stale where other `hvae` sources or an older schema made it.
+    A record is stale where other `hvae` sources or an older schema made it. What is `known`
+    already, by digest, is not read again.
     """
-    finished, failed = store.finished(), store.failed()
-    return [_standing(store, run, sources_sha256, finished, failed) for run in runs]
+    finished, failed, earlier = store.finished(), store.failed(), known or {}
+    return [
+        earlier.get(digest(run)) or _standing(store, run, sources_sha256, finished, failed)
+        for run in runs
+    ]
 
 
 def count(standings: Iterable[Standing]) -> dict[str, int]:

@@ -388,7 +388,7 @@ BAD = {
     "nothing to report": (("report", "quick"), "results: no record under results/quick; run `hvae"),
     "unknown format": (
         ("report", "quick", "--format", "doc", "--results", "held"),
-        "format: 'doc' is not known; allowed: html",
+        "format: 'doc' is not allowed; allowed: html",
     ),
     "no page to open": (
         ("report", "quick", "--format", "csv", "--open", "--results", "held"),

@@ -194,6 +194,6 @@ def test_without_mnist_one_line_says_how_to_get_it_and_what_works_offline(tmp_pa
     result = call(tmp_path / "results", "--data-dir", str(tmp_path))
     assert result.exit_code == 2
     (line,) = result.stderr.splitlines()
-    assert "`hvae data fetch mnist`" in line
+    assert "`hvae data fetch mnist --data-dir " in line
     assert "`hvae reproduce --data digits` works offline" in line
     assert not (tmp_path / "results").exists()
