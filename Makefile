@@ -7,7 +7,7 @@ run: setup
 	$(BIN)/hvae run quick
 
 test: setup
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: setup
 	$(BIN)/ruff check

@@ -17,11 +17,6 @@ from hvae.data.images import Images, load
 from hvae.records.provenance import code
 from hvae.records.store import Record
 
-TESTS = Path(__file__).parent
-ON_CORES = (
-    *("bench/ladder", "bench/throughput", "bench/gate/test_paired_timing", "bench/gate/test_sides"),
-    *("hvae/test_processes", "ablations/run/test_executors", "ablations/run/test_kill"),
-)
 FEW = 70  # training images: four batches of 16 and a short one of 6
 
 
@@ -29,22 +24,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--run-slow", action="store_true", help="run the tests marked slow, too")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item.path.relative_to(TESTS).as_posix())))
     if config.getoption("--run-slow"):
         return
     skip = pytest.mark.skip(reason="minutes long; enable with `pytest --run-slow`")
     for item in items:
         if "slow" in item.keywords:
             item.add_marker(skip)
-
-
-def _group(path: str) -> str:
-    """Which tests go to one of two processes together: those of a file, for its fixtures, and all
-    that measure or pin to cores."""
-    return "cores" if path.startswith(ON_CORES) else path
 
 
 @pytest.fixture(scope="session", autouse=True)
