@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from builders import SMALL, design, record, report_of, study_of
 
-from hvae.config import RunConfig, digest, override, shared
+from hvae.config import RunConfig, override, shared
 from hvae.data.images import Images
 from hvae.evaluation.evaluate import evaluate
 from hvae.pictures.samples import pictures
@@ -48,7 +48,7 @@ def real(few_digits: Images, tmp_path_factory: pytest.TempPathFactory) -> Store:
         for run, model, history, metrics in left:
             made = record(run, history=history, metrics=metrics)
             drawn = pictures(model, few_digits, metrics["kl_per_unit_nats"][0])
-            store.write_all([made], {digest(run): {PICTURES: arrays_file(drawn)}})
+            store.write(made, {PICTURES: arrays_file(drawn)})
     return store
 
 
