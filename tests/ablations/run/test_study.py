@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import worker_functions as work
-from builders import grid, record
+from builders import design, record
 
 from ablations.grid import Pack
 from ablations.run import study as runner
@@ -20,7 +20,7 @@ from hvae.processes import WorkerDied
 from hvae.records.provenance import SourcesChanged
 from hvae.records.store import Record, Store
 
-PACK = Pack("quick", tuple(grid(depths=(1,), losses=("bce",), latents=(2,), seeds=4)))
+PACK = Pack("quick", design({"depth": (1,), "latent": (2,)}, seeds=4).runs)
 CONDITIONS = Conditions(Path(), "cpu", {"sources_sha256": "cd" * 32})
 RunPack = Callable[[Task, work.Progress], Iterator[Finished]]
 

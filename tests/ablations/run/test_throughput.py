@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import worker_functions as work
-from builders import grid
+from builders import design
 
 from ablations.run import throughput as module
 from ablations.run.executors import Executor, Local, Serial
@@ -15,7 +15,7 @@ from ablations.run.throughput import shape, throughput
 from hvae.config import RunConfig, TrainConfig
 from hvae.records.provenance import SourcesChanged, sources_sha256
 
-RUNS = grid(depths=(1, 2), losses=("bce", "mse"), latents=(2, 20), seeds=2)
+RUNS = design({"depth": (1, 2), "loss": ("bce", "mse"), "latent": (2, 20)}, seeds=2).runs
 MEASURE = "bench.throughput.measure.measure_everywhere"
 
 
@@ -61,7 +61,7 @@ def test_a_shape_that_cannot_be_timed_lacks_its_numbers_and_nothing_else(
             measured = {"task": "train_step", "latent": one.model.latent_dim}
             assert block["measurements"] == [measured]
             assert block["environment"]["device"] == "cpu"
-    line = "no throughput measured of depth 2, latent 20: MemoryError: no room"
+    line = "no throughput measured of depth 2, latent size 20: MemoryError: no room"
     assert capsys.readouterr().err.splitlines() == [line]
 
 
