@@ -105,7 +105,9 @@ def test_a_pack_that_lacks_memory_is_tried_by_halves(
     assert len(store.failed()) == failed
 
 
-@pytest.mark.parametrize("executor", [Local(1, work.nothing), Local(2, work.nothing)], ids=str)
+@pytest.mark.parametrize(
+    "executor", [Local(1, work.nothing), Local(2, work.nothing)], ids=["one", "two"]
+)
 def test_of_a_worker_that_dies_only_what_is_not_recorded_is_tried_again(
     run: Any, store: Store, executor: Executor
 ) -> None:
