@@ -220,4 +220,22 @@ _OBJECTIVE = Study(
     seeds=5,
     budget="about half an hour on two CPU cores",
 )
-PRESETS = {study.name: study for study in (_QUICK, _STANDARD, _OBJECTIVE)}
+_LEVELS = Study(
+    name="levels",
+    question="Why do upper levels die: of the KL's weight, or of its form?",
+    settings={"data.binarize": "dynamic"},
+    axes=(("depth", (1, 2, 3, 4)),),
+    variants=(
+        # The documented loss weighs the KL twice and takes it in closed form at the drawn z, which
+        # drops the covariance of neighbouring levels: each can be mended alone.
+        Variant("documented"),
+        Variant("β = 1", {"train.kl_weight": 0.5}),
+        Variant("joint KL", {"objective": "elbo", "train.kl_weight": 2.0}),
+        Variant("ELBO: β = 1, joint KL", {"objective": "elbo"}),
+        Variant("warm-up", {"train.kl_warmup_epochs": 15}),
+        Variant("free bits", {"train.free_bits": 0.5}),
+    ),
+    seeds=10,
+    budget="about six hours on two CPU cores",
+)
+PRESETS = {study.name: study for study in (_QUICK, _STANDARD, _OBJECTIVE, _LEVELS)}

@@ -170,12 +170,15 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """How the trained model is judged: importance samples per test image for the NLL."""
+    """How the trained model is judged: importance samples per test image, and of how many of these
+    the NLL is sampled close to the posterior; the others take over what that corrects."""
 
     importance_samples: int = _setting(1000, "importance samples S", is_log=True)
+    nll_images: int = _setting(1000, "images of the unbiased NLL", is_log=True)
 
     def __post_init__(self) -> None:
-        require_integer("importance_samples", self.importance_samples, minimum=1)
+        for name in ("importance_samples", "nll_images"):
+            require_integer(name, getattr(self, name), minimum=1)
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,13 @@ class Decoder(nn.Module):
         out: Tensor = self.linear_2(h)
         return out
 
+    def linearised(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The output before any sigmoid, and its derivative by z, transposed: [B, latent_dim] ->
+        [B, out_dim] and [B, latent_dim, out_dim]. The map is linear around every z."""
+        before: Tensor = self.linear_1(z)
+        slopes = (before > 0).unsqueeze(1) * self.linear_1.weight.mT  # [B, latent_dim, hidden_dim]
+        return self.output(before.relu()), slopes @ self.linear_2.weight.mT
+
     def forward(self, z: Tensor) -> Tensor:
         out = self.logits(z)
         return out.sigmoid() if self.use_sigmoid else out

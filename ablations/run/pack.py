@@ -12,10 +12,11 @@ from hvae.closed_form import flops_per_image, parameter_count
 from hvae.config import RunConfig, as_dict, digest
 from hvae.processes import Progress, give_back_freed_memory
 from hvae.records.provenance import environment, require_sources
-from hvae.records.store import PICTURES, WEIGHTS, Files, Record
+from hvae.records.store import ARRAYS, WEIGHTS, Files, Record
 
 if TYPE_CHECKING:  # importing this module must not import torch
     from hvae.data.images import Images
+    from hvae.evaluation.evaluate import Arrays
     from hvae.model import HierarchicalVAE
     from hvae.training.fit import Fit
 
@@ -59,10 +60,12 @@ class Finished(NamedTuple):
 
 
 class Evaluated(NamedTuple):
-    """A member after its training: which, what it is worth, and its share of the seconds."""
+    """A member after its training: which, what it is worth, also image by image, and its share of
+    the seconds."""
 
     member: int
     metrics: Metrics
+    nlls: "Arrays"
     seconds: float
 
 
@@ -94,7 +97,7 @@ def run_pack(task: Task, progress: Progress) -> Iterator[Finished]:
     for evaluated in _evaluated(task, runs, images, fitted, progress):
         model = fitted.models[evaluated.member]
         record = _record(task, runs[evaluated.member], images, fitted, evaluated)
-        files = _files(record, model, images, task.conditions.keeps_weights)
+        files = _files(record, model, images, evaluated.nlls, task.conditions.keeps_weights)
         require_sources(task.conditions.sources_sha256)
         yield Finished(record, files)
 
@@ -131,10 +134,11 @@ def _evaluated(
             runs[0].evaluation.importance_samples,
             task.conditions.device,
             progress=report,
+            nll_images=runs[0].evaluation.nll_images,
         )
         seconds = evaluation.seconds / len(members)
-        for member, metrics in zip(members, evaluation.metrics, strict=True):
-            yield Evaluated(member, metrics, seconds)
+        for member, metrics, nlls in zip(members, *evaluation[:2], strict=True):
+            yield Evaluated(member, metrics, nlls, seconds)
 
 
 def _record(
@@ -162,16 +166,17 @@ def _record(
 
 
 def _files(
-    record: Record, model: "HierarchicalVAE", images: "Images", keeps_weights: bool
+    record: Record, model: "HierarchicalVAE", images: "Images", nlls: "Arrays", keeps_weights: bool
 ) -> dict[str, bytes]:
-    """What lies beside a record: pictures, and the weights where they are kept."""
+    """What lies beside a record: pictures, the NLL by image, and the weights where they are
+    kept."""
     from hvae.model import state
     from hvae.pictures.samples import pictures
     from hvae.records.attachments import arrays_file, weights_file
 
     model.cpu()  # drawn there, whatever trained it
     unit_kl = record.metrics["kl_per_unit_nats"][0]
-    files = {PICTURES: arrays_file(pictures(model, images, unit_kl))}
+    files = {ARRAYS: arrays_file(pictures(model, images, unit_kl) | nlls)}
     if keeps_weights:
         files[WEIGHTS] = weights_file(state(model), record.run)
     return files

@@ -2,56 +2,51 @@
 
 Every model of a call sees the same fixed noise, drawn for blocks of images and samples of a fixed
 size: no result depends on what is computed at once. Reductions are in float64.
-Shapes: S samples, s of them at once, B images of a block, N test images, D pixels, T levels,
-L latent.
+Shapes: S samples, s of them at once, B images of a block, N test images, n those that the reported
+NLL is sampled on, D pixels, T levels, L latent.
 """
 
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from hvae import streams
 from hvae.data.images import Images
-from hvae.evaluation.estimators import (
-    CURVE,
-    bounds,
-    monte_carlo_error,
-    test_set_error,
-    variance_of_bound,
-    variance_of_mean,
-)
-from hvae.evaluation.levels import prior_likelihood, value_gaps
-from hvae.evaluation.likelihood import PixelSums, fastest_sums, pixel_nlls
+from hvae.evaluation.estimators import CURVE, bounds, monte_carlo_error, test_set_error
+from hvae.evaluation.importance import Aggregate
+from hvae.evaluation.levels import aggregates
+from hvae.evaluation.likelihood import PixelSums, Target, fastest_sums, pixel_nlls
+from hvae.evaluation.nll import Corrected, certify, corrected, sampled, subset
 from hvae.evaluation.probes import probe_accuracies
 from hvae.evaluation.units import Values, active_units, latent_sums, unit_moments
-from hvae.model import Gaussian, HierarchicalVAE, posterior_means
-from hvae.objectives import (
-    LOG_2_PI,
-    Latents,
-    bernoulli_nll,
-    importance_bound,
-    log_prior_ratio,
-)
+from hvae.model import HierarchicalVAE, posterior_means
+from hvae.objectives import LOG_2_PI, Latents, bernoulli_nll, log_prior_ratio
 
 BLOCK_IMAGES = 100  # images and samples that share a draw of noise: part of its definition
 BLOCK_SAMPLES = 50
-# Draws for the KL and for what units do, and for the value of a level: fewer than for the bounds,
-# because the errors of their means over images are far below those between seeds.
+# Draws for the KL and for what units do: fewer than for the bounds, because the errors of their
+# means over images are far below those between seeds.
 UNIT_SAMPLES = 100
-VALUE_SAMPLES = 10
+SCOREBOARD = "scoreboard_"  # begins the names of what is said of the binarised test images
 
-Nlls = Callable[[HierarchicalVAE, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+Arrays = dict[str, npt.NDArray[np.float32]]
 
 
 class Evaluation(NamedTuple):
-    """Metrics of each model, in their order, and what they cost together."""
+    """What was measured of each model, in their order, and what it cost together.
+
+    `nlls` hold the NLL and the scoreboard NLL by test image, [N] each: their means are the
+    metrics, their spread is the test-set error, also of a difference between two models.
+    """
 
     metrics: list[dict[str, Any]]
+    nlls: list[Arrays]
     seconds: float
 
 
@@ -63,59 +58,83 @@ def evaluate(
     device: str = "cpu",
     sums: PixelSums = fastest_sums,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    nll_images: int = 1000,
 ) -> Evaluation:
     """The metrics of each model. What takes the sums over pixels changes them by rounding only."""
     started = time.perf_counter()
-    nlls = partial(pixel_nlls, sums=sums)
     models = [model.to(torch.device(device)) for model in models]
-    blocks: list[list[Block]] = [[] for _ in models]
-    for inputs in _inputs(models, images, importance_samples, torch.device(device)):
-        for model, done in zip(models, blocks, strict=True):
-            done.append(_block(model, inputs, importance_samples, nlls))
-        progress(inputs.stop, len(images.test))
+    draws = Draws(models, images, importance_samples, torch.device(device))
+    every, chosen = torch.arange(len(images.test)), subset(len(images.test), nll_images)
+    total = len(every) + len(chosen)
+    encoded: list[list[Block]] = [[] for _ in models]
+    for inputs in draws.blocks("evaluation", every):
+        for model, blocks in zip(models, encoded, strict=True):
+            blocks.append(_block(model, inputs, sums))
+        progress(inputs.stop, total)
+        del inputs  # before the next block's noise comes
+    tops = [aggregates(model, images) for model in models]
+    nlls: list[list[Values]] = [[] for _ in models]
+    for inputs in draws.blocks("nll", chosen):
+        for model, parts, top in zip(models, nlls, tops, strict=True):
+            parts.append(_nlls(model, inputs, top, sums))
+        progress(len(every) + inputs.stop, total)
         del inputs
-    metrics = [
-        _metrics(model, _joined(done), images, importance_samples)
-        for model, done in zip(models, blocks, strict=True)
+    found = [
+        _metrics(model, images, _joined(block), chosen, _concatenated(values), draws, sums)
+        for model, block, values in zip(models, encoded, nlls, strict=True)
     ]
-    return Evaluation(metrics, time.perf_counter() - started)
+    metrics, arrays = ([part[i] for part in found] for i in range(2))
+    return Evaluation(metrics, arrays, time.perf_counter() - started)
 
 
 class Inputs(NamedTuple):
     """A block of the test set and the noise that every model sees with it."""
 
-    stop: int  # index of the image after the block
+    stop: int  # images up to its end
     x: Tensor  # [B, D]
     binary: Tensor  # [B, D]
-    posterior: list[Tensor]  # [BLOCK_SAMPLES, B, T, L] each, of at least S samples in all
-    prior: Tensor  # [VALUE_SAMPLES, B, T, L]
+    noise: list[Tensor]  # [s, B, T, L] each, S draws in all
+
+    def own_noise(self, model: HierarchicalVAE) -> list[Tensor]:
+        """The leading levels and units, as many as the model has."""
+        sizes = model.config
+        return [part[..., : sizes.num_layers, : sizes.latent_dim] for part in self.noise]
+
+    def targets(self, model: HierarchicalVAE) -> dict[str, Target]:
+        """The images as the model was trained on them, and as all models are compared by them, by
+        what the names of their metrics begin with; one of them where both are the same."""
+        targets = {"": Target(self.x, model.loss)}
+        if model.loss != "bce" or not torch.equal(self.x, self.binary):
+            targets[SCOREBOARD] = Target(self.binary, "bce")
+        return targets
 
 
-def _inputs(
-    models: Sequence[HierarchicalVAE], images: Images, samples: int, device: torch.device
-) -> Iterator[Inputs]:
-    layers = max(model.config.num_layers for model in models)
-    latent = max(model.config.latent_dim for model in models)
+class Draws(NamedTuple):
+    """Where the blocks of a test set and their noise come from."""
 
-    def draw(purpose: str, start: int, done: int, count: int) -> Tensor:
-        size = min(BLOCK_IMAGES, len(images.test) - start)
-        drawn = streams.noise(purpose, start, done, count * size, layers, latent)
-        return drawn.reshape(count, size, layers, latent).to(device)
+    models: Sequence[HierarchicalVAE]
+    images: Images
+    samples: int
+    device: torch.device
 
-    for start in range(0, len(images.test), BLOCK_IMAGES):
-        rows = slice(start, start + BLOCK_IMAGES)
-        x = torch.tensor(images.test[rows], device=device).float() / images.test_levels
-        binary = torch.tensor(images.test_binary[rows], device=device).float()
-        yield Inputs(  # named nowhere here, so that a block's noise can go before the next comes
-            start + len(x),
-            x,
-            binary,
-            [
-                draw("evaluation", start, done, BLOCK_SAMPLES)
-                for done in range(0, samples, BLOCK_SAMPLES)
-            ],
-            draw("prior", start, 0, VALUE_SAMPLES),
-        )
+    def blocks(self, purpose: str, rows: Tensor) -> Iterator[Inputs]:
+        """The test images of the rows [n], a block at a time."""
+        for start in range(0, len(rows), BLOCK_IMAGES):
+            part = rows[start : start + BLOCK_IMAGES].numpy()
+            x = torch.tensor(self.images.test[part], device=self.device).float()
+            binary = torch.tensor(self.images.test_binary[part], device=self.device).float()
+            noise = self._noise(purpose, start, len(part))
+            yield Inputs(start + len(part), x / self.images.test_levels, binary, noise)
+
+    def _noise(self, purpose: str, start: int, images: int) -> list[Tensor]:
+        layers = max(model.config.num_layers for model in self.models)
+        latent = max(model.config.latent_dim for model in self.models)
+        parts = []
+        for done in range(0, self.samples, BLOCK_SAMPLES):
+            drawn = streams.noise(purpose, start, done, BLOCK_SAMPLES * images, layers, latent)
+            part = drawn.reshape(BLOCK_SAMPLES, images, layers, latent)
+            parts.append(part[: self.samples - done].to(self.device))
+        return parts
 
 
 class Block(NamedTuple):
@@ -125,48 +144,41 @@ class Block(NamedTuple):
     units: Values
 
 
-def _block(model: HierarchicalVAE, inputs: Inputs, samples: int, nlls_of: Nlls) -> Block:
-    """Everything that one model says of one block of images."""
-    x, sizes = inputs.x, model.config
-    own = (slice(sizes.num_layers), slice(sizes.latent_dim))
-    noise = [drawn[..., *own] for drawn in inputs.posterior]
-    log_w, binary_log_w, nlls = [], [], []
-    posterior = model.posterior(0, x)
-    sums: list[Values] = []
-    for done, drawn in enumerate(noise):
-        latents = _latents(model, posterior, drawn[: samples - done * BLOCK_SAMPLES])
-        ratio = log_prior_ratio(latents, torch.ones((), device=x.device))
-        nll, binary_nll = nlls_of(model, latents.levels[0].z, x, inputs.binary)
-        nlls.append(nll.double())
-        log_w.append((ratio - nll).double())
-        binary_log_w.append((ratio - binary_nll).double())
-        if done * BLOCK_SAMPLES < UNIT_SAMPLES:
-            sums.append(latent_sums(latents))
-    unit_samples = min(samples, UNIT_SAMPLES)
-    means = {
-        name: torch.stack([part[name] for part in sums]).sum(0) / unit_samples for name in sums[0]
-    }
+def _block(model: HierarchicalVAE, inputs: Inputs, sums: PixelSums) -> Block:
+    """What one model says of one block of images with latents from its encoders."""
+    targets, posterior = inputs.targets(model), model.posterior(0, inputs.x)
+    log_w: dict[str, list[Tensor]] = {name: [] for name in targets}
+    nlls, moments, drawn = [], [], 0
+    for noise in inputs.own_noise(model):
+        levels = model.infer(posterior, noise)
+        latents = Latents(levels, model.prior_means(levels))
+        ratio = log_prior_ratio(latents, torch.ones((), device=inputs.x.device))
+        found = pixel_nlls(model.pixel_decoder, levels[0].z, list(targets.values()), sums)
+        nlls.append(found[0].double())
+        for weights, nll in zip(log_w.values(), found, strict=True):
+            weights.append((ratio - nll).double())
+        if drawn < UNIT_SAMPLES:
+            moments.append(latent_sums(latents))
+            drawn += len(noise)
+    means = {name: torch.stack([m[name] for m in moments]).sum(0) / drawn for name in moments[0]}
     nll = torch.cat(nlls).mean(0)
-    loss = nll if model.loss == "bce" else 2.0 * nll - x.shape[-1] * LOG_2_PI
-    first = _latents(model, posterior, noise[0][:VALUE_SAMPLES])
-    gaps = value_gaps(model, first, inputs.prior[..., *own]).double()  # [s, B, T - 1]
-    scoreboard = torch.cat(binary_log_w)
-    images = {
-        "reconstruction": nll,
-        "documented": loss + 2.0 * means["closed_form_kl"],
-        "scoreboard": importance_bound(scoreboard),
-        "scoreboard_variance": variance_of_bound(scoreboard),
-        "gap": gaps.mean(0),
-        "gap_variance": variance_of_mean(gaps),
-    }
-    images |= bounds(torch.cat(log_w)) | _reconstruction(model, x)
-    return Block(images, unit_moments(means, unit_samples))
+    loss = nll if model.loss == "bce" else 2.0 * nll - inputs.x.shape[-1] * LOG_2_PI
+    values = {"reconstruction": nll, "documented": loss + 2.0 * means["closed_form_kl"]}
+    for prefix, weights in log_w.items():
+        values |= {f"{prefix}{name}": v for name, v in bounds(torch.cat(weights)).items()}
+    return Block(values | _reconstruction(model, inputs.x), unit_moments(means, drawn))
 
 
-def _latents(model: HierarchicalVAE, posterior: Gaussian, noise: Tensor) -> Latents:
-    """Joint samples without their pixels, from the first level's posterior."""
-    levels = model.infer(posterior, noise)
-    return Latents(levels, model.prior_means(levels))
+def _nlls(
+    model: HierarchicalVAE, inputs: Inputs, tops: Sequence[Aggregate], sums: PixelSums
+) -> Values:
+    """What one model says of one block with latents from close to the posterior."""
+    values: Values = {}
+    for prefix, target in inputs.targets(model).items():
+        shorter = () if prefix else tops
+        found = sampled(model, target, inputs.own_noise(model), shorter, sums)
+        values |= {f"{prefix}{name}": value for name, value in found.items()}
+    return values
 
 
 def _reconstruction(model: HierarchicalVAE, x: Tensor) -> Values:
@@ -180,56 +192,89 @@ def _reconstruction(model: HierarchicalVAE, x: Tensor) -> Values:
 
 def _joined(blocks: Sequence[Block]) -> Block:
     """The blocks of the test set as one."""
+    units = [block.units for block in blocks]
     return Block(
-        {name: torch.cat([b.images[name] for b in blocks]) for name in blocks[0].images},
-        {name: torch.stack([b.units[name] for b in blocks]).sum(0) for name in blocks[0].units},
+        _concatenated([block.images for block in blocks]),
+        {name: torch.stack([part[name] for part in units]).sum(0) for name in units[0]},
     )
 
 
-def _metrics(model: HierarchicalVAE, block: Block, images: Images, samples: int) -> dict[str, Any]:
-    """Means over the test set, with the errors that README tells apart."""
+def _concatenated(blocks: Sequence[Values]) -> Values:
+    return {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def _metrics(
+    model: HierarchicalVAE,
+    images: Images,
+    block: Block,
+    chosen: Tensor,
+    nlls: Values,
+    draws: Draws,
+    sums: PixelSums,
+) -> tuple[dict[str, Any], Arrays]:
+    """Means over the test set, with the errors that README tells apart, and the NLL by image."""
     values, kl = block.images, block.units["kl"] / len(images.test)  # [T, L]
-    curve = {str(s): -_mean(values[f"bound_{s}"]) for s in (*CURVE, samples) if s <= samples}
+    gap = certify(model, draws.samples, draws.device, sums)
+    nll = _corrected(values, chosen, nlls, "")
+    is_own = f"{SCOREBOARD}bound" not in nlls
+    scoreboard = nll if is_own else _corrected(values, chosen, nlls, SCOREBOARD)
     squared_error = _mean(values["squared_error"])
-    return {
+    metrics = {
         "loss_documented": _mean(values["documented"]),
         "elbo_nats": _mean(values["elbo"]),
         "elbo_standard_error_nats": monte_carlo_error(values["elbo_variance"]).item(),
         "elbo_test_set_error_nats": test_set_error(values["elbo"]),
-        "nll_nats": curve[str(samples)],
-        "nll_standard_error_nats": monte_carlo_error(values["nll_variance"]).item(),
-        "nll_test_set_error_nats": test_set_error(values[f"bound_{samples}"]),
-        "nll_curve_nats": curve,
-        "importance_samples": samples,
-        "effective_sample_size": _mean(values["effective_samples"]),
+        **_errors("nll", nll),
+        "nll_bits_per_dimension": _mean(nll.values) / (images.test.shape[1] * math.log(2)),
+        "nll_images": len(chosen),
+        "nll_fallback_images": int(nlls["is_fallback"].sum()),
+        "nll_gap_nats": gap.nats,
+        "nll_gap_standard_error_nats": gap.standard_error_nats,
+        "effective_sample_size": _mean(nlls["effective_samples"]),
+        "importance_samples": draws.samples,
+        **_encoder_nll(values, draws.samples),
         "reconstruction_nats": _mean(values["reconstruction"]),
         "rate_nats": float(kl.sum()),
         "kl_per_level_nats": kl.sum(-1).tolist(),
         "kl_per_unit_nats": kl.tolist(),
         "active_units_per_level": active_units(block.units, "mean", len(images.test)),
         "active_units_scale_free_per_level": active_units(block.units, "shift", len(images.test)),
-        "scoreboard_nll_nats": -_mean(values["scoreboard"]),
-        "scoreboard_standard_error_nats": monte_carlo_error(values["scoreboard_variance"]).item(),
-        "scoreboard_test_set_error_nats": test_set_error(values["scoreboard"]),
+        "level_gain_nats": [None, *nlls["gains"].mean(0).tolist()],
+        "level_gain_standard_error_nats": [None, *map(test_set_error, nlls["gains"].unbind(-1))],
+        **_errors("scoreboard_nll", scoreboard),
         "reconstruction_mse": squared_error,
         "psnr_db": -10.0 * math.log10(squared_error),
         "reconstruction_bce_nats": _mean(values["bce"]),
         "probe_accuracy_per_level": probe_accuracies(model, images),
-    } | _level_values(model, values, images)
+    }
+    named = {"nll_nats": nll} | ({} if is_own else {"scoreboard_nll_nats": scoreboard})
+    return metrics, {name: each.values.float().cpu().numpy() for name, each in named.items()}
 
 
-def _level_values(model: HierarchicalVAE, values: Values, images: Images) -> dict[str, Any]:
-    """What levels t…T buy, and its Monte-Carlo error: t = 1 apart, as it redraws the pixels."""
-    x = torch.tensor(images.test, device=values["elbo"].device).float() / images.test_levels
-    prior, prior_error = prior_likelihood(model, x, model.loss)
-    first = (values["elbo"] - prior).mean().item()
-    elbo_error = monte_carlo_error(values["elbo_variance"]).item()
+def _corrected(values: Values, chosen: Tensor, nlls: Values, prefix: str) -> Corrected:
+    """The NLL of all test images from the encoders' bound and what was sampled of the subset."""
+    bound, variance = (values[f"{prefix}{name}"] for name in ("bound", "bound_variance"))
+    own = {name: nlls[f"{prefix}{name}"] for name in ("bound", "variance")}
+    return corrected(bound, variance, chosen.to(bound.device), own)
+
+
+def _errors(name: str, nll: Corrected) -> dict[str, float]:
+    """An NLL with its Monte-Carlo and its test-set error."""
     return {
-        "level_value_nats": [first, *values["gap"].mean(0).tolist()],
-        "level_value_standard_error_nats": [
-            math.hypot(elbo_error, prior_error),
-            *monte_carlo_error(values["gap_variance"]).tolist(),
-        ],
+        f"{name}_nats": _mean(nll.values),
+        f"{name}_standard_error_nats": nll.monte_carlo_error,
+        f"{name}_test_set_error_nats": test_set_error(nll.values),
+    }
+
+
+def _encoder_nll(values: Values, samples: int) -> dict[str, Any]:
+    """The bound that papers print, by draws from the encoders alone, and how it falls with S."""
+    curve = {str(s): -_mean(values[f"bound_{s}"]) for s in (*CURVE, samples) if s <= samples}
+    return {
+        "nll_encoder_nats": curve[str(samples)],
+        "nll_encoder_standard_error_nats": monte_carlo_error(values["bound_variance"]).item(),
+        "nll_encoder_curve_nats": curve,
+        "encoder_effective_sample_size": _mean(values["effective_samples"]),
     }
 
 

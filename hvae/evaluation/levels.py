@@ -1,57 +1,47 @@
-"""What a level buys: the ELBO minus the bound whose levels t…T are drawn from the prior.
+"""What the levels above a given one add: how much likelier images are under the whole model than
+under the one that ends at that level, its last latents given a Gaussian of full covariance for a
+prior.
 
-With z_1…z_{t-1} from q and z_t…z_T from p, the log weight is again a valid lower bound in
-expectation; a level that says nothing of x loses nothing by it. Shapes: s samples, B images,
-T levels, L latent, D pixels.
+Both are importance-weighted by the same draws, so that the difference hardly depends on their
+number, and levels that say nothing add nothing. Shapes: N images, L latent.
 """
 
+from collections.abc import Iterator
+
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from hvae import streams
-from hvae.model import HierarchicalVAE, ancestral
-from hvae.objectives import LOG_2_PI, Latents
+from hvae.data.images import Images, binarize
+from hvae.evaluation.importance import Aggregate
+from hvae.model import HierarchicalVAE
+from hvae.objectives import Level
 
-PRIOR_SAMPLES = 1000  # draws of z_1 from the prior, shared by all images
-
-
-def value_gaps(model: HierarchicalVAE, result: Latents, noise: Tensor) -> Tensor:
-    """Per joint sample, what levels t…T buy, for t = 2…T: [s, B, T - 1].
-
-    The terms of levels below t - 1 and the pixels are the same in both bounds and cancel, and so
-    do the constants of the Gaussians. `noise` [s, B, T, L] draws the levels from the prior.
-    """
-    prior = ancestral(model, noise)
-    gaps: list[Tensor] = []
-    upper = noise.new_zeros(())
-    for t in range(len(result.levels) - 1, 0, -1):
-        q, mean = result.levels[t], result.prior_means[t]
-        below, below_mean = result.levels[t - 1].z, result.prior_means[t - 1]
-        log_q = -0.5 * (((q.z - q.mu).square() * (-q.logvar).exp()) + q.logvar).sum(-1)
-        log_p = -0.5 * (q.z - mean).square().sum(-1)
-        upper = upper + log_p - log_q  # levels t…T of the ELBO
-        with_q = -0.5 * (below - below_mean).square().sum(-1)
-        drawn_mean = model.decode(t, prior[t])
-        with_p = -0.5 * (below - drawn_mean).square().sum(-1)
-        gaps.insert(0, upper + with_q - with_p)
-    none = noise.new_zeros(*noise.shape[:-2], 0)
-    return torch.stack(gaps, dim=-1) if gaps else none
+AT_ONCE = 1000  # training images, to bound the memory
 
 
-def prior_likelihood(model: HierarchicalVAE, x: Tensor, loss: str) -> tuple[Tensor, float]:
-    """E over p(z_1) of log p(x | z_1) per image [N], and the Monte-Carlo standard error of its
-    mean over images: all images share the draws, so that error does not fall with N."""
-    sizes = model.config
-    noise = streams.noise("ancestral", 0, 0, PRIOR_SAMPLES, sizes.num_layers, sizes.latent_dim)
-    logits = model.decode(0, ancestral(model, noise.to(x.device))[0]).double()  # [s, D]
-    if loss == "bce":
-        slope, offset = logits, -F.softplus(logits).sum(-1)
-        own = logits.new_zeros(len(x))
-    else:  # -½ Σ (x - p)² - ½ D log 2π, multiplied out
-        slope, offset = logits.sigmoid(), -0.5 * logits.sigmoid().square().sum(-1)
-        own = -0.5 * (x.square().sum(-1, dtype=torch.float64) + x.shape[-1] * LOG_2_PI)
-    per_draw = slope @ x.mean(0, dtype=torch.float64) + offset  # [s]
-    error = per_draw.std() / len(per_draw) ** 0.5
-    parts = [part.double() @ slope.mean(0) for part in torch.split(x, 1000)]  # to save memory
-    return own + torch.cat(parts) + offset.mean(), float(error)
+def aggregates(model: HierarchicalVAE, images: Images) -> list[Aggregate]:
+    """The Gaussian with mean and covariance of q(z_t) over the training images, for each level but
+    the top one. The test images, whose NLL it serves, take no part in it."""
+    if model.config.num_layers == 1:
+        return []
+    *lower, _ = zip(*_posteriors(model, images), strict=True)
+    return [_aggregate(level) for level in lower]
+
+
+def _posteriors(model: HierarchicalVAE, images: Images) -> Iterator[list[Level]]:
+    """q(z_t | z_{t-1}) of every level, along one draw for each training image."""
+    pixels, levels, sizes = images.train, images.train_levels, model.config
+    if images.test_levels < levels:  # binarised anew each epoch: here once
+        pixels, levels = binarize(pixels, levels, streams.stream("binarize", 0)), 1
+    device = next(model.parameters()).device
+    for start in range(0, len(pixels), AT_ONCE):
+        x = torch.tensor(pixels[start : start + AT_ONCE], device=device).float() / levels
+        noise = streams.noise("aggregate", start, 0, len(x), sizes.num_layers, sizes.latent_dim)
+        yield model.infer(model.posterior(0, x), noise.to(device))
+
+
+def _aggregate(parts: tuple[Level, ...]) -> Aggregate:
+    mu = torch.cat([part.mu for part in parts]).double()  # [N, L]
+    variance = torch.cat([part.logvar for part in parts]).double().exp()
+    covariance = mu.mT.cov(correction=0) + variance.mean(0).diag()
+    return Aggregate(mu.mean(0), torch.linalg.cholesky_ex(covariance).L)

@@ -5,12 +5,13 @@ Shapes: S draws, s of them at once, B images, D pixels, H hidden. Units: nats.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from hvae.model import Decoder, HierarchicalVAE
+from hvae.model import Decoder
 from hvae.native.build import library
 from hvae.objectives import LOG_2_PI
 
@@ -21,28 +22,38 @@ Sums = tuple[Tensor, Tensor | None]
 PixelSums = Callable[[Decoder, Tensor, Tensor | None], Sums]
 
 
-def pixel_nlls(
-    model: HierarchicalVAE, z: Tensor, x: Tensor, binary: Tensor, sums: PixelSums
-) -> tuple[Tensor, Tensor]:
-    """-log p of the image under the model's own likelihood and of the binarised image under
-    Bernoulli, from z_1 [S, B, L]: [S, B] each. `sums` is one of the two below.
+class Target(NamedTuple):
+    """Images and the likelihood that they are judged under, "bce" Bernoulli or "mse" Gaussian of
+    unit variance; of several at once at most one is Gaussian."""
 
-    Both take the same draw of z from q(z | x). For the binarised image that is a proposal like any
-    other, hence a valid bound, and the decoder runs once.
+    x: Tensor  # [B, D]
+    loss: str
+
+
+def pixel_nlls(
+    decoder: Decoder, z: Tensor, targets: Sequence[Target], sums: PixelSums
+) -> list[Tensor]:
+    """-log p of each target's images, from z_1 [S, B, L]: [S, B] each. `sums` is one of the two
+    below.
+
+    All take the same draw of z, a proposal like any other for each, and the decoder runs once.
     """
-    decoder = model.pixel_decoder
     hidden = decoder.hidden(z)  # [S, B, H]
     weight, bias = decoder.linear_2.weight, decoder.linear_2.bias
 
     def agreement(pixels: Tensor) -> Tensor:
         return (hidden * (pixels @ weight)).sum(-1) + pixels @ bias  # Σ_d x_d l_d: [S, B]
 
-    grey = None if model.loss == "bce" else x
-    partition, errors = sums(decoder, hidden, grey)
-    binary_nll = partition - agreement(binary)
-    if errors is None:
-        return partition - agreement(x), binary_nll
-    return 0.5 * (errors + x.shape[-1] * LOG_2_PI), binary_nll
+    real = next((target.x for target in targets if target.loss == "mse"), None)
+    partition, errors = sums(decoder, hidden, real)
+    nlls = []
+    for x, loss in targets:
+        if loss == "bce":
+            nlls.append(partition - agreement(x))
+        else:
+            assert errors is not None
+            nlls.append(0.5 * (errors + x.shape[-1] * LOG_2_PI))
+    return nlls
 
 
 def fastest_sums(decoder: Decoder, hidden: Tensor, x: Tensor | None) -> Sums:

@@ -23,10 +23,7 @@ SCHEMA = 1
 STATUSES = ("finished", "diverged")
 FAILED = ".failed.json"
 RECORD = re.compile(r"[0-9a-f]{16}")  # its file's name; anything else is none
-PICTURES, WEIGHTS = (
-    ".npz",
-    ".safetensors",
-)  # beside a record; hvae/records/attachments.py reads them
+ARRAYS, WEIGHTS = ".npz", ".safetensors"  # beside a record; attachments.py reads them
 Files = Mapping[str, bytes]  # suffix -> content
 
 
@@ -92,8 +89,8 @@ class Store:
     def failure_path(self, name: str) -> Path:
         return self.runs / f"{name}{FAILED}"
 
-    def pictures_path(self, name: str) -> Path:
-        return self.runs / f"{name}{PICTURES}"
+    def arrays_path(self, name: str) -> Path:
+        return self.runs / f"{name}{ARRAYS}"
 
     def weights_path(self, name: str) -> Path:
         return self.runs / f"{name}{WEIGHTS}"
@@ -128,7 +125,7 @@ class Store:
         Else they take the place of what is there: the files of other sources, or of a run that was
         killed before its record was published.
         """
-        for path in (self.pictures_path(name), self.weights_path(name)):
+        for path in (self.arrays_path(name), self.weights_path(name)):
             content = files.get(path.suffix)
             if content is not None:
                 (publish if is_recorded else overwrite)(path, content)

@@ -65,7 +65,7 @@ class Gallery:
 def read_gallery(store: Store, study: Study) -> Gallery:
     """The pictures of the seed that has most of them; of the lowest where several have."""
     runs = study.runs[[*study.cell, "seed", "key"]]
-    runs = runs[[store.pictures_path(key).exists() for key in runs["key"]]]
+    runs = runs[[store.arrays_path(key).exists() for key in runs["key"]]]
     if runs.empty:
         return Gallery()
     seed = min(runs["seed"], key=lambda seed: (-(runs["seed"] == seed).sum(), seed))
@@ -77,7 +77,7 @@ def read_gallery(store: Store, study: Study) -> Gallery:
     for values in study.grid[study.cell].itertuples(index=False, name=None):
         settings = dict(zip(study.cell, values, strict=True))
         try:
-            cells.append(CellPictures(settings, _sheets(store.pictures_path(keys[values]))))
+            cells.append(CellPictures(settings, _sheets(store.arrays_path(keys[values]))))
         except AttachmentError as error:
             notices.append(str(error).replace(f"{store.folder}/", ""))
             absent.append(settings)

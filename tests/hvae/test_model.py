@@ -2,16 +2,24 @@
 
 import math
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, product
 
 import pytest
 import torch
 import torch.nn.functional as F
+from linear_gaussian import make_affine
 from torch import Tensor, nn
 
 from hvae.closed_form import parameter_count
 from hvae.config import ModelConfig
-from hvae.model import Decoder, Encoder, HierarchicalVAE, initialise, reparameterize
+from hvae.model import (
+    Decoder,
+    Encoder,
+    HierarchicalVAE,
+    ancestral,
+    initialise,
+    reparameterize,
+)
 from hvae.objectives import documented_loss
 
 DEPTHS = (1, 2, 3, 4)
@@ -310,3 +318,51 @@ def test_initialise_draws_what_pytorch_draws_from_its_own_generator_only() -> No
         assert module.bias.abs().max() <= bound
         # Uniform: variance bound² / 3; 2,000 weights or more give it to 5 standard errors.
         assert weight.var().item() == pytest.approx(bound**2 / 3, rel=5 * weight.numel() ** -0.5)
+
+
+def make_linear(decoder: nn.Module, weight: Tensor) -> None:
+    """decoder(z) = weight z."""
+    assert isinstance(decoder, Decoder)
+    make_affine(decoder.linear_1, decoder.linear_2, weight, torch.zeros_like(weight[:, 0]))
+
+
+def test_ancestral_samples_have_the_moments_of_the_prior() -> None:
+    """Noise of ±1 in every combination gives mean and covariance of linear levels exactly."""
+    torch.manual_seed(0)
+    model = HierarchicalVAE(D, 4, 2, 3).double()
+    a, b = torch.randn(2, 2, 2, dtype=torch.float64)  # z_1 ~ N(a z_2, I), z_2 ~ N(b z_3, I)
+    make_linear(model.decoders[1], a)
+    make_linear(model.decoders[2], b)
+    points = list(product((-1.0, 1.0), repeat=6))
+    noise = torch.tensor(points, dtype=torch.float64).reshape(-1, 3, 2)
+    levels = ancestral(model, noise)
+    eye = torch.eye(2, dtype=torch.float64)
+    covariances = [eye + a @ (eye + b @ b.T) @ a.T, eye + b @ b.T, eye]
+    for z, covariance in zip(levels, covariances, strict=True):
+        torch.testing.assert_close(z.T @ z / len(z), covariance)
+        torch.testing.assert_close(z.mean(0), torch.zeros(2, dtype=torch.float64))
+    torch.testing.assert_close(levels[0].T @ levels[2] / len(noise), a @ b)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+def test_ancestral_samples_go_down_through_the_decoders(depth: int) -> None:
+    torch.manual_seed(depth)
+    model, noise = HierarchicalVAE(D, H, L, depth), torch.randn(5, 6, depth, L)
+    levels = ancestral(model, noise)
+    assert torch.equal(levels[-1], noise[..., -1, :])
+    for t in range(depth - 1):
+        torch.testing.assert_close(
+            levels[t], model.decoders[t + 1](levels[t + 1]) + noise[..., t, :]
+        )
+
+
+@torch.no_grad()
+def test_a_decoder_is_linear_around_every_z() -> None:
+    torch.manual_seed(0)
+    decoder = Decoder(L, H, D).double()
+    z = torch.randn(B, L, dtype=torch.float64)
+    output, slopes = decoder.linearised(z)
+    torch.testing.assert_close(output, decoder.logits(z))
+    step = 1e-7 * torch.randn_like(z)  # no kink so near
+    moved = output + (step.unsqueeze(1) @ slopes).squeeze(1)
+    torch.testing.assert_close(decoder.logits(z + step), moved, rtol=0, atol=1e-14)

@@ -109,7 +109,7 @@ def test_a_reproduction_is_trained_measured_and_written_once(
     assert measured == [RUN.model]
     (record,) = store
     assert (record.run, record.study) == (RUN, "reproduce-digits")
-    assert store.pictures_path(record.digest).exists()
+    assert store.arrays_path(record.digest).exists()
     assert store.weights_path(record.digest).exists()
     facts = json.loads((store.folder / "reproduction.json").read_text())
     assert facts["digest"] == record.digest

@@ -37,7 +37,7 @@ def killed_after_another_record(results: Path, store: Store, before: int) -> Non
 def beside(store: Store, names: Iterable[str]) -> dict[str, tuple[bytes, bytes]]:
     """Pictures and weights of records; raises where one lacks either."""
     return {
-        name: (store.pictures_path(name).read_bytes(), store.weights_path(name).read_bytes())
+        name: (store.arrays_path(name).read_bytes(), store.weights_path(name).read_bytes())
         for name in names
     }
 

@@ -20,7 +20,7 @@ from hvae.native.build import c_compiler
 from hvae.pictures.samples import samples
 from hvae.records.attachments import read_arrays, read_weights
 from hvae.records.provenance import SourcesChanged, code
-from hvae.records.store import PICTURES, WEIGHTS
+from hvae.records.store import ARRAYS, WEIGHTS
 
 ENGINES = ["traced", "compiled"] if c_compiler() else ["traced"]
 BLOCK = {"measurements": [{"task": "train_step"}]}
@@ -112,7 +112,7 @@ def test_every_run_leaves_pictures_and_where_asked_the_weights_that_drew_them(
     for finished in run_all(pack, keeps_weights=keeps_weights):
         for suffix, content in finished.files.items():
             (tmp_path / f"run{suffix}").write_bytes(content)
-        drawn = read_arrays(tmp_path / f"run{PICTURES}")["samples"]
+        drawn = read_arrays(tmp_path / f"run{ARRAYS}")["samples"]
         assert (WEIGHTS in finished.files) == keeps_weights
         if keeps_weights:
             model = with_weights(finished.record.run, read_weights(tmp_path / f"run{WEIGHTS}"))
@@ -123,7 +123,7 @@ def test_the_pictures_of_a_run_are_those_of_the_run_alone(pack: Pack, tmp_path: 
     """Within one grey level: a traced pack is trained to other last digits."""
     (alone,), packed = run_all(Pack("quick", pack.runs[2:3])), run_all(pack)
     for name, finished in (("alone", alone), ("packed", packed[2])):
-        (tmp_path / f"{name}.npz").write_bytes(finished.files[PICTURES])
+        (tmp_path / f"{name}.npz").write_bytes(finished.files[ARRAYS])
     expected, found = (read_arrays(tmp_path / f"{name}.npz") for name in ("alone", "packed"))
     assert alone.record.digest == packed[2].record.digest
     assert set(found) == set(expected)

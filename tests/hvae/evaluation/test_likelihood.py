@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hvae.evaluation import likelihood
-from hvae.evaluation.likelihood import fastest_sums, pixel_nlls, pixel_sums, plain_sums
+from hvae.evaluation.likelihood import Target, fastest_sums, pixel_nlls, pixel_sums, plain_sums
 from hvae.model import HierarchicalVAE
 from hvae.native.build import c_compiler, library
 from hvae.objectives import bernoulli_nll, reconstruction_nll
@@ -34,7 +34,9 @@ def test_pixel_nlls_are_those_of_the_decoded_logits(z: Tensor, loss: str, at_onc
     binary = x.bernoulli()
     with torch.no_grad():
         logits = model.decode(0, z)
-        own, scoreboard = pixel_nlls(model, z, x, binary, partial(plain_sums, at_once=at_once))
+        targets = [Target(x, loss), Target(binary, "bce")]
+        sums = partial(plain_sums, at_once=at_once)
+        own, scoreboard = pixel_nlls(model.pixel_decoder, z, targets, sums)
         torch.testing.assert_close(own, reconstruction_nll(logits, x, loss))
         torch.testing.assert_close(scoreboard, bernoulli_nll(logits, binary))
 

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig, as_dict, digest
 from hvae.records import store as records
 from hvae.records.files import TEMPORARY
-from hvae.records.store import PICTURES, SCHEMA, WEIGHTS, Record, RecordError, Store
+from hvae.records.store import ARRAYS, SCHEMA, WEIGHTS, Record, RecordError, Store
 
 json_values = st.recursive(
     st.none()
@@ -313,25 +313,25 @@ def test_two_writers_killed_at_any_moment_leave_whole_records(store: Store) -> N
     store.open_for_writing()
     found = [one.digest for one in store]  # reads and checks every one
     assert len(found) >= 4
-    assert all(beside(store, name) == {PICTURES: b"pictures"} for name in found)
+    assert all(beside(store, name) == {ARRAYS: b"pictures"} for name in found)
     assert not [name for name in names(store) if name.startswith(TEMPORARY)]
 
 
 # What lies beside a record.
 
-FILES = {PICTURES: b"pictures", WEIGHTS: b"weights"}
+FILES = {ARRAYS: b"pictures", WEIGHTS: b"weights"}
 
 
 def beside(store: Store, name: str) -> dict[str, bytes]:
     """The files beside a record, by suffix."""
-    paths = (store.pictures_path(name), store.weights_path(name))
+    paths = (store.arrays_path(name), store.weights_path(name))
     return {path.suffix: path.read_bytes() for path in paths if path.exists()}
 
 
 def test_files_lie_beside_their_record_and_nothing_else_does(store: Store) -> None:
     store.write(record(), FILES)
     assert beside(store, record().digest) == FILES
-    assert names(store) == {f"{record().digest}{suffix}" for suffix in (".json", PICTURES, WEIGHTS)}
+    assert names(store) == {f"{record().digest}{suffix}" for suffix in (".json", ARRAYS, WEIGHTS)}
     assert store.finished() == {record().digest}
 
 
@@ -363,26 +363,26 @@ def test_a_record_never_lacks_its_files_whenever_the_writer_is_killed(
 
 
 def test_a_record_that_stays_keeps_its_files_and_gets_what_it_lacks(store: Store) -> None:
-    store.write(record(), {PICTURES: b"first"})
+    store.write(record(), {ARRAYS: b"first"})
     store.write(record(), FILES)
-    assert beside(store, record().digest) == {PICTURES: b"first", WEIGHTS: b"weights"}
+    assert beside(store, record().digest) == {ARRAYS: b"first", WEIGHTS: b"weights"}
     store.write(record())
-    assert beside(store, record().digest) == {PICTURES: b"first", WEIGHTS: b"weights"}
+    assert beside(store, record().digest) == {ARRAYS: b"first", WEIGHTS: b"weights"}
 
 
 def test_what_other_sources_left_does_not_outlive_their_record(store: Store) -> None:
     old = record(code={"sources_sha256": "other"})
     store.write(old, FILES)
-    store.write(record(), {PICTURES: b"new"})
+    store.write(record(), {ARRAYS: b"new"})
     assert store.read(old.digest).code == record().code
-    assert beside(store, old.digest) == {PICTURES: b"new"}
+    assert beside(store, old.digest) == {ARRAYS: b"new"}
 
 
 def test_files_without_a_record_are_of_a_killed_run_and_are_replaced(store: Store) -> None:
-    for path in (store.pictures_path(record().digest), store.weights_path(record().digest)):
+    for path in (store.arrays_path(record().digest), store.weights_path(record().digest)):
         path.write_bytes(b"of a killed run")
-    store.write(record(), {PICTURES: b"new"})
-    assert beside(store, record().digest) == {PICTURES: b"new"}
+    store.write(record(), {ARRAYS: b"new"})
+    assert beside(store, record().digest) == {ARRAYS: b"new"}
 
 
 # Opening.

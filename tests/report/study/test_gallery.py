@@ -81,7 +81,7 @@ def test_a_cell_without_pictures_is_named_and_a_damaged_file_is_a_line(store: St
     for run in asked.runs[:2]:
         store.write(record(run))
     write_pictures(store, asked.runs[0])
-    store.pictures_path(digest(asked.runs[1])).write_bytes(b"PK no archive")
+    store.arrays_path(digest(asked.runs[1])).write_bytes(b"PK no archive")
     study = study_of(store, asked)
     gallery = read_gallery(store, study)
     assert [cell.settings["depth"] for cell in gallery.cells] == [1]
@@ -106,7 +106,7 @@ def test_arrays_of_another_form_are_refused(wrong: dict[str, np.ndarray]) -> Non
 
 def test_a_file_that_lacks_an_array_is_a_line(store: Store) -> None:
     study = filled(store, design({"depth": (1,)}, seeds=1))
-    np.savez(store.pictures_path(digest(study.design.runs[0])), samples=arrays()["samples"])
+    np.savez(store.arrays_path(digest(study.design.runs[0])), samples=arrays()["samples"])
     gallery = read_gallery(store, study)
     assert gallery.cells == ()
     assert "not the pictures of a run" in gallery.notices[0]

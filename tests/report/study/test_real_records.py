@@ -12,7 +12,7 @@ from hvae.data.images import Images
 from hvae.evaluation.evaluate import evaluate
 from hvae.pictures.samples import pictures
 from hvae.records.attachments import arrays_file
-from hvae.records.store import PICTURES, Store
+from hvae.records.store import ARRAYS, Store
 from hvae.training.fit import fit
 from report.data.metrics import DETAIL, HEADLINE, LEVEL_METRICS
 from report.study.gallery import read_gallery
@@ -48,7 +48,7 @@ def real(few_digits: Images, tmp_path_factory: pytest.TempPathFactory) -> Store:
         for run, model, history, metrics in left:
             made = record(run, history=history, metrics=metrics)
             drawn = pictures(model, few_digits, metrics["kl_per_unit_nats"][0])
-            store.write(made, {PICTURES: arrays_file(drawn)})
+            store.write(made, {ARRAYS: arrays_file(drawn)})
     return store
 
 

@@ -1,0 +1,108 @@
+"""Importance weights of joint draws from a mixture: the Gaussian of posterior.py for each image,
+and a tenth from the encoders, so that no weight is over ten times what it would be under them.
+
+Shapes: S samples of a block of noise, B images, T levels, L latent. Units: nats.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hvae.evaluation.likelihood import PixelSums, Target, pixel_nlls
+from hvae.evaluation.posterior import JointGaussian, prior_log_densities
+from hvae.model import Gaussian, HierarchicalVAE
+from hvae.objectives import LOG_2_PI
+
+ENCODER_SHARE = 0.1
+
+
+class Aggregate(NamedTuple):
+    """A full-covariance Gaussian for a level's latents over the data: mean [L], lower Cholesky
+    factor of the covariance [L, L], in float64."""
+
+    mean: Tensor
+    factor: Tensor
+
+    def log_density(self, z: Tensor) -> Tensor:
+        """[S, B, L] -> [S, B]."""
+        centred = (z.double() - self.mean).flatten(0, -2).mT  # [L, S·B]
+        noise = torch.linalg.solve_triangular(self.factor, centred, upper=False)
+        log_density: Tensor = -0.5 * (noise.square() + LOG_2_PI).sum(0).reshape(z.shape[:-1])
+        return log_density - self.factor.diagonal().log().sum()
+
+
+class Proposal(NamedTuple):
+    """The mixture for a block of images: `first` is the encoders' q(z_1 | x)."""
+
+    model: HierarchicalVAE
+    target: Target
+    first: Gaussian
+    gaussian: JointGaussian
+    share: float = ENCODER_SHARE
+
+    def of_encoder(self, samples: int) -> int:
+        """How many of so many draws come from the encoders: a fixed number, not a random one."""
+        return round(self.share * samples)
+
+    def draw(self, noise: Tensor, start: int, samples: int) -> Tensor:
+        """Draws number `start` and on of `samples` in all: noise [S, B, T, L] -> [S, B, T, L]."""
+        drawn, is_found = self.gaussian.at(noise), self.gaussian.is_found
+        encoded = min(max(self.of_encoder(samples) - start, 0), len(noise))
+        if not is_found.all():
+            encoded = len(noise)
+        if encoded:
+            levels = self.model.infer(self.first, noise[:encoded])
+            of_encoder = (
+                torch.arange(encoded, device=noise.device) < self.of_encoder(samples) - start
+            )
+            chosen = (of_encoder[:, None] | ~is_found)[..., None, None]
+            z = torch.stack([level.z for level in levels], dim=-2)
+            drawn[:encoded] = torch.where(chosen, z, drawn[:encoded])
+        return drawn
+
+    def log_density(self, z: Tensor, samples: int) -> Tensor:
+        """Of z_1, of z_1 and z_2, and so on to all levels: [S, B, T, L] -> [S, B, T]."""
+        encoder = self.encoder_log_density(z)
+        share = torch.tensor(self.of_encoder(samples) / samples, dtype=encoder.dtype)
+        mixture = torch.logaddexp(
+            share.log() + encoder, (1 - share).log() + self.gaussian.log_density(z)
+        )
+        return torch.where(self.gaussian.is_found[:, None], mixture, encoder)
+
+    def encoder_log_density(self, z: Tensor) -> Tensor:
+        """log q(z_1 | x), log q(z_1, z_2 | x) and so on: [S, B, T, L] -> [S, B, T]."""
+        upper = [self.model.posterior(t, z[..., t - 1, :]) for t in range(1, z.shape[-2])]
+        terms = [
+            -0.5 * ((z[..., t, :] - mu).square() * (-logvar).exp() + logvar + LOG_2_PI)
+            for t, (mu, logvar) in enumerate([self.first, *upper])
+        ]
+        return torch.stack(terms, dim=-2).sum(-1, dtype=torch.float64).cumsum(-1)
+
+
+class LogWeights(NamedTuple):
+    """log p(x, z) - log q(z) of the whole model, [S, B], and of the models that end at level 1 to
+    T - 1 with an `Aggregate` for a prior, [S, B, T - 1], by the same draws."""
+
+    whole: Tensor
+    shorter: Tensor
+
+
+def log_weights(
+    proposal: Proposal, z: Tensor, samples: int, tops: Sequence[Aggregate], sums: PixelSums
+) -> LogWeights:
+    """The weights of draws z [S, B, T, L]; `tops` hold the priors of the shorter models, or none
+    where these are not asked for."""
+    model, target = proposal.model, proposal.target
+    (nll,) = pixel_nlls(model.pixel_decoder, z[..., 0, :].contiguous(), [target], sums)
+    prior = prior_log_densities(model, z)
+    density = proposal.log_density(z, samples)
+    whole = prior.sum(-1) - nll - density[..., -1]
+    below = prior.cumsum(-1) - prior  # of z_1 … z_{t-1} given what lies above each
+    shorter = [
+        below[..., t] + top.log_density(z[..., t, :]) - nll - density[..., t]
+        for t, top in enumerate(tops)
+    ]
+    none = whole.new_zeros(*whole.shape, 0)
+    return LogWeights(whole, torch.stack(shorter, dim=-1) if shorter else none)

@@ -1,0 +1,135 @@
+"""The reported NLL: importance-weighted by draws from close to each image's posterior, on a fixed
+subset of the test set, and carried over to the whole of it; and what certifies it.
+
+The encoders' bound is known of every image, and lies above the NLL by much the same of each: the
+mean of the test set is that bound's, less what it is too high by on the subset.
+Shapes: S samples, B images of a block, N test images, n of the subset, T levels, L latent.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hvae import streams
+from hvae.evaluation.estimators import variance_of_bound
+from hvae.evaluation.importance import Aggregate, Proposal, log_weights
+from hvae.evaluation.likelihood import PixelSums, Target
+from hvae.evaluation.posterior import closest_gaussian
+from hvae.evaluation.units import Values
+from hvae.model import HierarchicalVAE, ancestral
+from hvae.objectives import effective_samples, importance_bound
+
+CERTIFIED_IMAGES = 100
+
+
+def subset(images: int, count: int) -> Tensor:
+    """Which test images the NLL is sampled on, the same for every run: [n], ascending."""
+    if count >= images:
+        return torch.arange(images)
+    chosen = torch.randperm(images, generator=streams.stream("nll images"))[:count]
+    return chosen.sort().values
+
+
+def sampled(
+    model: HierarchicalVAE,
+    target: Target,
+    noise: Sequence[Tensor],
+    tops: Sequence[Aggregate],
+    sums: PixelSums,
+) -> Values:
+    """What the weights of a block say of each image: [B, ...]. Noise [S, B, T, L] in parts; `tops`
+    as `log_weights` takes them."""
+    proposal = proposal_for(model, target)
+    samples, parts, start = sum(map(len, noise)), [], 0
+    for part in noise:
+        z = proposal.draw(part, start, samples)
+        parts.append(log_weights(proposal, z, samples, tops, sums))
+        start += len(part)
+    whole, shorter = (torch.cat(weights) for weights in zip(*parts, strict=True))
+    bound = importance_bound(whole)
+    return {
+        "bound": bound,
+        "variance": variance_of_bound(whole),
+        "effective_samples": effective_samples(whole),
+        "gains": bound.unsqueeze(-1) - importance_bound(shorter),  # [B, T - 1]
+        "is_fallback": (~proposal.gaussian.is_found).double(),
+    }
+
+
+def proposal_for(model: HierarchicalVAE, target: Target) -> Proposal:
+    """The mixture that a block of images is sampled from."""
+    first = model.posterior(0, target.x)
+    return Proposal(model, target, first, closest_gaussian(model, target))
+
+
+class Corrected(NamedTuple):
+    """An NLL carried over from the subset: one value per test image [N], whose mean is the NLL and
+    whose spread is its test-set error, the choice of the subset included; and its Monte-Carlo
+    error."""
+
+    values: Tensor
+    monte_carlo_error: float
+
+
+def corrected(bound: Tensor, variance: Tensor, chosen: Tensor, found: Values) -> Corrected:
+    """The encoders' bounds on log p(x) of all test images [N], corrected by what `sampled` found of
+    those chosen [n]. There the encoders' own error cancels, all but n / N of it."""
+    images, count = len(bound), len(chosen)
+    correction = found["bound"] - bound[chosen]
+    values = bound + correction.mean()
+    values[chosen] += (correction - correction.mean()) * (images / count)
+    of_each = variance / images**2
+    of_each[chosen] = (
+        variance[chosen] * (1 / count - 1 / images) ** 2 + found["variance"] / count**2
+    )
+    return Corrected(-values, float(of_each.sum().sqrt()))
+
+
+class Gap(NamedTuple):
+    """By how much an upper and a lower bound on log p(x) differ on images that the model drew."""
+
+    nats: float
+    standard_error_nats: float
+
+
+def certify(model: HierarchicalVAE, samples: int, device: torch.device, sums: PixelSums) -> Gap:
+    """How far the NLL can be off, from images whose true latents are known (Grosse et al. 2015,
+    arXiv:1511.02543): with these among the draws the mean weight is, in the mean of its log, an
+    upper bound, without them a lower one."""
+    target, z = drawn_images(model, device)
+    proposal = proposal_for(model, target)
+    shape = (samples * CERTIFIED_IMAGES, *z.shape[1:])
+    noise = streams.noise("certificate draws", 0, 0, *shape).reshape(samples, *z.shape).to(device)
+    drawn = proposal.draw(noise, 0, samples)
+    lower = log_weights(proposal, drawn, samples, [], sums).whole  # [S, B]
+    true = log_weights(proposal, z.unsqueeze(0), samples, [], sums).whole[0]
+    upper = lower.clone()
+    upper[_slots(proposal, z, samples), torch.arange(len(z), device=device)] = true
+    gaps = importance_bound(upper) - importance_bound(lower)
+    return Gap(float(gaps.mean()), float(gaps.std() / len(gaps) ** 0.5))
+
+
+def drawn_images(model: HierarchicalVAE, device: torch.device) -> tuple[Target, Tensor]:
+    """Images that the model draws, under its own likelihood, and their latents [B, T, L]."""
+    sizes, count = model.config, CERTIFIED_IMAGES
+    noise = streams.noise("certificate", 0, 0, count, sizes.num_layers, sizes.latent_dim)
+    z = torch.stack(ancestral(model, noise.to(device)), dim=-2)
+    pixels = model.decode(0, z[:, 0]).sigmoid()
+    generator = streams.stream("certificate pixels")
+    if model.loss == "bce":
+        x = torch.rand(pixels.shape, generator=generator).to(device) < pixels
+        return Target(x.to(pixels), "bce"), z
+    return Target(pixels + torch.randn(pixels.shape, generator=generator).to(device), "mse"), z
+
+
+def _slots(proposal: Proposal, z: Tensor, samples: int) -> Tensor:
+    """Which draw the true latents [B, T, L] replace: one that came from the component that they may
+    have come from, drawn by its share of their density. Only so is the bound an upper one."""
+    of_encoder = proposal.of_encoder(samples)
+    density = proposal.encoder_log_density(z.unsqueeze(0))[0, :, -1]
+    mixture = proposal.log_density(z.unsqueeze(0), samples)[0, :, -1]
+    chance = of_encoder / samples * (density - mixture).exp()
+    uniform = torch.rand(len(z), generator=streams.stream("certificate slots"), dtype=chance.dtype)
+    return torch.where(uniform.to(chance.device) < chance, 0, samples - 1)
