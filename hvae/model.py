@@ -205,8 +205,9 @@ def build(config: ModelConfig, loss: str) -> HierarchicalVAE:
     sizes = (config.input_dim, config.hidden_dim, config.latent_dim, config.num_layers)
     with torch.device("meta"):
         model = HierarchicalVAE(*sizes, use_bce=loss == "bce")
-    empty: HierarchicalVAE = model.to_empty(device="cpu")
-    return empty
+    empty = {name: torch.empty(p.shape) for name, p in model.state_dict().items()}
+    model.load_state_dict(empty, assign=True)  # `to_empty` imports sympy: a second or so
+    return model
 
 
 def initial(config: RunConfig) -> HierarchicalVAE:

@@ -1,11 +1,14 @@
-"""Synthetic records with realistic values, and pictures beside them in the format of the runner."""
+"""Synthetic records with realistic values, and pictures beside them in the format of the runner.
+
+Workers of tests import this: pandas and matplotlib wait until they are asked for.
+"""
 
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,8 +17,11 @@ from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig, as_dict
 from hvae.records.standings import survey
 from hvae.records.store import Record, Store
 from report.data.design import Design
-from report.data.frames import Study, load
-from report.study.writer import write_report
+
+if TYPE_CHECKING:
+    import pytest
+
+    from report.data.frames import Study
 
 SOURCES = "cd" * 32
 
@@ -42,22 +48,33 @@ def design(
 
 def filled(
     store: Store, asked: Design, changes: Callable[[RunConfig], dict[str, Any]] = lambda run: {}
-) -> Study:
+) -> "Study":
     """The study with every run finished; `changes` are made to the record of a run."""
     for run in asked.runs:
         store.write(record(run, **changes(run)))
     return study_of(store, asked)
 
 
-def study_of(store: Store, asked: Design) -> Study:
+def study_of(store: Store, asked: Design) -> "Study":
     """The study as the store has it."""
+    from report.data.frames import load
+
     return load(asked, survey(store, asked.runs, SOURCES), store)
 
 
 def report_of(store: Store, asked: Design, *formats: str) -> list[Path]:
     """The files of the study's report, written beside its records."""
+    from report.study.writer import write_report
+
     standings = survey(store, asked.runs, SOURCES)
     return write_report(asked, standings, store, store.folder / "report", formats or ("html",))
+
+
+def leave_out_layout(patch: "pytest.MonkeyPatch") -> None:
+    """Figures are not laid out, which takes longer than to draw what is in them."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    patch.setattr(ConstrainedLayoutEngine, "execute", lambda engine, figure: None)
 
 
 def record(config: RunConfig, **changes: Any) -> Record:

@@ -7,7 +7,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,6 +81,12 @@ def run_python() -> Callable[..., str]:
     return run
 
 
+@cache
+def code_at_hand() -> dict[str, Any]:
+    """`code()`, asked once: git takes longer than to write a record."""
+    return code()
+
+
 @pytest.fixture
 def make_record() -> Callable[..., Record]:
     """A whole record of a run by the sources at hand, its scoreboard NLL as given."""
@@ -90,7 +98,7 @@ def make_record() -> Callable[..., Record]:
             config=as_dict(run),
             status="diverged" if nll is None else "finished",
             data_sha256="0" * 64,
-            code=code(),
+            code=code_at_hand(),
             environment={},
             parameters=parameter_count(run.model),
             flops_per_image=1,

@@ -144,7 +144,7 @@ def panels(
         engine = figure.get_layout_engine()
         assert engine is not None
         engine.execute(figure)
-        figure.set_layout_engine("none")  # laid out once: every file of it has the same places
+        figure.set_layout_engine(None)  # laid out once: every file of it has the same places
     return figure
 
 

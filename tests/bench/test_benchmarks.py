@@ -2,12 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+
+from bench import test_throughput
 
 ROOT = Path(__file__).parents[2]
 HURRIED = ("--benchmark-min-rounds=1", "--benchmark-max-time=0.001", "--benchmark-warmup=off")
@@ -15,40 +15,54 @@ NOTED = {"task", "batch_size", "flops", "bytes"}
 RATES = {"images_per_second", "fraction_of_peak", "fraction_of_copy_bandwidth"}
 
 
-def pytest_bench(*arguments: str) -> str:
-    command = [sys.executable, "-m", "pytest", "bench", "-q", "-p", "no:cacheprovider", *arguments]
-    # pytest-benchmark does not time where it takes itself for one of several processes.
-    env = {name: value for name, value in os.environ.items() if "XDIST" not in name}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+class Benchmarks(NamedTuple):
+    """What `pytest bench` collects, and what pytest-benchmark says of those that it times."""
+
+    collected: list[str]
+    timed: list[dict[str, Any]]
+
+
+class Collected:
+    """The names of all tests, before any is deselected."""
+
+    names: list[str]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        self.names = [item.name for item in items]
 
 
 @pytest.fixture(scope="module")
-def benchmarks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What `pytest bench --benchmark-json` says of one depth on the CPU."""
-    path = tmp_path_factory.mktemp("bench") / "out.json"
-    chosen = "cpu and depth_1 and own_batch"
-    pytest_bench("-k", chosen, *HURRIED, f"--benchmark-json={path}")
-    found: list[dict[str, Any]] = json.loads(path.read_text())["benchmarks"]
-    return found
+def benchmarks(tmp_path_factory: pytest.TempPathFactory) -> Benchmarks:
+    """`pytest bench` with one depth on the CPU, hurried, in this process."""
+    path, collected = tmp_path_factory.mktemp("bench") / "out.json", Collected()
+    command = [str(ROOT / "bench"), "-q", "-p", "no:cacheprovider", f"--benchmark-json={path}"]
+    chosen = ("-k", "cpu and depth_1 and own_batch")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.setattr(test_throughput, "GAUGE_CALLS", 1)
+        # pytest-benchmark does not time where it takes itself for one of several processes.
+        for name in [name for name in os.environ if "XDIST" in name]:
+            patch.delenv(name)
+        assert pytest.main([*command, *chosen, *HURRIED], plugins=[collected]) == 0
+    return Benchmarks(collected.names, json.loads(path.read_text())["benchmarks"])
 
 
-def test_every_task_is_a_benchmark_of_its_depth(benchmarks: list[dict[str, Any]]) -> None:
-    tasks = {benchmark["extra_info"]["task"] for benchmark in benchmarks}
+def test_every_task_is_a_benchmark_of_its_depth(benchmarks: Benchmarks) -> None:
+    tasks = {benchmark["extra_info"]["task"] for benchmark in benchmarks.timed}
     assert tasks == {"train_step", "inference", "sampling"}
-    assert {benchmark["group"] for benchmark in benchmarks} == {"depth 1, cpu"}
+    assert {benchmark["group"] for benchmark in benchmarks.timed} == {"depth 1, cpu"}
 
 
 def test_a_benchmark_notes_its_work_and_its_share_of_the_machine(
-    benchmarks: list[dict[str, Any]],
+    benchmarks: Benchmarks,
 ) -> None:
-    for benchmark in benchmarks:
+    for benchmark in benchmarks.timed:
         info, median = benchmark["extra_info"], benchmark["stats"]["median"]
         assert info.keys() == NOTED | RATES
         assert info["images_per_second"] == pytest.approx(64 / median)
         assert all(info[name] > 0 for name in ("flops", "bytes", *RATES))
 
 
-def test_there_is_one_for_every_task_depth_device_and_batch_size() -> None:
-    assert pytest_bench("--collect-only").count("::test_") == 3 * 4 * 2 * 2
+def test_there_is_one_for_every_task_depth_device_and_batch_size(benchmarks: Benchmarks) -> None:
+    assert len(set(benchmarks.collected)) == len(benchmarks.collected) == 3 * 4 * 2 * 2

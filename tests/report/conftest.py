@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
-from builders import design, filled
+from builders import design, filled, leave_out_layout
 
 from hvae.records.store import Store
 from report.data.frames import Study
+from report.study import writer
 
 
 @pytest.fixture
@@ -27,6 +28,19 @@ def full_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def full_study(full_store: Store) -> Study:
     """The default `design`, read from `full_store`."""
     return filled(full_store, design())
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without their figures, for tests of words and tables: figures take nearly all the
+    time."""
+    monkeypatch.setattr(writer, "draw_all", lambda study: [])
+
+
+@pytest.fixture
+def no_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Panels where they fall, for tests of what is drawn in them."""
+    leave_out_layout(monkeypatch)
 
 
 def opened(folder: Path) -> Store:

@@ -102,6 +102,7 @@ def test_a_reproduction_is_trained_measured_and_written_once(
     tmp_path: Path, store: Store, measured: list[Any], pages: list[Any], monkeypatch: Any
 ) -> None:
     """The training is real: record, pictures and weights lie where the page looks for them."""
+    monkeypatch.setattr("ablations.run.throughput.throughput", lambda *_: {})
     result = call(tmp_path, *OPTIONS)
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == str(tmp_path / "reproduce-digits" / "report" / "index.html")

@@ -55,14 +55,18 @@ def outcome(store: Store) -> dict[str, Any]:
 
 
 @pytest.mark.skipif(c_compiler() is None, reason="traced packs take long to start")
+@pytest.mark.parametrize(
+    "records", [1, pytest.param(4, marks=pytest.mark.slow)], ids=["once", "until nothing is left"]
+)
 def test_a_grid_that_is_killed_again_and_again_gets_on_and_ends_bit_for_bit_the_same(
-    tmp_path: Path,
+    records: int, tmp_path: Path
 ) -> None:
+    """Killed after each record, until so many are there."""
     whole, killed = Store(tmp_path / "whole" / "quick"), Store(tmp_path / "killed" / "quick")
     assert start(tmp_path / "whole").wait(work.LONG_SECONDS) == 0
 
     moments: dict[str, int] = {}  # when each record was written
-    while len(moments) < 4:
+    while len(moments) < records:
         killed_after_another_record(tmp_path / "killed", killed, len(moments))
         found = {name: killed.path(name).stat().st_mtime_ns for name in killed.finished()}
         assert moments.items() <= found.items(), "a finished run was redone"

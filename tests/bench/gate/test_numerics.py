@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -12,21 +13,34 @@ from bench.gate.side.numerics import Numbers, follow_all
 from bench.gate.statistics import FAIL, PASS
 from bench.gate.tiers import compare_numerics
 from hvae import objectives
+from hvae.data.images import Images
 from hvae.training.fit import fit
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _short() -> None:
-    """One epoch, for the length of these tests."""
+def _short() -> Iterator[None]:
+    """One epoch of one batch, for the length of these tests."""
+    load = numerics._images
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(numerics, "EPOCHS", 1)
+        patch.setattr(numerics, "_images", lambda binarize: few(load(binarize)))
         yield
+
+
+def few(images: Images) -> Images:
+    return replace(
+        images,
+        train=images.train[:64],
+        train_labels=images.train_labels[:64],
+        test=images.test[:20],
+        test_labels=images.test_labels[:20],
+        test_binary=images.test_binary[:20],
+    )
 
 
 def short_training() -> Numbers:
     runs = [numerics._run(1, 2)]
-    few = replace(numerics._images("none"), train=numerics._images("none").train[:64])
-    return numerics._of_training(fit(runs, few, engine="traced"))
+    return numerics._of_training(fit(runs, numerics._images("none"), engine="traced"))
 
 
 def test_every_declared_training_is_followed_and_survives_json() -> None:

@@ -1,12 +1,15 @@
 """Planted regressions: each is caught at once by a count or by a number that needs no clock."""
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from repositories import clone, git
@@ -15,25 +18,11 @@ from bench.gate.gate import time_adaptively
 from bench.gate.planted import plant, rows_for
 from bench.gate.revisions import laid_out
 from bench.gate.side.harness import BENCHMARKS
-from bench.gate.sides import environment
 from bench.gate.storage import series_of
 from bench.gate.tiers import FAIL, Tier, compare_counts, compare_numerics, compare_times
 
 ROOT = Path(__file__).parents[3]
 STEP = "        self.optimizer.step(list(gradients.values()))\n"
-COUNT = (
-    "import json; from bench.gate.side.counts import count; "
-    "print(json.dumps(count('train_step', 'cpu')))"
-)
-FOLLOW = """
-import dataclasses, json
-from bench.gate.side import numerics
-numerics.EPOCHS = 1
-images = numerics._images("none")
-few = dataclasses.replace(images, train=images.train[:64])
-trained = numerics.fit([numerics._run(1, 2)], few, **numerics.TRACED)
-print(json.dumps(numerics._of_training(trained)._asdict()))
-"""
 
 # File of hvae, what stands there, what is planted in its place, the metric that must tell.
 PLANTS = {
@@ -67,7 +56,7 @@ PLANTS = {
 
 @pytest.fixture(scope="module")
 def base() -> dict[str, int]:
-    return said(ROOT, COUNT)
+    return counted(ROOT)
 
 
 @pytest.fixture
@@ -77,13 +66,42 @@ def head() -> Iterator[Path]:
         yield layout.sides.head
 
 
-def said(side: Path, code: str) -> dict:
-    """What the harness says in a process of its own, in the folder of a side."""
-    command = [sys.executable, "-c", code]
-    given = {"cwd": side, "env": environment(side)}
-    done = subprocess.run(command, **given, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+@contextmanager
+def sources_of(side: Path) -> Iterator[None]:
+    """A side's `hvae` and `bench` in place of this process's: another process would import torch
+    once more."""
+    ours = replaced_modules()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(side)
+        try:
+            assert Path(import_module("hvae").__file__).is_relative_to(side)
+            yield
+        finally:
+            replaced_modules()
+            sys.modules.update(ours)
+
+
+def replaced_modules() -> dict[str, ModuleType]:
+    """The modules that a side replaces, no longer known to this process."""
+    names = [name for name in sys.modules if name.partition(".")[0] in ("hvae", "bench")]
+    return {name: sys.modules.pop(name) for name in names}
+
+
+def counted(side: Path) -> dict[str, int]:
+    """What a side counts of a training step."""
+    with sources_of(side):
+        return import_module("bench.gate.side.counts").count("train_step", "cpu")
+
+
+def followed(side: Path) -> dict:
+    """The numbers of a side's shortest training: one epoch of one batch."""
+    with sources_of(side), pytest.MonkeyPatch.context() as patch:
+        numerics = import_module("bench.gate.side.numerics")
+        patch.setattr(numerics, "EPOCHS", 1)
+        images = numerics._images("none")
+        few = replace(images, train=images.train[:64])
+        trained = numerics.fit([numerics._run(1, 2)], few, **numerics.TRACED)
+        return numerics._of_training(trained)._asdict()
 
 
 def edit(side: Path, name: str, before: str, after: str) -> None:
@@ -99,14 +117,14 @@ def test_one_more_of_anything_is_caught_by_its_count(
 ) -> None:
     name, before, after, metric = PLANTS[planted]
     edit(head, name, before, after)
-    found = compare_counts({"train_step": base}, {"train_step": said(head, COUNT)}, [])
+    found = compare_counts({"train_step": base}, {"train_step": counted(head)}, [])
     assert found.status == FAIL
     assert any(f.text.startswith(f"train_step.{metric}") for f in failures(found))
 
 
 @pytest.fixture(scope="module")
 def numbers() -> dict:
-    return said(ROOT, FOLLOW)
+    return followed(ROOT)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +134,7 @@ def test_a_changed_constant_in_the_loss_is_caught_by_the_numbers(
     constant: str, numbers: dict, head: Path
 ) -> None:
     edit(head, "objectives.py", constant, constant.replace("2.0", "2.000001"))
-    found = compare_numerics({"documented": numbers}, {"documented": said(head, FOLLOW)}, [])
+    found = compare_numerics({"documented": numbers}, {"documented": followed(head)}, [])
     assert found.status == FAIL
     assert "largest relative difference" in failures(found)[0].text
 

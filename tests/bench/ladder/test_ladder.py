@@ -21,7 +21,7 @@ from bench.ladder.ladder import (
 )
 from bench.ladder.loops import Order
 from bench.ladder.output import document, table
-from bench.ladder.rungs import CPU_STEPS, Gauge, Rung, Source, cpu_rungs, cuda_rungs
+from bench.ladder.rungs import CPU_STEPS, GAUGES, Gauge, Rung, Source, cpu_rungs, cuda_rungs
 from bench.throughput.spread import Spread
 from hvae.processes import WorkerFailed
 
@@ -154,8 +154,9 @@ def test_the_rungs_of_a_gpu_end_with_captured_packs_over_whole_epochs() -> None:
 
 
 def test_a_tiny_ladder_is_measured(
-    make_source: Callable[[int], Source],
+    make_source: Callable[[int], Source], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(GAUGES, "cpu", dict.fromkeys(GAUGES["cpu"], 1))
     broken = Rung("broken", "broken, compiled", "no such loop", 1, "cpu", engine="compiled")
     single = [replace(rung, steps=1) for rung in (FIRST, SECOND)]
     packed = replace(PACKED, steps=1, models=2, processes=1)
@@ -170,7 +171,10 @@ def test_a_tiny_ladder_is_measured(
     assert heard.count("measured") == 5 * 2
 
 
-def test_a_rung_that_cannot_be_built_ends_the_ladder(make_source: Callable[[int], Source]) -> None:
+def test_a_rung_that_cannot_be_built_ends_the_ladder(
+    make_source: Callable[[int], Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(GAUGES, "cpu", {})  # no gauge need be built for it
     with pytest.raises(WorkerFailed, match="no such loop"):
         ladder([replace(FIRST, kind="no such loop")], make_source(130), 2)
 

@@ -16,6 +16,8 @@ HAS_NONE = pytest.mark.skipif(c_compiler() is None, reason="needs a C compiler, 
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setattr(c_library.platformdirs, "user_cache_path", lambda name: folder / name)
+    # Nothing here is trained: a compiler that need not optimise answers ten times as fast.
+    monkeypatch.setattr(c_library, "FLAGS", ("-O0", *c_library.FLAGS[1:]))
     return folder
 
 

@@ -276,10 +276,10 @@ LONG = [
 
 @pytest.mark.usefixtures("with_tracing")
 @pytest.mark.parametrize(("depth", "objective", "options", "members"), LONG)
-def test_after_200_steps_a_pack_holds_what_each_member_reaches_alone(
+def test_after_60_steps_a_pack_holds_what_each_member_reaches_alone(
     depth: int, objective: str, options: dict[str, Any], members: int, few_digits: Images
 ) -> None:
-    epochs = 40  # of 5 steps, the last of them short
+    epochs = 12  # of 5 steps, the last of them short
     runs = mixed(depth, objective, **options)[:members]
     pack, sums = Pack(runs, few_digits, "traced"), []
     for epoch in range(1, epochs + 1):

@@ -58,6 +58,7 @@ def csv_rows(text: str, metrics: int) -> list[list[str]]:
     return rows
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_all_four_formats_show_the_same_number_for_the_same_cell(store: Store) -> None:
     asked = design()
     odd: dict[RunConfig, dict[str, Any]] = {

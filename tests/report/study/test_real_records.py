@@ -1,5 +1,6 @@
 """Records of trained models, taken to every output; and that the builders know their keys."""
 
+import re
 from collections import defaultdict
 from typing import Any
 
@@ -64,6 +65,8 @@ def test_real_records_reach_every_output(real: Store) -> None:
     assert (table["n"] == 1).all()
     assert table["mean"].notna().all()
     names = {path.name for path in figures}
+    for name in re.findall(r'<figure id="figure-([\w.-]+)"', page.read_text()):
+        assert {f"{name}.png", f"{name}.pdf"} <= names
     assert {"nll_nats-train.kl_weight.png", "effects-variant.pdf", "kl-nats-per-level.png"} <= names
     study = study_of(real, ASKED)
     assert len(read_gallery(real, study).cells) == 6

@@ -13,6 +13,7 @@ from report.data.frames import Study
 from report.render.drawing import Drawing
 from report.study.figures.effects import MOST_ROWS, effects
 
+pytestmark = pytest.mark.usefixtures("no_layout")
 OBJECTIVES = {"depth": (1, 2), "objective": ("documented", "elbo")}
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from builders import design, filled, study_of
+from builders import design, filled, leave_out_layout, study_of
 from seaborn.utils import relative_luminance
 
 from hvae.config import RunConfig
@@ -35,7 +35,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def drawings(full_study: Study) -> list[Drawing]:
-    return draw_all(full_study)
+    with pytest.MonkeyPatch.context() as patch:
+        leave_out_layout(patch)
+        return draw_all(full_study)
 
 
 def check(drawings: list[Drawing]) -> set[str]:
@@ -60,6 +62,7 @@ def test_every_ordered_axis_has_its_figures_and_every_other_factor_its_effects(
     assert check(drawings) >= every
 
 
+@pytest.mark.usefixtures("no_layout")
 def test_a_study_of_variants_only_is_drawn_too(store: Store) -> None:
     names = check(draw_all(filled(store, design({}, VARIANTS))))
     assert {"effects-variant", "scoreboard_nll_nats-variant", "kl-nats-per-level"} <= names

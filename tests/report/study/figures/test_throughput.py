@@ -13,6 +13,7 @@ from report.render.drawing import Drawing
 from report.study.figures.throughput import by_panel, throughput, throughput_table
 from report.study.page import headline_table
 
+pytestmark = pytest.mark.usefixtures("no_layout")
 AXES = {"depth": (1, 2), "latent": (2, 20)}
 
 
