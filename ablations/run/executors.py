@@ -19,8 +19,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 OnProgress = Callable[[T, int, int], None]  # task, done, total
 
-EXECUTORS = ("local", "serial")
-
 
 def ignore(task: object, done: int, total: int) -> None:
     """What hears progress where nobody wants to."""
@@ -38,6 +36,9 @@ class Outcome(Generic[T, R]):
 class Executor(Protocol):
     """Anything that executes tasks. Outcomes come in the order of completion."""
 
+    @property
+    def workers(self) -> int: ...
+
     def map(
         self, function: Function[T, R], tasks: Iterable[T], on_progress: OnProgress[T] = ignore
     ) -> Iterator[Outcome[T, R]]: ...
@@ -48,6 +49,7 @@ class Serial:
     """One task after the other in this process, which `prepare` alters for good."""
 
     prepare: Callable[[], None] = settle
+    workers: int = 1
 
     def map(
         self, function: Function[T, R], tasks: Iterable[T], on_progress: OnProgress[T] = ignore
@@ -136,17 +138,12 @@ class _Workers:
         return message
 
 
-def worker_count(name: str, device: str, asked: int | None) -> int:
-    """How many packs are trained at once: by default one a core, on cuda one for the device."""
+def choose(name: str, device: str, workers: int | None) -> Executor:
+    """The executor of that name, local or serial; by default with one worker a core, on cuda one
+    for the device."""
     if name == "serial":
-        return 1
-    return asked or (core_count() if device == "cpu" else 1)
-
-
-def choose(name: str, workers: int) -> Executor:
-    """The executor of that name."""
-    assert name in EXECUTORS
-    return Serial() if name == "serial" else Local(workers)
+        return Serial()
+    return Local(workers or (core_count() if device == "cpu" else 1))
 
 
 def resolve_device(name: str) -> str:

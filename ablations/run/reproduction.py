@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ablations.grid import runs
-from ablations.run.launch import Launch, standings_of, train, warn_of_stale
-from ablations.run.messages import say
+from ablations.run.launch import Launch, train_missing
+from ablations.run.progress import say
 from ablations.studies import Study
 from hvae.config import RunConfig, digest
 from hvae.processes import Progress
-from hvae.records.standings import refuse_damaged, to_run
 from hvae.records.store import Store
 
 STUDY = Study(  # nothing swept, nothing set: the documented run
@@ -36,12 +35,7 @@ class MeasureTask:
 
 def train_documented(study: Study, store: Store, launch: Launch) -> None:
     """The study's one run, unless it is there with its weights. Raises `TrainingFailed`."""
-    standings = standings_of(study, store)
-    refuse_damaged(standings)
-    warn_of_stale(standings, launch.redo_stale)
-    if to_run(standings, launch.redo_stale, launch.keeps_weights):
-        train(study, store, launch, standings)
-    (standing,) = standings_of(study, store)
+    (standing,) = train_missing(study, store, launch)
     if standing.record is None:
         raise TrainingFailed(f"{study.name}: the training failed: {standing.reason}")
     if standing.record.status == "diverged":

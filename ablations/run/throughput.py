@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.run.executors import Executor
-from ablations.run.messages import say
+from ablations.run.progress import say
 from hvae.config import DataConfig, RunConfig, TrainConfig, describe, digest, value
 from hvae.processes import Progress
 from hvae.records.files import overwrite

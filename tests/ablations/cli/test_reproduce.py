@@ -71,7 +71,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, make_record: Callable[..., Record])
     """In place of training: records of untrained models, and which runs they are of."""
     seen: list[RunConfig] = []
 
-    def run_study(packs: Any, store: Store, executor: Any, conditions: Any, *_: Any) -> int:
+    def run_study(packs: Any, store: Store, executor: Any, conditions: Any, *_: Any) -> None:
         assert conditions.keeps_weights
         (pack,) = packs
         (run,) = pack.runs
@@ -80,10 +80,9 @@ def trained(monkeypatch: pytest.MonkeyPatch, make_record: Callable[..., Record])
         record = make_record(run, pack.study)
         record = replace(record, metrics={**record.metrics, "kl_per_unit_nats": UNIT_KL})
         store.write(record, {WEIGHTS: weights})
-        return 0
 
-    monkeypatch.setattr("ablations.run.study.run_study", run_study)
-    monkeypatch.setattr("ablations.run.throughput.throughput", lambda *_: {})
+    monkeypatch.setattr("ablations.run.launch.run_study", run_study)
+    monkeypatch.setattr("ablations.run.launch.throughput", lambda *_: {})
     return seen
 
 
@@ -115,11 +114,11 @@ def test_a_reproduction_is_trained_measured_and_written_once(
     assert facts["digest"] == record.digest
 
     monkeypatch.setattr(
-        "ablations.run.study.run_study", lambda *_, **__: pytest.fail("trained again")
+        "ablations.run.launch.run_study", lambda *_, **__: pytest.fail("trained again")
     )
     again = call(tmp_path, *OPTIONS)
     assert again.stdout == result.stdout
-    assert again.stderr == ""
+    assert again.stderr == "reproduce-digits: nothing to do, every run is there\n"
     assert len(measured) == 1
 
 
@@ -178,12 +177,11 @@ def test_a_diverged_training_is_said_and_no_page_written(
 def test_a_failed_training_is_said_with_its_reason(
     tmp_path: Path, pages: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(packs: Any, store: Store, *_: Any, **__: Any) -> int:
+    def fail(packs: Any, store: Store, *_: Any) -> None:
         store.write_failure(packs[0].runs[0], RuntimeError("no luck"))
-        return 1
 
-    monkeypatch.setattr("ablations.run.study.run_study", fail)
-    monkeypatch.setattr("ablations.run.throughput.throughput", lambda *_: {})
+    monkeypatch.setattr("ablations.run.launch.run_study", fail)
+    monkeypatch.setattr("ablations.run.launch.throughput", lambda *_: {})
     result = call(tmp_path, *OPTIONS)
     assert result.exit_code == 1
     assert "the training failed: RuntimeError: no luck" in result.stderr
