@@ -79,12 +79,6 @@ class Study:
         """What names the study on the command line."""
         return shlex.quote(self.file or self.name)
 
-    @property
-    def varied(self) -> tuple[str, ...]:
-        """The settings that an axis sweeps or a variant replaces."""
-        by_variants = [name for variant in self.variants for name in variant.settings]
-        return tuple(dict.fromkeys([*(name for name, _ in self.axes), *by_variants]))
-
 
 def require_name(name: str) -> None:
     """Raise `ValueError` where a study may not be called that."""

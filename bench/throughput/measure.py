@@ -114,8 +114,8 @@ def _measurement(
         "device": device,
         "device_name": device_name(device),
         "threads": torch.get_num_threads(),
-        "images_per_second": found.median,
-        "lower_quartile": found.lower_quartile,
-        "upper_quartile": found.upper_quartile,
+        "images_per_second": found["median"],
+        "lower_quartile": found["lower_quartile"],
+        "upper_quartile": found["upper_quartile"],
         "repeats": len(rates),
     }

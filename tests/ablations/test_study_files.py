@@ -89,6 +89,7 @@ def test_a_file_is_known_by_its_suffix_in_either_case_with_a_mark_and_from_home(
         ("[axes]\ndepth = 2", "depth: 2 is no axis; allowed: a list"),
         ("[set]\ndepth = 2\nmodel.num_layers = 2", "depth: it is given twice"),
         ("axes = 3", r"axes: 3 is not allowed; allowed: a table \[axes\]"),
+        ("variants = [3]", r"variants: 3 is not allowed; allowed: tables \[\[variants\]\]"),
         ("variants = 3", r"variants: 3 is not allowed; allowed: tables \[\[variants\]\]"),
         ("[[variants]]\nnam = 'x'", "unknown key of a variant 'nam'; allowed: name, set"),
         ("[[variants]]\nset.depth = 2", "variant: name '' is not allowed"),
@@ -122,33 +123,6 @@ def test_a_file_whose_name_cannot_be_the_studys_is_told_what_helps(
     assert load(write(path, f'name = "mine"\n{DEPTH}')).name == "mine"
 
 
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        (
-            "[axes]\ndepths = [1, 2]",
-            "'depths' is of an older form; write depth = [1, 2] under [axes]",
-        ),
-        (
-            "[base.train]\nepochs = 5",
-            "'base.train.epochs' is of an older form; write \"train.epochs\" = 5 under [set]",
-        ),
-        (
-            '[axes]\nlosses = ["bce"]\n[base.data]\nname = "digits"',
-            "'losses', 'base.data.name' are of an older form; write "
-            'loss = ["bce"] under [axes]; "data.name" = "digits" under [set]',
-        ),
-    ],
-)
-def test_a_file_of_the_older_form_is_shown_that_of_today(
-    tmp_path: Path, text: str, told: str
-) -> None:
-    path = write(tmp_path / "mine.toml", text)
-    with pytest.raises(ValueError, match="older form") as caught:
-        load(path)
-    assert str(caught.value) == f"{path}: {told}"
-
-
 def test_what_is_no_study_is_told_what_is(tmp_path: Path) -> None:
     known = r"^study: 'qick' is not known; allowed: objective, quick, standard, a \*.toml file$"
     with pytest.raises(ValueError, match=known):
@@ -156,7 +130,7 @@ def test_what_is_no_study_is_told_what_is(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^study: cannot read no\.toml: No such file"):
         load("no.toml")
     (tmp_path / "latin.toml").write_bytes(b'question = "\xe9"')
-    with pytest.raises(ValueError, match=r"latin\.toml: .*; allowed: a TOML file in UTF-8"):
+    with pytest.raises(ValueError, match=r"latin\.toml: 'utf-8' codec can't decode"):
         load(str(tmp_path / "latin.toml"))
     for strange in ("x" * 300, "../x", ""):
         with pytest.raises(ValueError, match="is not known"):
