@@ -28,13 +28,13 @@ from bench.gate.statistics import FAIL, FULL_PAIRS, INCONCLUSIVE, PASS, SCREEN_P
 from bench.gate.storage import Side
 from bench.gate.tiers import (
     BROKEN,
+    NOTE,
     SKIPPED,
     Tier,
     compare_counts,
     compare_numerics,
     compare_times,
     coverage,
-    harnesses,
     tier,
     worst,
 )
@@ -94,7 +94,7 @@ def compare(
             tiers, sides = _exactly(layout, device, accepted, progress)
             if worst(tier.status for tier in tiers) == PASS:
                 pairs = time_adaptively(layout.sides, device.kind, progress)
-                tiers.append(compare_times(storage.series_of(pairs), BENCHMARKS, accepted))
+                tiers.append(compare_times(storage.series_of(pairs), accepted))
                 if device.folder is not None:
                     files = storage.write(device.folder, sides, pairs, revisions, device.name)
             else:
@@ -109,7 +109,7 @@ def rejudge(base: Path, head: Path) -> Outcome:
     tiers = [
         compare_numerics(found.base.numerics, found.head.numerics, []),
         compare_counts(found.base.counts, found.head.counts, []),
-        compare_times(found.series, list(found.head.counts), []),
+        compare_times(found.series, []),
     ]
     return Outcome(tiers, 0.0, [base, head])
 
@@ -138,7 +138,7 @@ def _exactly(
     """The tiers that need no clock. Raises `CannotMeasure` where the base is to blame."""
     progress("numerics and counts")
     expected = [*BENCHMARKS, *TRAININGS]
-    names = harnesses(declared(layout.base_tree), expected, accepted)
+    names = coverage(declared(layout.base_tree), expected, accepted, new=NOTE)
     try:
         base, head = (Side(**side) for side in measure_exactly(layout.sides, device.kind))
     except CannotMeasure as error:

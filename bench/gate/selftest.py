@@ -19,7 +19,6 @@ from scipy.stats import binomtest
 from bench.gate.gate import Device, Progress, compare, time_adaptively
 from bench.gate.planted import plant, rows_for
 from bench.gate.revisions import laid_out, resolve, sources_digest
-from bench.gate.side.harness import BENCHMARKS
 from bench.gate.statistics import FAIL, INCONCLUSIVE
 from bench.gate.storage import load, machine, replace, series_of
 from bench.gate.tiers import Tier, compare_times, worst
@@ -123,7 +122,7 @@ def _planted_time(root: Path, rows: int, device: Device, progress: Progress) -> 
     with laid_out(root, None) as layout:
         plant(layout.sides.head, rows)
         pairs = time_adaptively(layout.sides, device.kind, progress)
-    return compare_times(series_of(pairs), BENCHMARKS, [])
+    return compare_times(series_of(pairs), [])
 
 
 def _line(trials: list[Document], plan: Plan) -> str:

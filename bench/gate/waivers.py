@@ -28,16 +28,10 @@ class Waiver(NamedTuple):
         return self.metric == metric and self.before == before and after <= self.after
 
 
-def parse(text: str) -> list[Waiver]:
-    """The waivers of a file. Raises `ValueError` naming the first line that is none."""
-    return [_waiver(number, line) for number, line in _lines(text)]
-
-
 def in_force(base: str, head: str) -> list[Waiver]:
     """The waivers that HEAD adds to the base's file: older ones accepted older changes. Raises
-    `ValueError` like `parse`."""
+    `ValueError` naming the first line that is none."""
     old = {line for _, line in _lines(base)}
-    parse(head)
     return [_waiver(number, line) for number, line in _lines(head) if line not in old]
 
 
