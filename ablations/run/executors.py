@@ -7,10 +7,11 @@ is an outcome, not an end. `progress(done, total)` is heard as `on_progress(task
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from hvae import processes
 from hvae.processes import Function, Worker, WorkerDied, attempt, core_count, settle
@@ -76,7 +77,8 @@ class Local:
         self, function: Function[T, R], tasks: Iterable[T], on_progress: OnProgress[T] = ignore
     ) -> Iterator[Outcome[T, R]]:
         waiting, outcomes = deque(tasks), list[Outcome[T, R]]()
-        with processes.lifeline() as line, _Workers(self.workers, self.prepare, line) as workers:
+        with processes.lifeline() as line, ExitStack() as stack:
+            workers = _Workers(self.workers, self.prepare, line, stack)
             while waiting or workers.busy or outcomes:
                 while waiting and len(workers.busy) < self.workers:
                     workers.assign(function, waiting.popleft())
@@ -87,25 +89,19 @@ class Local:
 class _Workers:
     """The workers of one `map`: which are idle, which are at which task."""
 
-    def __init__(self, count: int, prepare: Callable[[], None], line: Connection) -> None:
-        self.prepare, self.line = prepare, line
+    def __init__(
+        self, count: int, prepare: Callable[[], None], line: Connection, stack: ExitStack
+    ) -> None:
+        self.prepare, self.line, self.stack = prepare, line, stack
         self.free_cores = processes.own_cores(count)
         self.idle: list[Worker] = []
         self.busy: dict[Connection, tuple[Worker, Any]] = {}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        for worker in [*self.idle, *(worker for worker, _ in self.busy.values())]:
-            worker.stop()
-
     def assign(self, function: Function[T, R], task: T) -> None:
         """Give a task to an idle worker, or to a new one."""
         if not self.idle:
-            self.idle.append(
-                processes.start_worker(self.line, self.prepare, self.free_cores.pop(0))
-            )
+            worker = processes.start_worker(self.line, self.prepare, self.free_cores.pop(0))
+            self.idle.append(self.stack.enter_context(worker))
         worker = self.idle.pop()
         self.busy[worker.connection] = worker, task
         worker.call(function, task)

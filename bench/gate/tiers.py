@@ -14,7 +14,6 @@ from bench.gate.waivers import Waiver, line
 
 NOTE, WAIVED, SKIPPED = "note", "waived", "skipped"
 BROKEN = "broken"  # the tier of a head that cannot be measured
-ABSENT = 2**64 - 1  # what a hardware counter reads where there is none
 
 Counts = Mapping[str, Mapping[str, int]]  # by benchmark and metric
 Numerics = Mapping[str, Mapping[str, Any]]  # by training: values, sha256
@@ -85,8 +84,6 @@ def _compare_benchmark(
         if before is None or after is None:
             where = "base" if before is None else "head"
             yield Finding(FAIL, f"{name} is missing in {where}")
-        elif ABSENT in (before, after):
-            yield Finding(NOTE, f"{name}: no such counter here, not compared")
         elif before != after and metric in ADVISORY:
             yield Finding(NOTE, f"{name}: {before:,} -> {after:,} (advisory)")
         elif before != after:

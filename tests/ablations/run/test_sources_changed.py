@@ -18,7 +18,7 @@ COMMAND = [
 ]
 MEASURES_NOTHING = """
 def measure_everywhere(cells, device):
-    return [[[] for _ in cells]]
+    return [[] for _ in cells]
 """
 EDITS_AT_THE_FIRST_PROGRESS = """
 from pathlib import Path
