@@ -1,20 +1,19 @@
 """From a study to its records: what is left to do is cut into packs and trained, every run is
 recorded as it ends, and what fails is tried again."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ablations.grid import Pack, cost_limit, halves, labels, pack_size, packs, runs, without
-from ablations.run.executors import Executor, Outcome, choose, resolve_device
+from ablations.run.executors import Executor, choose, resolve_device
 from ablations.run.pack import Conditions, Finished, Task, run_pack
 from ablations.run.progress import Display, say
 from ablations.run.throughput import Throughput, throughput
 from ablations.studies import Study
 from ablations.study_files import keep
 from hvae.config import RunConfig
-from hvae.processes import WorkerDied
 from hvae.records.provenance import SourcesChanged, code, sources_sha256
 from hvae.records.standings import Standing, refuse_damaged, survey, to_run, without_weights
 from hvae.records.store import Store
@@ -117,59 +116,33 @@ def run_study(
     shown: Display,
 ) -> None:
     """Train the packs; record each run as it ends, and what fails for good as failed."""
-    tasks = [Task(pack, conditions, throughput) for pack in packs]
+
+    def advance(task: Task, done: int, total: int) -> None:
+        shown.advance(task.pack, done, total)
+
     recording = Recording(store, shown)
-    while tasks:
-        again: list[Task] = []
-        for outcome in _outcomes(tasks, executor, shown):
+    while packs:
+        again: list[Pack] = []
+        tasks = [Task(pack, conditions, throughput) for pack in packs]
+        for outcome in executor.map(run_pack, tasks, advance):
             if outcome.result is not None:
                 recording.publish(outcome.result)
             else:
                 assert outcome.error is not None
                 left = without(outcome.task.pack, recording.recorded)
-                parts = retries(replace(outcome.task, pack=left), outcome.error)
+                parts = retries(left, outcome.error)
                 again += parts
                 if not parts:
                     recording.fail(left, outcome.error)
-        tasks = again
+        packs = again
 
 
-def _outcomes(
-    tasks: Sequence[Task], executor: Executor, shown: Display
-) -> Iterator[Outcome[Task, Finished]]:
-    """Those that may share the machine, then each that is to have it alone."""
-
-    def hear(task: Task, done: int, total: int) -> None:
-        shown.advance(task.pack, done, total)
-
-    yield from executor.map(run_pack, [task for task in tasks if not task.is_alone], hear)
-    for task in tasks:
-        if task.is_alone:
-            yield from executor.map(run_pack, [task], hear)
-
-
-def retries(task: Task, error: BaseException) -> list[Task]:
-    """What is tried after a failure; nothing where it stands.
-
-    A worker that died: the task once more, alone on the machine. Too little memory: its halves,
-    alone. Any other failure of several runs, and a second death: each run by itself, so that one
-    does not take the others along.
-    """
-    runs = task.pack.runs
-    if isinstance(error, WorkerDied) and not task.is_alone and runs:
-        return [replace(task, is_alone=True)]
-    if len(runs) < 2 or isinstance(error, SourcesChanged):
+def retries(pack: Pack, error: BaseException) -> list[Pack]:
+    """What is tried after a failure: the halves of what is left of a pack, so that no run takes
+    others along, nor what lacks memory; nothing of one run, or where the sources changed."""
+    if len(pack.runs) < 2 or isinstance(error, SourcesChanged):
         return []
-    if is_out_of_memory(error):
-        return [replace(task, pack=pack, is_alone=True) for pack in halves(task.pack)]
-    return [replace(task, pack=Pack(task.pack.study, (run,))) for run in runs]
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether less memory may help: torch raises its own errors."""
-    words = ("out of memory", "not enough memory", "can't allocate memory")
-    is_said = any(word in str(error).lower() for word in words)
-    return isinstance(error, MemoryError) or (is_said and not isinstance(error, WorkerDied))
+    return halves(pack)
 
 
 @dataclass

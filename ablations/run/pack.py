@@ -45,7 +45,6 @@ class Task:
     pack: Pack
     conditions: Conditions
     throughput: dict[RunConfig, Throughput]  # by shape
-    is_alone: bool = False  # on the machine
 
 
 class Finished(NamedTuple):

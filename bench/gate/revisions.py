@@ -77,9 +77,11 @@ class Layout(NamedTuple):
 def laid_out(root: Path, base: str | None) -> Iterator[Layout]:
     """Both sides as folders, base from a commit (from the checkout itself where None), head from
     the checkout as it stands. Gone afterwards, also where it is interrupted or terminated."""
-    with _terminated_as_interrupted(), contextlib.ExitStack() as stack:
-        folder = Path(tempfile.mkdtemp(prefix="hvae-gate-")).resolve()
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    with (
+        _terminated_as_interrupted(),
+        tempfile.TemporaryDirectory(prefix="hvae-gate-", ignore_cleanup_errors=True) as name,
+    ):
+        folder = Path(name).resolve()
         tree = root if base is None else _unpack(root, base, folder)
         sides = Sides(_lay_out(tree, root, folder / "base"), _lay_out(root, root, folder / "head"))
         yield Layout(sides, tree, root)

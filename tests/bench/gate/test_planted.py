@@ -31,7 +31,7 @@ numerics.EPOCHS = 1
 images = numerics._images("none")
 few = dataclasses.replace(images, train=images.train[:64])
 trained = numerics.fit([numerics._run(1, 2)], few, **numerics.TRACED)
-print(json.dumps(numerics._of_training(trained)._asdict()))
+print(json.dumps(numerics._of_training(trained)))
 """
 
 # File of hvae, what stands there, what is planted in its place, the metric that must tell.
