@@ -2,13 +2,13 @@
 measured."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ablations.grid import runs
 from ablations.run.launch import Launch, train_missing
 from ablations.run.progress import say
-from ablations.studies import Study
+from ablations.studies import Study, narrow
 from hvae.config import RunConfig, digest
 from hvae.processes import Progress
 from hvae.records.store import Store
@@ -31,6 +31,12 @@ class MeasureTask:
     folder: Path
     run: RunConfig
     data_dir: Path
+
+
+def study_of(data: str) -> Study:
+    """The documented run; of other data than MNIST under a name of its own."""
+    name = STUDY.name if data == "mnist" else f"{STUDY.name}-{data}"
+    return replace(narrow(STUDY, settings={"data.name": data}), name=name)
 
 
 def train_documented(study: Study, store: Store, launch: Launch) -> None:

@@ -56,9 +56,7 @@ def coverage(
     if not after:
         return [Finding(FAIL, "head has no benchmarks: nothing measured, nothing passed")]
     gone = [
-        _changed(f"{name}.benchmarks", 1, 0, waivers, is_worse=True)
-        for name in before
-        if name not in after
+        _worse_count(f"{name}.benchmarks", 1, 0, waivers) for name in before if name not in after
     ]
     added = (name for name in after if name not in before)
     return gone + [Finding(new, f"{name} is missing in base") for name in added]
@@ -86,18 +84,15 @@ def _compare_benchmark(
             yield Finding(FAIL, f"{name} is missing in {where}")
         elif before != after and metric in ADVISORY:
             yield Finding(NOTE, f"{name}: {before:,} -> {after:,} (advisory)")
-        elif before != after:
-            yield _changed(name, before, after, waivers, is_worse=after > before)
+        elif before > after:
+            yield Finding(NOTE, f"{name}: {before:,} -> {after:,}")
+        elif before < after:
+            yield _worse_count(name, before, after, waivers)
 
 
-def _changed(
-    name: str, before: int, after: int, waivers: Sequence[Waiver], is_worse: bool
-) -> Finding:
-    text = f"{name}: {before:,} -> {after:,}"
-    if not is_worse:
-        return Finding(NOTE, text)
+def _worse_count(name: str, before: int, after: int, waivers: Sequence[Waiver]) -> Finding:
     accepted = [waiver for waiver in waivers if waiver.accepts_count(name, before, after)]
-    return _worse(text, accepted, line(name, before, after))
+    return _worse(f"{name}: {before:,} -> {after:,}", accepted, line(name, before, after))
 
 
 def _worse(text: str, accepted: Sequence[Waiver], offered: str) -> Finding:

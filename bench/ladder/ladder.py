@@ -10,12 +10,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from math import ceil
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 from bench.ladder.loops import Order, carry_out
-from bench.ladder.rungs import BATCH, GAUGES, Gauge, Rung, Source
+from bench.ladder.rungs import GAUGES, Gauge, Rung, Source
 from hvae.processes import (
     Worker,
     WorkerFailed,
@@ -25,8 +24,6 @@ from hvae.processes import (
     settle,
     start_worker,
 )
-
-WARM_UP = 0.1  # of a window, before each window
 
 Task = Rung | Gauge
 Workers = dict[Task, list[Worker]]
@@ -114,9 +111,9 @@ def _windows(
         progress(f"round {number} of {rounds}")
         shuffle.shuffle(order)
         for task in order:
-            warm_up, window = _counts(task, source)
-            call(workers[task], Order(task, source, warm_up))
-            windows[task].append(call(workers[task], Order(task, source, window)))
+            warm_up, window = (Order(task, source, amount) for amount in task.amounts(source))
+            call(workers[task], warm_up)
+            windows[task].append(call(workers[task], window))
     return windows
 
 
@@ -135,12 +132,3 @@ def _send(workers: Sequence[Worker], order: Order) -> None:
 
 def _cpu_seconds(workers: Sequence[Worker]) -> float:
     return math.fsum(worker.result() for worker in workers)
-
-
-def _counts(task: Task, source: Source) -> tuple[int, int]:
-    """What a worker is called with to warm up and to be timed: images, or repeats of a gauge."""
-    if isinstance(task, Gauge):
-        return 1, task.repeats
-    window = task.images(source)
-    # Whole batches: a short one would be of a shape not yet traced, compiled or captured.
-    return min(window, BATCH * ceil(WARM_UP * task.steps)), window
