@@ -47,7 +47,7 @@ KEYS = ("name", "question", "budget", "seeds", "axes", "set", "variants")
 T = TypeVar("T")
 
 
-def load(argument: str, results: Path = Path("results")) -> Study:
+def load_study(argument: str, results: Path = Path("results")) -> Study:
     """The preset of that name, the study in that `*.toml` file, or the one whose copy lies in
     `results/NAME`.
 

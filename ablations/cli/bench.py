@@ -83,7 +83,7 @@ def bench(
         _print_counts(device, as_json)
         return
     from ablations.run.executors import resolve_device
-    from bench.gate.storage import replace
+    from bench.gate.storage import write_document
     from bench.ladder.output import document, table
     from bench.ladder.rungs import Source
     from hvae.data import mnist
@@ -95,7 +95,7 @@ def bench(
     prove_writable(path.parent)
     source = Source(data, folder, DATASETS[data].training_images)
     found = document(_measure(_rungs(device, packs, no_compile), source, rounds))
-    replace(path, found)
+    write_document(path, found)
     if as_json:
         print_json(found)
     else:

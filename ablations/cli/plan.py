@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ablations.cli.options import debug_option, json_option, print_json, workers_option
-from ablations.cli.status import summary, summary_dict
+from ablations.cli.status import summary_dict, summary_line
 from ablations.cli.study_options import takes_study
 from ablations.grid import (
     PACK_SIZES,
@@ -71,7 +71,7 @@ def plan(study: Study, store: Store, device: str, workers: int | None, as_json: 
     if as_json:
         print_json(document)
     else:
-        click.echo("\n".join([summary(document), *plan_lines(document)]))
+        click.echo("\n".join([summary_line(document), *plan_lines(document)]))
 
 
 def study_lines(study: Study) -> list[str]:

@@ -10,7 +10,7 @@ import click
 
 from ablations.cli.options import FilePath, debug_option, results_option
 from ablations.cli.study_options import SET, assigned, given, parse, setting_option
-from ablations.study_files import load
+from ablations.study_files import load_study
 from hvae.config import axis_names, value
 from hvae.records.files import overwrite, writing_under
 from hvae.records.store import Record, Store
@@ -77,10 +77,10 @@ def sample(
       hvae sample reproduce
       hvae sample standard --depth 2 --loss bce --latent 20 --seed 0
     """
-    store = Store(results / (load(study).name if study.lower().endswith(".toml") else study))
+    store = Store(results / (load_study(study).name if study.lower().endswith(".toml") else study))
     wanted = dict(given(options, CHOICE))
     wanted |= {name: parse(name, text) for name, text in assigned("--set", assignments)}
-    record = choose(store, key, wanted)
+    record = run_with_weights(store, key, wanted)
     path = out or store.folder / f"samples-{record.digest}.png"
     if path.suffix.lower() != ".png":
         raise ValueError(f"out: {str(path)!r} is not allowed; allowed: a file named *.png")
@@ -91,7 +91,7 @@ def sample(
     click.echo(path)
 
 
-def choose(store: Store, key: str, wanted: Mapping[str, Any]) -> Record:
+def run_with_weights(store: Store, key: str, wanted: Mapping[str, Any]) -> Record:
     """The one run of that key and those settings whose weights were kept.
 
     Raises `ValueError` where there is none, or several: then it says in which settings they differ.

@@ -38,7 +38,7 @@ def status(study: Study, store: Store, as_json: bool) -> None:
         }
         print_json(document | {"runs": found})
     else:
-        click.echo(summary(document))
+        click.echo(summary_line(document))
         words = labels(study)
         for standing in standings:
             reason = f": {' '.join(standing.reason.split())}" if standing.reason else ""
@@ -52,7 +52,7 @@ def summary_dict(study: Study, store: Store, standings: Sequence[Standing]) -> d
     return {"study": study.name, "results": str(store.folder), "counts": count(standings)}
 
 
-def summary(document: dict[str, Any]) -> str:
+def summary_line(document: dict[str, Any]) -> str:
     """What `summary_dict` holds, in a line."""
     counts = document["counts"]
     counted = ", ".join(f"{n} {state}" for state, n in counts.items())

@@ -9,7 +9,7 @@ import click
 
 from ablations.cli.options import COUNT, Command, debug_option, results_option
 from ablations.studies import by_name, narrow
-from ablations.study_files import load
+from ablations.study_files import load_study
 from hvae.config import DATASETS, RunConfig, setting, value
 from hvae.records.store import Store
 
@@ -99,7 +99,7 @@ def takes_study(command: Command) -> Command:
         **options: Any,
     ) -> Any:
         used = {name: options.pop(name) for name in (*AXES, *SINGLE)}
-        whole = load(study, results)
+        whole = load_study(study, results)
         single = given(used, SINGLE)  # on an axis of the study: its one value
         fixed = [pair for pair in single if pair[0] not in dict(whole.axes)]
         swept = [(name, [value]) for name, value in single if name in dict(whole.axes)]

@@ -20,7 +20,7 @@ from bench.gate.gate import Device, Progress, compare, time_adaptively
 from bench.gate.planted import plant, rows_for
 from bench.gate.revisions import laid_out, resolve, sources_digest
 from bench.gate.statistics import FAIL, INCONCLUSIVE
-from bench.gate.storage import load, machine, replace, series_of
+from bench.gate.storage import machine, read_document, series_of, write_document
 from bench.gate.tiers import Tier, compare_times, worst
 from hvae.processes import usable_cores
 from hvae.records.files import prove_writable
@@ -60,7 +60,7 @@ def run(
         while len(trials) < plan.repeats:
             trials.append(_trial(root, rows, device, progress))
             document |= summary(trials, plan.percent > 0)
-            replace(file, document)
+            write_document(file, document)
             report(_line(trials, plan))
     return document
 
@@ -136,7 +136,7 @@ def _opened(file: Path, root: Path, plan: Plan, device: Device) -> Document:
     sources = sources_digest(root, JUDGES)
     prove_writable(file.parent)
     if file.exists():
-        found = load(file)
+        found = read_document(file)
         if found.get("sources_sha256") == sources:
             return found
         file.replace(file.with_name(f"{file.stem}-{found.get('commit', 'old')[:12]}.json"))

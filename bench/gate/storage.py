@@ -71,7 +71,7 @@ def write(
         for old in folder.glob(f"{name}_*.json"):
             old.unlink()
         paths.append(folder / f"{name}_{commit[:12]}.json")
-        replace(paths[-1], document)
+        write_document(paths[-1], document)
     return paths
 
 
@@ -107,7 +107,7 @@ def machine(device: str) -> dict[str, Any]:
     }
 
 
-def replace(path: Path, document: dict[str, Any]) -> None:
+def write_document(path: Path, document: dict[str, Any]) -> None:
     """Write a document, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     overwrite(path, json.dumps(document, indent=1).encode() + b"\n")
@@ -120,7 +120,7 @@ def read(base: Path, head: Path) -> Comparison:
 
 
 def _side(path: Path) -> tuple[Side, Series]:
-    document = load(path)
+    document = read_document(path)
     try:
         benchmarks = {entry["name"]: entry["extra_info"] for entry in document["benchmarks"]}
         counts = {name: dict(found["counts"]) for name, found in benchmarks.items()}
@@ -136,7 +136,7 @@ def _side(path: Path) -> tuple[Side, Series]:
         raise ValueError(f"{path}: not a whole file of the gate: {error!r}") from error
 
 
-def load(path: Path) -> dict[str, Any]:
+def read_document(path: Path) -> dict[str, Any]:
     """A JSON document from its file. Raises `ValueError` naming the file where it is damaged."""
     try:
         return dict(json.loads(path.read_bytes()))

@@ -7,7 +7,7 @@ would take longer than all the measurements. The operators are the same, so is w
 import torch
 
 from bench.throughput.clock import Call, seconds
-from bench.throughput.tasks import build, grey
+from bench.throughput.tasks import build_task, grey
 from hvae.config import RunConfig
 from hvae.model import initial
 from hvae.objectives import Settings, objective
@@ -58,7 +58,7 @@ def untraced_step(run: RunConfig, device: str, batch_size: int) -> Call:
 def _rate(task: str, run: RunConfig, device: str, size: int) -> float:
     """Images per second of the fastest try."""
     is_training = task == "train_step"
-    call = untraced_step(run, device, size) if is_training else build(task, run, device, size)
+    call = untraced_step(run, device, size) if is_training else build_task(task, run, device, size)
     call()
     once = seconds(call, 1, device)
     repeats = max(1, round(SECONDS_PER_TRY / once))

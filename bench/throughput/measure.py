@@ -15,7 +15,7 @@ import torch
 from bench.throughput.best_batch import best_batch
 from bench.throughput.clock import Call, seconds
 from bench.throughput.spread import spread
-from bench.throughput.tasks import TASKS, build
+from bench.throughput.tasks import TASKS, build_task
 from hvae.config import RunConfig
 from hvae.records.provenance import device_name
 
@@ -78,7 +78,7 @@ def measure(cells: Sequence[RunConfig], device: str) -> list[list[dict[str, Any]
 
 
 def _clock(jobs: Sequence[Job], cells: Sequence[RunConfig], device: str) -> Rates:
-    calls = {job: build(job.task, cells[job.cell], device, job.batch_size) for job in jobs}
+    calls = {job: build_task(job.task, cells[job.cell], device, job.batch_size) for job in jobs}
     repeats = {job: _calibrate(call, device) for job, call in calls.items()}
     rates: Rates = {job: [] for job in jobs}
     order, shuffle = list(jobs), random.Random(0)

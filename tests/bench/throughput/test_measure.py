@@ -47,7 +47,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return 0.25 * repeats
 
     monkeypatch.setattr(throughput, "seconds", count)
-    monkeypatch.setattr(throughput, "build", lambda *given: lambda: None)
+    monkeypatch.setattr(throughput, "build_task", lambda *given: lambda: None)
     return timed
 
 
