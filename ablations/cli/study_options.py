@@ -47,7 +47,7 @@ def setting_option(
         name,
         type=click.Choice(choices) if choices else click.IntRange(min=int(name != "seed")),
         multiple=multiple,
-        metavar=None if choices else (known.unit or known.key).upper(),
+        metavar=None if choices else (known.unit or known.key.split("_")[-1]).upper(),
         help=f"{words}{'; repeat for several' if multiple else ''}.{hint and f'  {hint}'}",
     )
 

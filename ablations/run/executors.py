@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from hvae import processes
 from hvae.processes import Function, Worker, WorkerDied, attempt, core_count, settle
@@ -32,17 +32,6 @@ class Outcome(Generic[T, R]):
     task: T
     result: R | None = None
     error: BaseException | None = None
-
-
-class Executor(Protocol):
-    """Anything that executes tasks. Outcomes come in the order of completion."""
-
-    @property
-    def workers(self) -> int: ...
-
-    def map(
-        self, function: Function[T, R], tasks: Iterable[T], on_progress: OnProgress[T] = ignore
-    ) -> Iterator[Outcome[T, R]]: ...
 
 
 @dataclass(frozen=True)
@@ -132,6 +121,9 @@ class _Workers:
             self.free_cores.append(worker.core)
             return processes.OUTCOME, (None, error)
         return message
+
+
+Executor = Serial | Local
 
 
 def choose(name: str, device: str, workers: int | None) -> Executor:

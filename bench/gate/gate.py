@@ -7,12 +7,11 @@ is compared with a stored number.
 
 import random
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from bench.gate import storage, waivers
-from bench.gate.paired_timing import Pairs, time_pairs
+from bench.gate.paired_timing import Pairs, Progress, time_pairs
 from bench.gate.revisions import (
     Layout,
     Revisions,
@@ -42,8 +41,6 @@ from bench.gate.waivers import Waiver
 from hvae.records.files import prove_writable
 
 EXIT_CODES = {PASS: 0, FAIL: 1, INCONCLUSIVE: 3}
-
-Progress = Callable[[str], None]
 
 
 class Device(NamedTuple):
@@ -86,7 +83,8 @@ def compare(
     )
     files: list[Path] = []
     with laid_out(root, None if base is None else revisions.base) as layout:
-        if base is not None and is_identical(layout):
+        digests = {sources_digest(tree) for tree in (layout.base_tree, layout.head_tree)}
+        if base is not None and len(digests) == 1:
             tiers = [Tier("identity", PASS, "measured sources are identical: not timed", [])]
         else:
             if device.folder is not None:
@@ -114,16 +112,9 @@ def rejudge(base: Path, head: Path) -> Outcome:
     return Outcome(tiers, 0.0, [base, head])
 
 
-def is_identical(layout: Layout) -> bool:
-    """Whether all that decides a measurement is the same in both trees."""
-    return sources_digest(layout.base_tree) == sources_digest(layout.head_tree)
-
-
-def time_adaptively(
-    sides: Sides, device: str, progress: Progress, lot: random.Random | None = None
-) -> Pairs:
+def time_adaptively(sides: Sides, device: str, progress: Progress) -> Pairs:
     """The few pairs of the screen for every benchmark; all pairs for those it does not pass."""
-    lot = lot or random.Random()
+    lot = random.Random()
     pairs = time_pairs(sides, BENCHMARKS, SCREEN_PAIRS, device, lot, progress)
     doubtful = needs_more(storage.series_of(pairs))
     if doubtful:

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from scipy.stats import binomtest
 
-from bench.gate.gate import Device, Progress, compare, time_adaptively
+from bench.gate.gate import Device, compare, time_adaptively
+from bench.gate.paired_timing import Progress
 from bench.gate.planted import plant, rows_for
 from bench.gate.revisions import laid_out, resolve, sources_digest
 from bench.gate.statistics import FAIL, INCONCLUSIVE
