@@ -178,7 +178,7 @@ def memory(pack: Pack) -> float:
 
 
 def halves(pack: Pack) -> list[Pack]:
-    """The pack in two, for a second try with less memory."""
+    """The pack in two, for a second try."""
     middle = (len(pack.runs) + 1) // 2
     parts = (pack.runs[:middle], pack.runs[middle:])
     return [replace(pack, runs=runs, recorded=()) for runs in parts]

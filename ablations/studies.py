@@ -79,12 +79,6 @@ class Study:
         """What names the study on the command line."""
         return shlex.quote(self.file or self.name)
 
-    @property
-    def varied(self) -> tuple[str, ...]:
-        """The settings that an axis sweeps or a variant replaces."""
-        by_variants = [name for variant in self.variants for name in variant.settings]
-        return tuple(dict.fromkeys([*(name for name, _ in self.axes), *by_variants]))
-
 
 def require_name(name: str) -> None:
     """Raise `ValueError` where a study may not be called that."""
@@ -122,23 +116,19 @@ def narrow(
     """The study with axes and settings put in place of its own or added, and with some of its
     variants only; it keeps its name and its records."""
     swept = by_name((axes or {}).items())
+    known = [variant.name for variant in study.variants]
+    for name in variants:
+        if name not in known:
+            allowed = ", ".join(map(repr, known)) or "none, the study has no variants"
+            raise ValueError(f"variant: {name!r} is not known; allowed: {allowed}")
     kept = {name: value for name, value in study.settings.items() if name not in swept}
     return replace(
         study,
         settings=kept | by_name((settings or {}).items()),
         axes=tuple((dict(study.axes) | swept).items()),
-        variants=_chosen(study.variants, variants),
+        variants=tuple(v for v in study.variants if not variants or v.name in variants),
         seeds=study.seeds if seeds is None else seeds,
     )
-
-
-def _chosen(variants: tuple[Variant, ...], names: Sequence[str]) -> tuple[Variant, ...]:
-    known = [variant.name for variant in variants]
-    for name in names:
-        if name not in known:
-            allowed = ", ".join(map(repr, known)) or "none, the study has no variants"
-            raise ValueError(f"variant: {name!r} is not known; allowed: {allowed}")
-    return tuple(variant for variant in variants if not names or variant.name in names)
 
 
 def _cells(

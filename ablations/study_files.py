@@ -32,11 +32,10 @@ Settings are named as on the command line, `section.key` or short (`depth`, `lat
 file's.
 """
 
-import json
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ablations.studies import NAME, PRESETS, Study, Variant, require_name
 from hvae.records.files import overwrite, writing_under
@@ -44,10 +43,11 @@ from hvae.validation import require_known
 
 COPY = "study.toml"  # in the folder of the records
 KEYS = ("name", "question", "budget", "seeds", "axes", "set", "variants")
-OLDER_AXES = {"depths": "depth", "latents": "latent", "losses": "loss", "objectives": "objective"}
+
+T = TypeVar("T")
 
 
-def load(argument: str, results: Path = Path("results")) -> Study:
+def load_study(argument: str, results: Path = Path("results")) -> Study:
     """The preset of that name, the study in that `*.toml` file, or the one whose copy lies in
     `results/NAME`.
 
@@ -81,15 +81,10 @@ def keep(study: Study, folder: Path) -> None:
 def _read(path: Path, file: str) -> Study:
     try:
         text = path.read_text(encoding="utf-8-sig")
+        return _study(tomllib.loads(text), path, file, text)
     except OSError as error:
         raise ValueError(f"study: cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}; allowed: a TOML file in UTF-8") from error
-    try:
-        values = tomllib.loads(text)
-        _refuse_older(values)
-        return _study(values, path, file, text)
-    except ValueError as error:  # TOML's own complaints too
+    except ValueError as error:  # of TOML and UTF-8 too
         raise ValueError(f"{path}: {error}") from error
 
 
@@ -97,12 +92,13 @@ def _study(values: dict[str, Any], path: Path, file: str, text: str) -> Study:
     require_known("key", values, KEYS)
     if not values.keys() & {"axes", "set", "variants"}:
         raise ValueError("nothing is asked; allowed: [axes], [set] or [[variants]]")
+    variants = _typed("variants", values, list[Any](), "tables [[variants]]")
     return Study(
         name=_name(values, path.stem if file else path.parent.name),
         question=_text("question", values, ""),
-        settings=dict(flat(_table("set", values))),
-        axes=tuple(flat(_table("axes", values))),
-        variants=tuple(map(_variant, _tables("variants", values))),
+        settings=dict(_table("set", values)),
+        axes=tuple(_table("axes", values)),
+        variants=tuple(map(_variant, variants)),
         seeds=values.get("seeds", 1),
         budget=_text("budget", values, "not stated"),
         file=file,
@@ -136,46 +132,24 @@ def _is_reserved(name: str) -> bool:
     return name.lower() == "bench" or name.lower().startswith("reproduce")
 
 
-def _variant(values: dict[str, Any]) -> Variant:
+def _variant(values: Any) -> Variant:
+    if not isinstance(values, dict):
+        raise ValueError(f"variants: {values!r} is not allowed; allowed: tables [[variants]]")
     require_known("key of a variant", values, ("name", "set"))
-    return Variant(_text("name", values, ""), dict(flat(_table("set", values))))
+    return Variant(_text("name", values, ""), dict(_table("set", values)))
 
 
-def _refuse_older(values: dict[str, Any]) -> None:
-    """Raise `ValueError` that shows the form of today for every part of an older one."""
-    axes = {k: v for k, v in _table("axes", values).items() if k in OLDER_AXES}
-    base = dict(flat(_table("base", values), "base."))
-    written = [(old, _line(OLDER_AXES[old], v), "[axes]") for old, v in axes.items()]
-    written += [(old, _line(old.removeprefix("base."), v), "[set]") for old, v in base.items()]
-    if written:
-        old = ", ".join(repr(name) for name, _, _ in written)
-        new = "; ".join(f"{line} under {table}" for _, line, table in written)
-        verb = "is" if len(written) == 1 else "are"
-        raise ValueError(f"{old} {verb} of an older form; write {new}")
-
-
-def _line(name: str, value: Any) -> str:
-    """A line of TOML that gives a setting its value."""
-    key = f'"{name}"' if "." in name else name
-    return f"{key} = {json.dumps(value, default=str)}"
-
-
-def _table(name: str, values: dict[str, Any]) -> dict[str, Any]:
-    table = values.get(name, {})
-    if not isinstance(table, dict):
-        raise ValueError(f"{name}: {table!r} is not allowed; allowed: a table [{name}]")
-    return table
-
-
-def _tables(name: str, values: dict[str, Any]) -> list[dict[str, Any]]:
-    tables = values.get(name, [])
-    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise ValueError(f"{name}: {tables!r} is not allowed; allowed: tables [[{name}]]")
-    return tables
+def _table(name: str, values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    return flat(_typed(name, values, dict[str, Any](), f"a table [{name}]"))
 
 
 def _text(name: str, values: dict[str, Any], default: str) -> str:
-    text = values.get(name, default)
-    if not isinstance(text, str):
-        raise ValueError(f"{name}: {text!r} is not allowed; allowed: text in quotes")
-    return text
+    return _typed(name, values, default, "text in quotes")
+
+
+def _typed(name: str, values: dict[str, Any], default: T, allowed: str) -> T:
+    """What a key holds. Raises `ValueError` where it is not of the default's type."""
+    found: T = values.get(name, default)
+    if not isinstance(found, type(default)):
+        raise ValueError(f"{name}: {found!r} is not allowed; allowed: {allowed}")
+    return found

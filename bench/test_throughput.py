@@ -16,7 +16,7 @@ from bench.ladder.loops import gauge_loop
 from bench.ladder.rungs import Gauge
 from bench.throughput.best_batch import best_batch
 from bench.throughput.clock import Call, timed
-from bench.throughput.tasks import TASKS, build, flops_per_image
+from bench.throughput.tasks import TASKS, build_task, flops_per_image
 from bench.throughput.traffic import moved_bytes
 from hvae.processes import keep_freed_memory, one_thread
 
@@ -52,7 +52,7 @@ def test_throughput(
     flops, moved = size * flops_per_image(task, run), moved_bytes(task, run, size)
     benchmark.group = f"depth {depth}, {device}"
     benchmark.extra_info |= {"task": task, "batch_size": size, "flops": flops, "bytes": moved}
-    benchmark(_synchronised(build(task, run, device, size), device))
+    benchmark(_synchronised(build_task(task, run, device, size), device))
     if benchmark.stats is None:  # --benchmark-disable
         return
     calls_per_second, peaks = 1 / benchmark.stats.stats.median, _peaks(device)

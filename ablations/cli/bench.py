@@ -1,6 +1,5 @@
 """`hvae bench`: measure the throughput ladder of this machine, keep it, print it."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from ablations.cli.options import (
     device_option,
     json_option,
     print_json,
+    progress_line,
     results_option,
 )
 from ablations.grid import PACK_SIZES
@@ -83,17 +83,19 @@ def bench(
         _print_counts(device, as_json)
         return
     from ablations.run.executors import resolve_device
-    from bench.gate.storage import replace
+    from bench.gate.storage import write_document
     from bench.ladder.output import document, table
+    from bench.ladder.rungs import Source
     from hvae.data import mnist
 
-    source = _source(data, mnist.data_dir(data_dir))
+    folder = mnist.data_dir(data_dir)
+    mnist.require(data, folder)
     device = resolve_device(device)
     path = results / "bench" / f"ladder-{slug(device_name(device))}.json"
     prove_writable(path.parent)
-    rungs = _rungs(device, packs, no_compile)
-    found = document(_measure(rungs, source, rounds))
-    replace(path, found)
+    source = Source(data, folder, DATASETS[data].training_images)
+    found = document(_measure(_rungs(device, packs, no_compile), source, rounds))
+    write_document(path, found)
     if as_json:
         print_json(found)
     else:
@@ -117,13 +119,6 @@ def _print_counts(device: str, as_json: bool) -> None:
         click.echo("\n".join(f"  {metric:<45} {count:>15,}" for metric, count in counts.items()))
 
 
-def _source(name: str, folder: Path) -> "Source":
-    from bench.ladder.rungs import Source
-    from hvae.data.images import load_grey
-
-    return Source(name, folder, len(load_grey(name, folder).train))
-
-
 def _rungs(device: str, packs: tuple[int, ...], no_compile: bool) -> "list[Rung]":
     from bench.ladder.rungs import cpu_rungs, cuda_rungs
     from hvae.native.build import NO_COMPILER, c_compiler
@@ -140,17 +135,10 @@ def _rungs(device: str, packs: tuple[int, ...], no_compile: bool) -> "list[Rung]
 
 def _measure(rungs: "list[Rung]", source: "Source", rounds: int) -> "Ladder":
     """The ladder, with progress on stderr."""
-    from tqdm import tqdm
-
     from bench.ladder.ladder import ladder
     from hvae.processes import WorkerFailed
 
-    with tqdm(file=sys.stderr, bar_format="{desc} {n}, {elapsed}") as bar:
-
-        def progress(what: str) -> None:
-            bar.set_description_str(what, refresh=False)
-            bar.update()
-
+    with progress_line("bench") as progress:
         try:
             return ladder(rungs, source, rounds, progress)
         except WorkerFailed as error:

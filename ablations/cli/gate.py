@@ -1,8 +1,6 @@
 """`hvae gate`: the performance gate, its verdict as an exit code."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +12,14 @@ from ablations.cli.options import (
     debug_option,
     json_option,
     print_json,
+    progress_line,
     results_option,
 )
 from hvae.records.files import slug
 from hvae.records.provenance import device_name
 
 if TYPE_CHECKING:  # importing this module must not import what starts slowly
-    from bench.gate.gate import Device, Outcome
+    from bench.gate.gate import Device
 
 
 @click.command()
@@ -89,33 +88,32 @@ def gate(
       hvae gate --base origin/main
       hvae gate --aa --repeat 40
     """
-    _require_one(base=base, aa=aa or None, planted=planted, judge=judge)
-    _require_fitting(aa or planted is not None, repeat, under_load, markdown)
+    ways = {"--base": base, "--aa": aa or None, "--planted": planted, "--judge": judge}
+    _require_fitting(ways, repeat, under_load, markdown)
     chosen = _device(device, results)
     if aa or planted:
         _try_gate(chosen, planted or 0.0, repeat, under_load, results, as_json)
     else:
-        outcome = _outcome(base, judge, chosen)
-        _answer(outcome, markdown, as_json)
-        sys.exit(outcome.exit_code)
+        _compare(chosen, base, judge, markdown, as_json)
 
 
-def _require_one(**given: Any) -> None:
-    """Raise `ValueError` unless one way to compare was asked for."""
-    named = [f"--{name}" for name, value in given.items() if value is not None]
-    if len(named) != 1:
-        wanted = ", ".join(f"--{name}" for name in given)
-        got = " and ".join(named) or "nothing"
-        raise ValueError(f"gate: {got} given; allowed: one of {wanted}")
-
-
-def _require_fitting(is_trial: bool, repeat: int, under_load: bool, markdown: Path | None) -> None:
-    """Raise `ValueError` on what would be passed over in silence."""
-    if not is_trial and (repeat != 1 or under_load):
-        name = "--under-load" if under_load else "--repeat"
-        raise ValueError(f"{name}: has a meaning with --aa and --planted only")
-    if is_trial and markdown is not None:
-        raise ValueError("--markdown: has a meaning with --base and --judge only")
+def _require_fitting(
+    ways: dict[str, Any], repeat: int, under_load: bool, markdown: Path | None
+) -> None:
+    """Raise `ValueError` unless one way to compare was asked for, and nothing that it would pass
+    over in silence."""
+    given = [name for name, value in ways.items() if value is not None]
+    if len(given) != 1:
+        got = " and ".join(given) or "nothing"
+        raise ValueError(f"gate: {got} given; allowed: one of {', '.join(ways)}")
+    is_trial = given[0] in ("--aa", "--planted")
+    for name, is_unused in {
+        "--repeat": repeat != 1 and not is_trial,
+        "--under-load": under_load and not is_trial,
+        "--markdown": markdown is not None and is_trial,
+    }.items():
+        if is_unused:
+            raise ValueError(f"{name}: has no meaning with {given[0]}")
     if markdown is not None and not markdown.parent.is_dir():
         raise ValueError(f"--markdown: {markdown.parent} is no folder; allowed: a file in one")
 
@@ -128,25 +126,30 @@ def _device(kind: str, results: Path) -> "Device":
     return Device(kind, name, results / "bench" / "gate" / slug(name))
 
 
-def _outcome(base: str | None, judge: tuple[Path, Path] | None, device: "Device") -> "Outcome":
+def _compare(
+    device: "Device",
+    base: str | None,
+    judge: tuple[Path, Path] | None,
+    markdown: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure or judge, print the answer, exit with its code."""
+    from bench.gate import output as wording
     from bench.gate.gate import compare, rejudge
     from bench.gate.revisions import checkout_root
 
     if judge is not None:
-        return rejudge(*judge)
-    with _progress() as progress:
-        return compare(checkout_root(Path.cwd()), base, device, progress)
-
-
-def _answer(outcome: "Outcome", markdown: Path | None, as_json: bool) -> None:
-    from bench.gate import output as wording
-
+        outcome = rejudge(*judge)
+    else:
+        with progress_line("gate") as progress:
+            outcome = compare(checkout_root(Path.cwd()), base, device, progress)
     if markdown is not None:
         markdown.write_text(wording.markdown(outcome))
     if as_json:
         print_json(wording.as_dict(outcome))
     else:
         click.echo("\n".join(wording.lines(outcome)))
+    sys.exit(outcome.exit_code)
 
 
 def _try_gate(
@@ -165,27 +168,15 @@ def _try_gate(
     load = "-loaded" if is_under_load else ""
     file = results / "bench" / "gate" / f"{kind}-{slug(device.name)}{load}.json"
     plan = trials.Plan(percent, is_under_load, repeats)
-    with _progress() as progress:
-        document = trials.run(
-            checkout_root(Path.cwd()),
-            plan,
-            device._replace(folder=None),
-            file,
-            lambda line: click.echo(line, err=as_json),
-            progress,
-        )
+
+    def report(line: str) -> None:
+        click.echo(line, err=as_json)
+
+    with progress_line("gate") as progress:
+        root = checkout_root(Path.cwd())
+        document = trials.run(root, plan, device._replace(folder=None), file, report, progress)
     if as_json:
         print_json(document)
     else:
         click.echo(f"{trials.closing(document)}\n{file}")
     sys.exit(0 if trials.is_as_it_should_be(document) else 1)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """What it does now, on stderr, if somebody watches."""
-    from tqdm import tqdm
-
-    form = "gate: {desc} {elapsed}"
-    with tqdm(file=sys.stderr, bar_format=form, leave=False, disable=None) as bar:
-        yield bar.set_description_str

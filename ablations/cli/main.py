@@ -9,10 +9,7 @@ import click
 from ablations.cli.bench import bench
 from ablations.cli.data import data
 from ablations.cli.gate import gate
-from ablations.cli.options import (
-    OneLineErrors,
-    debug_option,
-)
+from ablations.cli.options import OneLineErrors, debug_option
 from ablations.cli.plan import plan, studies
 from ablations.cli.report import report
 from ablations.cli.reproduce import reproduce

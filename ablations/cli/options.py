@@ -4,7 +4,8 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +126,13 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 def print_json(document: dict[str, Any]) -> None:
     """What `--json` prints."""
     click.echo(json.dumps(document, indent=1))
+
+
+@contextmanager
+def progress_line(name: str) -> Iterator[Callable[[str], None]]:
+    """What a command does now and since when, on stderr, if somebody watches."""
+    from tqdm import tqdm
+
+    form = f"{name}: {{desc}} {{elapsed}}"
+    with tqdm(file=sys.stderr, bar_format=form, leave=False, disable=None) as bar:
+        yield bar.set_description_str

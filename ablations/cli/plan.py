@@ -1,16 +1,29 @@
 """`hvae studies`, `hvae plan`: what can be asked, and what would run."""
 
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
-from ablations.cli.listing import plan_dict, plan_lines, study_lines, summary, summary_dict
 from ablations.cli.options import debug_option, json_option, print_json, workers_option
+from ablations.cli.status import summary_dict, summary_line
 from ablations.cli.study_options import takes_study
-from ablations.grid import PACK_SIZES, cost_limit, pack_size, packs, runs
-from ablations.run.executors import worker_count
+from ablations.grid import (
+    PACK_SIZES,
+    Pack,
+    cost,
+    cost_limit,
+    memory,
+    pack_size,
+    packs,
+    runs,
+    seconds,
+)
+from ablations.run.executors import choose
 from ablations.run.launch import standings_of
 from ablations.studies import PRESETS, Study
+from hvae.closed_form import parameter_count
+from hvae.config import digest
 from hvae.records.standings import refuse_damaged, to_run
 from hvae.records.store import Store
 
@@ -39,7 +52,7 @@ def studies() -> None:
 )
 @workers_option
 @json_option
-def plan(study: Study, folder: Path, device: str, workers: int | None, as_json: bool) -> None:
+def plan(study: Study, store: Store, device: str, workers: int | None, as_json: bool) -> None:
     """Show what would run, how it packs, and what it costs.
 
     What is already there is counted, and left out of the packs.
@@ -49,16 +62,85 @@ def plan(study: Study, folder: Path, device: str, workers: int | None, as_json: 
       hvae plan standard --depth 2 --seeds 1
       hvae plan quick --vary train.kl_weight=0.5,1 --set train.epochs=10
     """
-    standings = standings_of(study, Store(folder))
+    standings = standings_of(study, store)
     refuse_damaged(standings)
-    at_once = worker_count("local", device, workers)
+    at_once = choose("local", device, workers).workers
     size = pack_size(device, len(standings), at_once)
     cut = packs(study.name, runs(study), to_run(standings), size, cost_limit(device))
+    document = summary_dict(study, store, standings) | plan_dict(cut, size, device, at_once)
     if as_json:
-        print_json(
-            {**summary_dict(study, folder, standings), **plan_dict(cut, size, device, at_once)}
-        )
+        print_json(document)
     else:
-        click.echo(
-            "\n".join([summary(study, folder, standings), *plan_lines(cut, device, at_once)])
-        )
+        click.echo("\n".join([summary_line(document), *plan_lines(document)]))
+
+
+def study_lines(study: Study) -> list[str]:
+    """Name, size and budget; the question; variants, axes, seeds and settings, as commands name
+    them."""
+    cost_text = f"{_gflop(sum(map(cost, runs(study))) / 1e9)} to train, {study.budget}"
+    swept = [f"{name} {', '.join(map(str, values))}" for name, values in study.axes]
+    variants = ", ".join(variant.name for variant in study.variants)
+    common = ", ".join(f"{name} {value}" for name, value in study.settings.items())
+    parts = [variants and f"variants {variants}", *swept, f"{study.seeds} seeds", common]
+    return [
+        f"{study.name}: {len(study.cells) * study.seeds} runs, {cost_text}",
+        f"    {study.question}",
+        f"    {'; '.join(filter(None, parts))}",
+    ]
+
+
+def plan_dict(packs: Sequence[Pack], size: int, device: str, workers: int) -> dict[str, Any]:
+    """The packs, longest first, and the sizes and cost they come to; seconds and bytes are
+    predictions."""
+    return {
+        "pack_size": size,
+        "device": device,
+        "workers": workers,
+        "seconds": _wall(packs, device, workers),
+        "gflop": sum(pack.cost for pack in packs) / 1e9,
+        "packs": [
+            {
+                "label": pack.label,
+                "runs": [digest(run) for run in pack.runs],
+                "parameters": sum(parameter_count(run.model) for run in pack.runs),
+                "gflop": pack.cost / 1e9,
+                "seconds": seconds(pack, device),
+                "memory_bytes": memory(pack),
+            }
+            for pack in packs
+        ],
+    }
+
+
+def plan_lines(plan: dict[str, Any]) -> list[str]:
+    """A line per pack, and their sum."""
+    packs = plan["packs"]
+    lines = [
+        f"pack {number}: {pack['label']}, {pack['parameters']:,} parameters, "
+        f"{_gflop(pack['gflop'])}, about {_duration(pack['seconds'])}, "
+        f"{pack['memory_bytes'] / 1e6:.0f} MB"
+        for number, pack in enumerate(packs, start=1)
+    ]
+    members = sum(len(pack["runs"]) for pack in packs)
+    end = f"to train: {members} runs in {len(packs)} packs, {_gflop(plan['gflop'])}"
+    wall = f"about {_duration(plan['seconds'])} on {plan['workers']} workers"
+    return [*lines, f"{end}; with evaluation {wall}"]
+
+
+def _wall(packs: Sequence[Pack], device: str, workers: int) -> float:
+    """Predicted seconds until the last worker is through, each taking the longest pack left."""
+    ends = [0.0] * workers
+    for pack in packs:
+        ends[ends.index(min(ends))] += seconds(pack, device)
+    return max(ends)
+
+
+def _duration(value: float) -> str:
+    if value < 120:
+        return f"{value:.0f} s"
+    return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
+def _gflop(value: float) -> str:
+    """Whole GFLOP, but one digit at least of what is less."""
+    return f"{value:,.0f} GFLOP" if value >= 10 else f"{value:.1g} GFLOP"

@@ -1,14 +1,19 @@
 """`hvae report`: tables, figures and the page from the records."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from ablations.cli.study_options import takes_study
-from ablations.run.current_report import FORMATS, rewrite_report
+from ablations.grid import design
 from ablations.run.launch import standings_of
 from ablations.studies import Study
+from ablations.study_files import keep
+from hvae.records.standings import Standing
 from hvae.records.store import Store
+
+FORMATS = ("html", "latex", "csv", "md")
 
 
 @click.command()
@@ -23,7 +28,7 @@ from hvae.records.store import Store
     help="What to write, comma-separated or repeated: html, latex, csv, md, png, pdf.",
 )
 @click.option("--open", "is_opened", is_flag=True, help="Open the page in the browser.")
-def report(study: Study, folder: Path, formats: tuple[str, ...], is_opened: bool) -> None:
+def report(study: Study, store: Store, formats: tuple[str, ...], is_opened: bool) -> None:
     """Write tables, figures and the page from the records.
 
     Prints the paths of what it wrote, the page first.
@@ -32,10 +37,9 @@ def report(study: Study, folder: Path, formats: tuple[str, ...], is_opened: bool
     Example:
       hvae report quick --format html,csv
     """
-    store = Store(folder)
     if not store.finished():
         raise ValueError(
-            f"results: no record under {folder}; run `hvae run {study.argument}` first"
+            f"results: no record under {store.folder}; run `hvae run {study.argument}` first"
         )
     wanted = [name.strip() for name in ",".join(formats).split(",")]
     if is_opened and "html" not in wanted:
@@ -45,3 +49,13 @@ def report(study: Study, folder: Path, formats: tuple[str, ...], is_opened: bool
         click.echo(path)
     if is_opened:
         click.launch(str(written[0]))
+
+
+def rewrite_report(
+    study: Study, store: Store, standings: Sequence[Standing], formats: Sequence[str]
+) -> list[Path]:
+    """Write the report from the records there now; the paths written, the page first."""
+    from report.study.writer import write_report
+
+    keep(study, store.folder)
+    return write_report(design(study), standings, store, store.folder / "report", formats)

@@ -1,12 +1,10 @@
 """`hvae reproduce`: train the documented setting, measure its pictures, write the page of both."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from ablations.cli.options import (
-    COUNT,
     data_dir_option,
     debug_option,
     device_option,
@@ -15,12 +13,11 @@ from ablations.cli.options import (
 )
 from ablations.run.launch import Launch
 from ablations.run.reproduction import (
-    STUDY,
     TrainingFailed,
     measure_pictures,
+    study_of,
     train_documented,
 )
-from ablations.studies import Study, narrow
 from hvae.records.store import Store
 
 
@@ -34,8 +31,6 @@ from hvae.records.store import Store
 )
 @data_dir_option
 @device_option("Where to train")
-@click.option("--epochs", type=COUNT, hidden=True, help="Fewer than documented, for tests.")
-@click.option("--importance-samples", type=COUNT, hidden=True, help="Of the NLL, for tests.")
 @redo_stale_option
 @results_option("Folder of the records: DIR/reproduce, for digits DIR/reproduce-digits.")
 @click.option("--open", "is_opened", is_flag=True, help="Open the page in the browser.")
@@ -44,8 +39,6 @@ def reproduce(
     data: str,
     data_dir: Path | None,
     device: str,
-    epochs: int | None,
-    importance_samples: int | None,
     redo_stale: bool,
     results: Path,
     is_opened: bool,
@@ -68,7 +61,7 @@ def reproduce(
         mnist.require(data, directory)
     except ValueError as error:
         raise ValueError(f"{error}; `hvae reproduce --data digits` works offline") from error
-    study = _study(data, epochs, importance_samples)
+    study = study_of(data)
     store = Store(results / study.name)
     launch = Launch(directory, device, redo_stale=redo_stale, keeps_weights=True)
     try:
@@ -80,14 +73,3 @@ def reproduce(
     click.echo(page)
     if is_opened:
         click.launch(str(page))
-
-
-def _study(data: str, epochs: int | None, importance_samples: int | None) -> Study:
-    """The documented run, of other data under a name of its own."""
-    settings = {
-        "data.name": data,
-        "train.epochs": epochs,
-        "evaluation.importance_samples": importance_samples,
-    }
-    study = narrow(STUDY, settings={name: v for name, v in settings.items() if v is not None})
-    return study if data == "mnist" else replace(study, name=f"{study.name}-{data}")

@@ -2,21 +2,23 @@
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ablations.cli.options import FilePath, debug_option, results_option
-from ablations.cli.study_options import SET, assigned, setting_option
-from ablations.study_files import load
-from hvae.config import RunConfig, axis_names, digest, value
+from ablations.cli.study_options import SET, assigned, given, parse, setting_option
+from ablations.study_files import load_study
+from hvae.config import axis_names, value
+from hvae.records.files import overwrite, writing_under
 from hvae.records.store import Record, Store
 
-if TYPE_CHECKING:  # importing this module must not import torch or numpy
+if TYPE_CHECKING:  # importing this module must not import numpy
     from hvae.tiles import Pixels
 
+CHOICE = ("depth", "loss", "latent", "objective", "seed")
 GAP = 1  # pixel between images, before they are enlarged
 LEAST_SIDE = 56  # pixels of an image: smaller ones are enlarged by a whole factor
 BACKGROUND = 96  # grey between the images: neither ink nor paper
@@ -75,83 +77,58 @@ def sample(
       hvae sample reproduce
       hvae sample standard --depth 2 --loss bce --latent 20 --seed 0
     """
-    store = Store(results / (load(study).name if study.lower().endswith(".toml") else study))
-    own = [(name, given) for name, given in options.items() if given is not None]
-    wanted = dict([*own, *assigned(assignments)])
-    record = choose(store, _keeping(study, results), key, wanted)
+    store = Store(results / (load_study(study).name if study.lower().endswith(".toml") else study))
+    wanted = dict(given(options, CHOICE))
+    wanted |= {name: parse(name, text) for name, text in assigned("--set", assignments)}
+    record = run_with_weights(store, key, wanted)
     path = out or store.folder / f"samples-{record.digest}.png"
     if path.suffix.lower() != ".png":
         raise ValueError(f"out: {str(path)!r} is not allowed; allowed: a file named *.png")
-    _write(path, sheet(_drawn(store, record.run, count, noise_seed)))
+    content = _png(store, record, count, noise_seed)
+    with writing_under(path.parent, "out"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        overwrite(path, content)
     click.echo(path)
 
 
-def _keeping(study: str, results: Path) -> str:
-    """The command that trains a study and keeps its weights."""
-    name, _, data = study.partition("-")
-    if name == "reproduce":
-        return f"hvae reproduce --data {data}" if data else "hvae reproduce"
-    try:
-        return f"hvae run {load(study, results).argument} --keep-weights"
-    except ValueError:  # known by its records only
-        return "hvae run FILE.toml --keep-weights"
+def run_with_weights(store: Store, key: str, wanted: Mapping[str, Any]) -> Record:
+    """The one run of that key and those settings whose weights were kept.
 
-
-def choose(store: Store, keeping: str, key: str, wanted: Mapping[str, Any]) -> Record:
-    """The one finished run of that key and those settings whose weights were kept.
-
-    Raises `ValueError` where there is none, saying what is missing (the command `keeping` keeps
-    weights), or several, saying in which settings they differ.
+    Raises `ValueError` where there is none, or several: then it says in which settings they differ.
     """
-    if not store.finished():
-        raise ValueError(
-            f"study: no record under {store.folder}; run `{keeping}` first, or see `hvae studies`"
-        )
     fitting = [
         record
         for record in store
         if record.digest.startswith(key)
         and all(value(record.run, name) == given for name, given in wanted.items())
+        and store.weights_path(record.digest).exists()
     ]
-    asked = ", ".join(
-        f"{name} {given}" for name, given in {"key": key, **wanted}.items() if given != ""
-    )
+    if len(fitting) == 1:
+        return fitting[0]
+    asked = [f", {name} {given}" for name, given in {"key": key, **wanted}.items() if given != ""]
+    found = f"study: {len(fitting)} runs under {store.folder} have weights{''.join(asked)}"
     if not fitting:
-        raise ValueError(f"study: no finished run with {asked} under {store.folder}")
-    kept = [record for record in fitting if store.weights_path(record.digest).exists()]
-    if not kept:
-        raise ValueError(
-            f"study: no weights were kept of the runs that fit, {len(fitting)} under "
-            f"{store.folder}; run `{keeping}` as before to train and keep them"
-        )
-    if len(kept) > 1:
-        raise ValueError(f"study: {len(kept)} runs fit; they differ in {_differences(kept)}")
-    return kept[0]
+        kept = "`hvae run STUDY --keep-weights` and `hvae reproduce` keep them"
+        raise ValueError(f"{found}; allowed: one; {kept}")
+    values = {n: {value(r.run, n) for r in fitting} for n in (*axis_names(), "seed")}
+    differing = [f"{n} {', '.join(map(str, sorted(v)))}" for n, v in values.items() if len(v) > 1]
+    raise ValueError(f"{found}; allowed: one; they differ in {'; '.join(differing)}")
 
 
-def _differences(records: Sequence[Record]) -> str:
-    """The settings that tell runs apart, with their values: `depth 1, 2; seed 0, 1`."""
-    names = [*axis_names(), "seed"]
-    values = {name: sorted({value(record.run, name) for record in records}) for name in names}
-    return "; ".join(
-        f"{name} {', '.join(map(str, found))}" for name, found in values.items() if len(found) > 1
-    )
+def _png(store: Store, record: Record, count: int, seed: int) -> bytes:
+    """So many samples of a run, from its weights, as a grey picture."""
+    from PIL import Image
 
-
-def _drawn(store: Store, run: RunConfig, count: int, seed: int) -> "Pixels":
-    """So many samples of a run, from its weights: [count, D]."""
     from hvae.model import with_weights
     from hvae.pictures.samples import samples
     from hvae.processes import one_thread
     from hvae.records.attachments import read_weights
 
     one_thread()  # as the workers draw, so that the same command gives the same bytes
-    path = store.weights_path(digest(run))
-    try:
-        model = with_weights(run, read_weights(path))
-    except ValueError as error:
-        raise ValueError(f"{error}; delete the file and keep them anew") from error
-    return samples(model, count, seed)
+    model = with_weights(record.run, read_weights(store.weights_path(record.digest)))
+    buffer = io.BytesIO()
+    Image.fromarray(sheet(samples(model, count, seed))).save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def sheet(images: "Pixels") -> "Pixels":
@@ -161,16 +138,3 @@ def sheet(images: "Pixels") -> "Pixels":
     scale = math.ceil(LEAST_SIDE / math.isqrt(images.shape[1]))
     pixels = tile(images, math.ceil(math.sqrt(len(images))), GAP, BACKGROUND)
     return pixels.repeat(scale, axis=0).repeat(scale, axis=1)
-
-
-def _write(path: Path, pixels: "Pixels") -> None:
-    """A grey PNG, whole or not at all. Raises `ValueError` naming the folder."""
-    from PIL import Image
-
-    from hvae.records.files import overwrite, writing_under
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    with writing_under(path.parent, "out"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        overwrite(path, buffer.getvalue())

@@ -1,22 +1,25 @@
 """`hvae status`: every run by key, and how it stands."""
 
 import sys
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
-from ablations.cli.listing import standing_lines, standings_dict, summary, summary_dict
 from ablations.cli.options import json_option, print_json
 from ablations.cli.study_options import takes_study
+from ablations.grid import labels
 from ablations.run.launch import standings_of
 from ablations.studies import Study
+from hvae.config import as_dict
+from hvae.records.standings import Standing, count
 from hvae.records.store import Store
 
 
 @click.command()
 @takes_study
 @json_option
-def status(study: Study, folder: Path, as_json: bool) -> None:
+def status(study: Study, store: Store, as_json: bool) -> None:
     """List every run by key, and how it stands.
 
     A run is done, diverged (its loss is no number), missing, failed, stale (made by other sources
@@ -26,11 +29,31 @@ def status(study: Study, folder: Path, as_json: bool) -> None:
     Example:
       hvae status quick
     """
-    standings = standings_of(study, Store(folder))
+    standings = standings_of(study, store)
+    document = summary_dict(study, store, standings)
     if as_json:
-        print_json({**summary_dict(study, folder, standings), "runs": standings_dict(standings)})
+        found = {
+            s.digest: {"state": s.state, "reason": s.reason, "config": as_dict(s.run)}
+            for s in standings
+        }
+        print_json(document | {"runs": found})
     else:
-        lines = [summary(study, folder, standings), *standing_lines(study, standings)]
-        click.echo("\n".join(lines))
+        click.echo(summary_line(document))
+        words = labels(study)
+        for standing in standings:
+            reason = f": {' '.join(standing.reason.split())}" if standing.reason else ""
+            click.echo(f"{standing.digest}  {standing.state:<8} {words[standing.digest]}{reason}")
     if any(standing.state in ("failed", "damaged") for standing in standings):
         sys.exit(1)
+
+
+def summary_dict(study: Study, store: Store, standings: Sequence[Standing]) -> dict[str, Any]:
+    """How many runs there are and how they stand, ready for JSON."""
+    return {"study": study.name, "results": str(store.folder), "counts": count(standings)}
+
+
+def summary_line(document: dict[str, Any]) -> str:
+    """What `summary_dict` holds, in a line."""
+    counts = document["counts"]
+    counted = ", ".join(f"{n} {state}" for state, n in counts.items())
+    return f"{document['study']}: {sum(counts.values())} runs in {document['results']}: {counted}"

@@ -3,39 +3,26 @@
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
 from ablations.cli.options import COUNT, Command, debug_option, results_option
 from ablations.studies import by_name, narrow
-from ablations.study_files import load
+from ablations.study_files import load_study
 from hvae.config import DATASETS, RunConfig, setting, value
+from hvae.records.store import Store
 
 STUDYS = "[default: the study's]"
-
-
-class Own(NamedTuple):
-    """A setting with an option of its own: what it is, and its unit for the help."""
-
-    setting: str
-    words: str
-    metavar: str | None = None
-
-
-OWN = {
-    "depth": Own("depth", "Number of levels", "LEVELS"),
-    "loss": Own("loss", "Reconstruction loss"),
-    "latent": Own("latent", "Latent dimensions of a level", "DIMENSIONS"),
-    "objective": Own("objective", "Training objective"),
-    "epochs": Own("train.epochs", "Passes over the training images", "EPOCHS"),
-    "data": Own("data.name", "Dataset"),
-    "importance_samples": Own(
-        "evaluation.importance_samples",
-        "Samples per test image for the evaluation's NLL",
-        "SAMPLES",
-    ),
-    "seed": Own("seed", "Seed it was trained with", "SEED"),
+OPTIONS = {  # with a setting of their own
+    "depth": "depth",
+    "loss": "loss",
+    "latent": "latent",
+    "objective": "objective",
+    "epochs": "train.epochs",
+    "data": "data.name",
+    "importance_samples": "evaluation.importance_samples",
+    "seed": "seed",
 }
 AXES = ("depth", "loss", "latent", "objective")  # whose options are repeated, each value swept
 SINGLE = ("epochs", "data", "importance_samples")
@@ -51,23 +38,18 @@ SET = click.option(
 def setting_option(
     name: str, hint: str = "", multiple: bool = False
 ) -> Callable[[Command], Command]:
-    """The option of a setting that has one of its own, typed by what the setting takes."""
-    own = OWN[name]
+    """The option of a setting that has one of its own: type and help are what is known of it."""
+    known = setting(OPTIONS[name])
+    choices = tuple(DATASETS) if name == "data" else tuple(known.values)
+    words = known.label[0].upper() + known.label[1:]
     return click.option(
         f"--{name.replace('_', '-')}",
         name,
-        type=_type(own.setting),
+        type=click.Choice(choices) if choices else click.IntRange(min=int(name != "seed")),
         multiple=multiple,
-        metavar=own.metavar,
-        help=f"{own.words}{'; repeat for several' if multiple else ''}.{hint and f'  {hint}'}",
+        metavar=None if choices else (known.unit or known.key.split("_")[-1]).upper(),
+        help=f"{words}{'; repeat for several' if multiple else ''}.{hint and f'  {hint}'}",
     )
-
-
-def _type(name: str) -> "click.ParamType[Any]":
-    if name == "data.name":
-        return click.Choice(tuple(DATASETS))
-    choices = setting(name).values
-    return click.Choice(tuple(choices)) if choices else click.IntRange(min=int(name != "seed"))
 
 
 NARROWING: tuple[Callable[[Command], Command], ...] = (
@@ -103,7 +85,7 @@ NARROWING: tuple[Callable[[Command], Command], ...] = (
 def takes_study(command: Command) -> Command:
     """Add STUDY, the options that narrow and widen it, and --results.
 
-    The command receives them as one `Study` and a folder, then its own options.
+    The command receives them as one `Study` and its `Store`, then its own options.
     """
 
     @functools.wraps(command)
@@ -116,19 +98,17 @@ def takes_study(command: Command) -> Command:
         assignments: tuple[str, ...],
         **options: Any,
     ) -> Any:
-        given = {name: options.pop(name) for name in (*AXES, *SINGLE)}
-        whole = load(study, results)
-        fixed = _given(given, SINGLE)  # on an axis of the study: its one value
-        swept = [(name, (single,)) for name, single in fixed if name in dict(whole.axes)]
-        common = [pair for pair in fixed if pair[0] not in dict(whole.axes)]
-        chosen = narrow(
-            whole,
-            by_name([*_given(given, AXES), *swept, *_assigned(sweeps, "--vary", _values)]),
-            by_name([*common, *assigned(assignments)]),
-            seeds,
-            variants,
-        )
-        return command(chosen, results / chosen.name, **options)
+        used = {name: options.pop(name) for name in (*AXES, *SINGLE)}
+        whole = load_study(study, results)
+        single = given(used, SINGLE)  # on an axis of the study: its one value
+        fixed = [pair for pair in single if pair[0] not in dict(whole.axes)]
+        swept = [(name, [value]) for name, value in single if name in dict(whole.axes)]
+        for name, text in assigned("--vary", sweeps):
+            swept.append((name, [parse(name, part) for part in text.split(",")]))
+        fixed += [(name, parse(name, text)) for name, text in assigned("--set", assignments)]
+        axes, settings = by_name([*given(used, AXES), *swept]), by_name(fixed)
+        chosen = narrow(whole, axes, settings, seeds, variants)
+        return command(chosen, Store(results / chosen.name), **options)
 
     decorated: Command = narrowed
     for option in reversed(NARROWING):
@@ -136,9 +116,20 @@ def takes_study(command: Command) -> Command:
     return decorated
 
 
-def assigned(assignments: Iterable[str]) -> list[tuple[str, Any]]:
-    """What `--set FIELD=VALUE` gives which setting. Raises `ValueError` on any other text."""
-    return _assigned(assignments, "--set", parse)
+def given(options: Mapping[str, Any], names: Iterable[str]) -> list[tuple[str, Any]]:
+    """The settings whose own options were used, and what they were given."""
+    return [(OPTIONS[name], options[name]) for name in names if options[name] not in (None, ())]
+
+
+def assigned(option: str, texts: Iterable[str]) -> list[tuple[str, str]]:
+    """Setting and text of each `FIELD=VALUE` of an option. Raises `ValueError` on another text."""
+    pairs = []
+    for text in texts:
+        name, is_assigned, words = text.partition("=")
+        if not is_assigned:
+            raise ValueError(f"{option}: {text!r} is not allowed; allowed: FIELD=VALUE")
+        pairs.append((setting(name.strip()).name, words))
+    return pairs
 
 
 def parse(name: str, text: str) -> int | float | str:
@@ -153,25 +144,3 @@ def parse(name: str, text: str) -> int | float | str:
         numbers = "integers" if kind is int else "numbers"
         raise ValueError(f"{name}: {text!r} is not allowed; allowed: {numbers}") from error
     return parsed
-
-
-def _values(name: str, text: str) -> tuple[int | float | str, ...]:
-    return tuple(parse(name, part) for part in text.split(","))
-
-
-def _assigned(
-    texts: Iterable[str], option: str, parsed: Callable[[str, str], Any]
-) -> list[tuple[str, Any]]:
-    pairs = []
-    for text in texts:
-        name, is_assigned, given = text.partition("=")
-        if not is_assigned:
-            raise ValueError(f"{option}: {text!r} is not allowed; allowed: FIELD=VALUE")
-        known = setting(name.strip()).name
-        pairs.append((known, parsed(known, given)))
-    return pairs
-
-
-def _given(options: Mapping[str, Any], names: Iterable[str]) -> list[tuple[str, Any]]:
-    """The settings whose own options were used."""
-    return [(OWN[name].setting, options[name]) for name in names if options[name] not in (None, ())]

@@ -7,10 +7,11 @@ is an outcome, not an end. `progress(done, total)` is heard as `on_progress(task
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from hvae import processes
 from hvae.processes import Function, Worker, WorkerDied, attempt, core_count, settle
@@ -18,8 +19,6 @@ from hvae.processes import Function, Worker, WorkerDied, attempt, core_count, se
 T = TypeVar("T")
 R = TypeVar("R")
 OnProgress = Callable[[T, int, int], None]  # task, done, total
-
-EXECUTORS = ("local", "serial")
 
 
 def ignore(task: object, done: int, total: int) -> None:
@@ -35,19 +34,12 @@ class Outcome(Generic[T, R]):
     error: BaseException | None = None
 
 
-class Executor(Protocol):
-    """Anything that executes tasks. Outcomes come in the order of completion."""
-
-    def map(
-        self, function: Function[T, R], tasks: Iterable[T], on_progress: OnProgress[T] = ignore
-    ) -> Iterator[Outcome[T, R]]: ...
-
-
 @dataclass(frozen=True)
 class Serial:
     """One task after the other in this process, which `prepare` alters for good."""
 
     prepare: Callable[[], None] = settle
+    workers: int = 1
 
     def map(
         self, function: Function[T, R], tasks: Iterable[T], on_progress: OnProgress[T] = ignore
@@ -74,7 +66,8 @@ class Local:
         self, function: Function[T, R], tasks: Iterable[T], on_progress: OnProgress[T] = ignore
     ) -> Iterator[Outcome[T, R]]:
         waiting, outcomes = deque(tasks), list[Outcome[T, R]]()
-        with processes.lifeline() as line, _Workers(self.workers, self.prepare, line) as workers:
+        with processes.lifeline() as line, ExitStack() as stack:
+            workers = _Workers(self.workers, self.prepare, line, stack)
             while waiting or workers.busy or outcomes:
                 while waiting and len(workers.busy) < self.workers:
                     workers.assign(function, waiting.popleft())
@@ -85,25 +78,19 @@ class Local:
 class _Workers:
     """The workers of one `map`: which are idle, which are at which task."""
 
-    def __init__(self, count: int, prepare: Callable[[], None], line: Connection) -> None:
-        self.prepare, self.line = prepare, line
+    def __init__(
+        self, count: int, prepare: Callable[[], None], line: Connection, stack: ExitStack
+    ) -> None:
+        self.prepare, self.line, self.stack = prepare, line, stack
         self.free_cores = processes.own_cores(count)
         self.idle: list[Worker] = []
         self.busy: dict[Connection, tuple[Worker, Any]] = {}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        for worker in [*self.idle, *(worker for worker, _ in self.busy.values())]:
-            worker.stop()
-
     def assign(self, function: Function[T, R], task: T) -> None:
         """Give a task to an idle worker, or to a new one."""
         if not self.idle:
-            self.idle.append(
-                processes.start_worker(self.line, self.prepare, self.free_cores.pop(0))
-            )
+            worker = processes.start_worker(self.line, self.prepare, self.free_cores.pop(0))
+            self.idle.append(self.stack.enter_context(worker))
         worker = self.idle.pop()
         self.busy[worker.connection] = worker, task
         worker.call(function, task)
@@ -136,17 +123,15 @@ class _Workers:
         return message
 
 
-def worker_count(name: str, device: str, asked: int | None) -> int:
-    """How many packs are trained at once: by default one a core, on cuda one for the device."""
+Executor = Serial | Local
+
+
+def choose(name: str, device: str, workers: int | None) -> Executor:
+    """The executor of that name, local or serial; by default with one worker a core, on cuda one
+    for the device."""
     if name == "serial":
-        return 1
-    return asked or (core_count() if device == "cpu" else 1)
-
-
-def choose(name: str, workers: int) -> Executor:
-    """The executor of that name."""
-    assert name in EXECUTORS
-    return Serial() if name == "serial" else Local(workers)
+        return Serial()
+    return Local(workers or (core_count() if device == "cpu" else 1))
 
 
 def resolve_device(name: str) -> str:

@@ -1,21 +1,22 @@
-"""From a study to its records: what is left to do, cut into packs, on the executor asked for."""
+"""From a study to its records: what is left to do is cut into packs and trained, every run is
+recorded as it ends, and what fails is tried again."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
-from ablations.grid import cost_limit, labels, pack_size, packs, runs
-from ablations.run.executors import choose, resolve_device, worker_count
-from ablations.run.messages import say
+from ablations.grid import Pack, cost_limit, halves, labels, pack_size, packs, runs, without
+from ablations.run.executors import Executor, choose, resolve_device
+from ablations.run.pack import Conditions, Finished, Task, run_pack
+from ablations.run.progress import Display, say
+from ablations.run.throughput import Throughput, throughput
 from ablations.studies import Study
 from ablations.study_files import keep
-from hvae.records.provenance import code, sources_sha256
-from hvae.records.standings import Standing, count, survey, to_run
+from hvae.config import RunConfig
+from hvae.records.provenance import SourcesChanged, code, sources_sha256
+from hvae.records.standings import Standing, refuse_damaged, survey, to_run, without_weights
 from hvae.records.store import Store
-
-if TYPE_CHECKING:
-    from ablations.run.pack import Conditions
 
 
 @dataclass(frozen=True)
@@ -30,47 +31,69 @@ class Launch:
     keeps_weights: bool = False
     is_timed: bool = True
 
-
-class Trained(NamedTuple):
-    """How many runs came to nothing, and to no numbers; of those diverged also earlier ones."""
-
-    failed: int
-    diverged: int
+    def to_do(self, standings: Sequence[Standing]) -> set[str]:
+        """Digests of the runs to train."""
+        return to_run(standings, self.redo_stale, self.keeps_weights)
 
 
-def train(study: Study, store: Store, launch: Launch, standings: Sequence[Standing]) -> Trained:
-    """Train what is to do of a study that stands like that. Everything is validated first; what was
-    not timed before is timed first, while the machine is idle."""
-    from ablations.run import study as runner
-    from ablations.run.progress import Tally, display
-    from ablations.run.throughput import throughput
+def standings_of(study: Study, store: Store, known: Iterable[Standing] = ()) -> list[Standing]:
+    """How every run of the study stands, judged by the sources at hand; `known` ones as before."""
+    earlier = {standing.digest: standing for standing in known}
+    return survey(store, runs(study), sources_sha256(), earlier)
 
+
+def train_missing(study: Study, store: Store, launch: Launch) -> list[Standing]:
+    """Train what is to do, and how every run stands then: what failed is still to do.
+
+    Raises `ValueError` on a damaged record and where data, device or folder are not there.
+    """
+    standings = standings_of(study, store)
+    refuse_damaged(standings)
+    _say_what_stays(standings, launch)
+    todo = launch.to_do(standings)
+    if not todo:
+        say(f"{study.name}: nothing to do, every run is there")
+        return standings
+    _train(study, store, launch, standings, todo)
+    return standings_of(study, store, [s for s in standings if s.digest not in todo])
+
+
+def _say_what_stays(standings: Sequence[Standing], launch: Launch) -> None:
+    stale = [standing for standing in standings if standing.state == "stale"]
+    if stale and not launch.redo_stale:
+        say(f"{len(stale)} records are stale and stay; --redo-stale redoes them")
+    again = without_weights(standings)
+    if again and launch.keeps_weights:
+        say(f"{len(again)} recorded runs have no weights: trained again, their records stay")
+
+
+def _train(
+    study: Study, store: Store, launch: Launch, standings: Sequence[Standing], todo: set[str]
+) -> None:
+    """Everything is validated first; what was not timed before is timed next, while the machine is
+    idle."""
     conditions = _conditions(study, launch)
     device = conditions.device
     store.open_for_writing()
     keep(study, store.folder)
-    todo = to_run(standings, launch.redo_stale, launch.keeps_weights)
-    at_once = worker_count(launch.executor, device, launch.workers)
-    executor, size = choose(launch.executor, at_once), pack_size(device, len(standings), at_once)
+    executor = choose(launch.executor, device, launch.workers)
+    size = pack_size(device, len(standings), executor.workers)
     cut = packs(study.name, runs(study), todo, size, cost_limit(device))
+    wanted = [run for pack in cut for run in pack.runs]
     present = [s.record for s in standings if s.record and s.digest not in todo]
-    tally = Tally(cut, labels(study), present)
+    shown = Display(study.name, cut, labels(study), present)
     try:
-        with display(study.name, tally) as shown:
-            wanted = [run for pack in cut for run in pack.runs]
+        with shown.bar:
             given = (device, conditions.sources_sha256, launch.is_timed)
             blocks = throughput(wanted, store.folder, executor, *given)
-            heard = (shown.on_progress, shown.on_record)
-            failed = runner.run_study(cut, store, executor, conditions, blocks, *heard)
+            run_study(cut, store, executor, conditions, blocks, shown)
     except KeyboardInterrupt:
         say(f"{study.name}: finished runs are kept; the same command resumes")
         raise
-    return Trained(failed, tally.diverged)
 
 
-def _conditions(study: Study, launch: Launch) -> "Conditions":
+def _conditions(study: Study, launch: Launch) -> Conditions:
     """What the study is trained under. Raises `ValueError` where data or device are not there."""
-    from ablations.run.pack import Conditions
     from hvae.data import mnist
     from hvae.native.build import library
 
@@ -84,14 +107,72 @@ def _conditions(study: Study, launch: Launch) -> "Conditions":
     return Conditions(directory, device, sources, keeps_weights=launch.keeps_weights)
 
 
-def standings_of(study: Study, store: Store, known: Iterable[Standing] = ()) -> list[Standing]:
-    """How every run of the study stands, judged by the sources at hand; `known` ones as before."""
-    earlier = {standing.digest: standing for standing in known}
-    return survey(store, runs(study), sources_sha256(), earlier)
+def run_study(
+    packs: Sequence[Pack],
+    store: Store,
+    executor: Executor,
+    conditions: Conditions,
+    throughput: dict[RunConfig, Throughput],
+    shown: Display,
+) -> None:
+    """Train the packs; record each run as it ends, and what fails for good as failed."""
+
+    def advance(task: Task, done: int, total: int) -> None:
+        shown.advance(task.pack, done, total)
+
+    recording = Recording(store, shown)
+    while packs:
+        again: list[Pack] = []
+        tasks = [Task(pack, conditions, throughput) for pack in packs]
+        for outcome in executor.map(run_pack, tasks, advance):
+            if outcome.result is not None:
+                recording.publish(outcome.result)
+            else:
+                assert outcome.error is not None
+                left = without(outcome.task.pack, recording.recorded)
+                parts = retries(left, outcome.error)
+                again += parts
+                if not parts:
+                    recording.fail(left, outcome.error)
+        packs = again
 
 
-def warn_of_stale(standings: Sequence[Standing], redo_stale: bool) -> None:
-    """Say on stderr that stale records stay, where there are any and they do."""
-    stale = count(standings)["stale"]
-    if stale and not redo_stale:
-        say(f"{stale} records are stale and stay; --redo-stale redoes them")
+def retries(pack: Pack, error: BaseException) -> list[Pack]:
+    """What is tried after a failure: the halves of what is left of a pack, so that no run takes
+    others along, nor what lacks memory; nothing of one run, or where the sources changed."""
+    if len(pack.runs) < 2 or isinstance(error, SourcesChanged):
+        return []
+    return halves(pack)
+
+
+@dataclass
+class Recording:
+    """What becomes of the runs: recorded or failed. A disk that is full fails a run, no more."""
+
+    store: Store
+    shown: Display
+    recorded: set[str] = field(default_factory=set)
+    said: set[str] = field(default_factory=set)
+
+    def publish(self, finished: Finished) -> None:
+        """Put a run into the store."""
+        try:
+            self.store.write(*finished)
+        except OSError as error:
+            self._say_once(f"cannot write under {self.store.runs}: {error.strerror or error}")
+            return
+        self.recorded.add(finished.record.digest)
+        self.shown.add(finished.record)
+
+    def fail(self, pack: Pack, error: BaseException) -> None:
+        """Leave word of why the runs of a pack have no record."""
+        if isinstance(error, SourcesChanged) and pack.runs:
+            self._say_once(str(error))
+        for run in pack.runs:
+            with suppress(OSError):  # of a full disk
+                self.store.write_failure(run, error)
+
+    def _say_once(self, line: str) -> None:
+        if line not in self.said:
+            self.said.add(line)
+            say(line)

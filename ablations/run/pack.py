@@ -46,10 +46,6 @@ class Task:
     pack: Pack
     conditions: Conditions
     throughput: dict[RunConfig, Throughput]  # by shape
-    is_alone: bool = False  # on the machine
-
-    def __hash__(self) -> int:
-        return hash(self.pack)
 
 
 class Finished(NamedTuple):
@@ -57,16 +53,6 @@ class Finished(NamedTuple):
 
     record: Record
     files: Files
-
-
-class Evaluated(NamedTuple):
-    """A member after its training: which, what it is worth, also image by image, and its share of
-    the seconds."""
-
-    member: int
-    metrics: Metrics
-    nlls: "Arrays"
-    seconds: float
 
 
 def run_pack(task: Task, progress: Progress) -> Iterator[Finished]:
@@ -77,28 +63,25 @@ def run_pack(task: Task, progress: Progress) -> Iterator[Finished]:
     the last digits are those of a pack that nobody interrupted.
     Raises `SourcesChanged` where the sources are not the task's, before or after.
     """
-    require_sources(
-        task.conditions.sources_sha256
-    )  # a worker that starts late imports what is there
+    conditions = task.conditions
+    require_sources(conditions.sources_sha256)  # a worker that starts late imports what is there
     from hvae.data.images import load
     from hvae.training.fit import fit
 
     runs = task.pack.runs if _is_compiled(task) else task.pack.members
-    images = load(runs[0].data, task.conditions.data_dir)
+    images = load(runs[0].data, conditions.data_dir)
     epochs = runs[0].train.epochs  # the evaluation counts as much as the training
     fitted = fit(
         runs,
         images,
-        task.conditions.device,
-        engine=task.conditions.engine,
+        conditions.device,
+        engine=conditions.engine,
         progress=lambda done, _: progress(done, 2 * epochs),
     )
     give_back_freed_memory()
-    for evaluated in _evaluated(task, runs, images, fitted, progress):
-        model = fitted.models[evaluated.member]
-        record = _record(task, runs[evaluated.member], images, fitted, evaluated)
-        files = _files(record, model, images, evaluated.nlls, task.conditions.keeps_weights)
-        require_sources(task.conditions.sources_sha256)
+    for member, record, nlls in _records(task, runs, images, fitted, progress):
+        files = _files(record, fitted.models[member], images, nlls, conditions.keeps_weights)
+        require_sources(conditions.sources_sha256)
         yield Finished(record, files)
 
 
@@ -113,11 +96,12 @@ def _is_compiled(task: Task) -> bool:
     return conditions.engine != "traced" and not obstacle(run, device, torch.float32)
 
 
-def _evaluated(
+def _records(
     task: Task, runs: tuple[RunConfig, ...], images: "Images", fitted: "Fit", progress: Progress
-) -> Iterator[Evaluated]:
-    """The runs that are to be recorded: one by one after the compiled step; else together, since on
-    a GPU the noise that they share costs more than all else."""
+) -> Iterator[tuple[int, Record, "Arrays"]]:
+    """The record of each run that is to have one, which member it is, and its NLL by image:
+    evaluated one by one after the compiled step; else together, since on a GPU the noise that they
+    share costs more than all else."""
     from hvae.evaluation.evaluate import evaluate
 
     epochs, wanted = runs[0].train.epochs, [runs.index(run) for run in task.pack.runs]
@@ -136,32 +120,42 @@ def _evaluated(
             progress=report,
             nll_images=runs[0].evaluation.nll_images,
         )
-        seconds = evaluation.seconds / len(members)
+        seconds = {
+            "train": fitted.seconds / len(runs),
+            "evaluate": evaluation.seconds / len(members),
+        }
         for member, metrics, nlls in zip(members, *evaluation[:2], strict=True):
-            yield Evaluated(member, metrics, nlls, seconds)
+            history = fitted.histories[member]
+            record = _record(task, runs[member], images, fitted, history, metrics, seconds)
+            yield member, record, nlls
 
 
 def _record(
-    task: Task, run: RunConfig, images: "Images", fitted: "Fit", evaluated: Evaluated
+    task: Task,
+    run: RunConfig,
+    images: "Images",
+    fitted: "Fit",
+    history: list[dict[str, Any]],
+    metrics: Metrics,
+    seconds: dict[str, float],
 ) -> Record:
-    history, members = fitted.histories[evaluated.member], len(fitted.models)
-    flags = {"pack_size": members, "engine": fitted.engine}
+    flags = {"pack_size": len(fitted.models), "engine": fitted.engine}
     if fitted.declined:
         flags["declined"] = fitted.declined
     return Record(
         study=task.pack.study,
         digest=digest(run),
         config=as_dict(run),
-        status=status(history, evaluated.metrics),
+        status=status(history, metrics),
         data_sha256=images.sha256,
         code=task.conditions.code,
         environment=environment(task.conditions.device) | {"flags": flags},
         parameters=parameter_count(run.model),
         flops_per_image=flops_per_image(run),
         history=history,
-        metrics=evaluated.metrics,
+        metrics=metrics,
         throughput=task.throughput.get(shape(run), NOT_TIMED),
-        seconds={"train": fitted.seconds / members, "evaluate": evaluated.seconds},
+        seconds=seconds,
     )
 
 

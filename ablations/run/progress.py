@@ -1,62 +1,73 @@
-"""Progress of a grid on stderr: two bars on a terminal, plain lines elsewhere."""
+"""What is said beside the answer, on stderr: lines, and on a terminal a bar of the grid."""
 
 import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
-
-from tqdm import tqdm
 
 from ablations.grid import Pack
-from ablations.run.messages import say
 from hvae.records.store import Record
 
 YARDSTICK = "scoreboard_nll_nats"  # the one number that BCE and MSE models may be ranked by
-GRID_BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
-PACK_BAR = "{desc} {percentage:3.0f}%|{bar}|"
+BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
 
 
-class HasPack(Protocol):
-    """A task, as far as its progress goes."""
+def say(line: str) -> None:
+    """Write a line to stderr at once, above the bar where there is one."""
+    from tqdm import tqdm  # a fifth of a second, which `--help` does not need
 
-    @property
-    def pack(self) -> Pack: ...
+    tqdm.write(line, file=sys.stderr)
+    sys.stderr.flush()
 
 
-class Tally:
-    """How far a grid has come, in runs and in predicted cost, and its best run so far.
+class Display:
+    """How far a grid has come, in runs and in predicted cost, and its best run so far: a bar on a
+    terminal; elsewhere a line per pack that is trained and per run that is recorded.
 
-    `labels` are all its runs in words, by digest.
+    `labels` are all its runs in words, by digest; `present` what is recorded already.
     """
 
     def __init__(
         self,
+        study: str,
         packs: Iterable[Pack],
         labels: Mapping[str, str],
         present: Iterable[Record],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        from tqdm import tqdm
+
+        self.study, self.labels, self.clock = study, labels, clock
         self.shares = dict.fromkeys(packs, 0.0)
-        self.labels, self.total = labels, len(labels)
         self.recorded = self.diverged = 0
-        self.best: Record | None = None
-        self.clock = clock
+        self.best_nats, self.best_label = math.inf, ""
         self.first: tuple[float, float] | None = None  # time and fraction of the first progress
         for record in present:
-            self.add(record)
+            self._count(record)
+        self.bar = tqdm(total=1.0, bar_format=BAR, file=sys.stderr, disable=None)
+        self._show(f"{study}: {len(self.shares)} packs to train, after the throughput of each cell")
+
+    def advance(self, pack: Pack, done: int, total: int) -> None:
+        """A pack has come so far."""
+        if pack in self.shares:  # what is tried again by parts was counted as a whole
+            self.shares[pack] = done / total
+        self.first = self.first or (self.clock(), self.fraction)
+        trained = f"{self.study}: trained and evaluated {pack.label}; {self.left_text}"
+        self._show(trained if done == total else "")
 
     def add(self, record: Record) -> None:
-        self.recorded += 1
-        self.diverged += record.status == "diverged"
-        value = _number(record)
-        if value is not None and (self.best is None or value < self.best.metrics[YARDSTICK]):
-            self.best = record
+        """A run is recorded."""
+        self._count(record)
+        nats = _nats(record)
+        value = record.status if math.isnan(nats) else f"{nats:.2f} nats"
+        best = self.best_text + (f" ({self.best_label})" if self.best_label else "")
+        run = f"{self.counted}: {self.labels[record.digest]}: {value}"
+        self._show(f"{run}; {best}; {self.left_text}")
 
-    def advance(self, pack: Pack, share: float) -> None:
-        if pack in self.shares:  # what is tried again by parts was counted as a whole
-            self.shares[pack] = share
-        self.first = self.first or (self.clock(), self.fraction)
+    @property
+    def counted(self) -> str:
+        """The study, and how many of its runs are recorded."""
+        return f"{self.study} {self.recorded}/{len(self.labels)}"
 
     @property
     def fraction(self) -> float:
@@ -74,95 +85,27 @@ class Tally:
 
     @property
     def best_text(self) -> str:
-        best = f"best {self.best.metrics[YARDSTICK]:.2f} nats" if self.best else "no result yet"
+        """The scoreboard NLL of the best run, and how many runs diverged."""
+        best = f"best {self.best_nats:.2f} nats" if self.best_label else "no result yet"
         return f"{best}, {self.diverged} diverged" if self.diverged else best
 
+    def _count(self, record: Record) -> None:
+        self.recorded += 1
+        self.diverged += record.status == "diverged"
+        if (nats := _nats(record)) < self.best_nats:
+            self.best_nats, self.best_label = nats, self.labels[record.digest]
 
-class Bars:
-    """One bar for the grid, one for the pack in hand; of several in hand, the first to report."""
-
-    def __init__(self, study: str, tally: Tally) -> None:
-        self.study, self.tally = study, tally
-        self.in_hand: Pack | None = None
-        self.grid = tqdm(total=1.0, bar_format=GRID_BAR, file=sys.stderr)
-        self.pack = tqdm(
-            total=1,
-            bar_format=PACK_BAR,
-            file=sys.stderr,
-            position=1,
-            leave=False,
-            desc="measuring throughput",
-        )
-        self._show()
-
-    def __enter__(self) -> "Bars":
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self.pack.close()
-        self.grid.close()
-
-    def on_progress(self, task: HasPack, done: int, total: int) -> None:
-        self.tally.advance(task.pack, done / total)
-        self.in_hand = self.in_hand or task.pack
-        if task.pack == self.in_hand:
-            self.pack.total, self.pack.n = total, done
-            self.pack.set_description_str(task.pack.label)
-            self.in_hand = None if done == total else self.in_hand
-        self._show()
-
-    def on_record(self, record: Record) -> None:
-        self.tally.add(record)
-        self._show()
-
-    def _show(self) -> None:
-        self.grid.n = self.tally.fraction
-        self.grid.set_description_str(
-            f"{self.study} {self.tally.recorded}/{self.tally.total} runs", refresh=False
-        )
+    def _show(self, line: str) -> None:
+        """Move the bar; where there is none, say the line, if there is one."""
+        if self.bar.disable and line:
+            say(line)
+        self.bar.n = self.fraction
+        self.bar.set_description_str(f"{self.counted} runs", refresh=False)
         # Short, so that 80 columns leave room for the bar.
-        self.grid.set_postfix_str(f"{self.tally.left_text}, {self.tally.best_text}")
+        self.bar.set_postfix_str(f"{self.left_text}, {self.best_text}")
 
 
-class Lines:
-    """A line per pack that is trained and per run that is recorded, for logs."""
-
-    def __init__(self, study: str, tally: Tally) -> None:
-        self.study, self.tally = study, tally
-        say(f"{study}: {len(tally.shares)} packs to train, after the throughput of each cell")
-
-    def __enter__(self) -> "Lines":
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        pass
-
-    def on_progress(self, task: HasPack, done: int, total: int) -> None:
-        self.tally.advance(task.pack, done / total)
-        if done == total:
-            trained = f"{self.study}: trained and evaluated {task.pack.label}"
-            say(f"{trained}; {self.tally.left_text}")
-
-    def on_record(self, record: Record) -> None:
-        self.tally.add(record)
-        counted = f"{self.study} {self.tally.recorded}/{self.tally.total}"
-        labels, best = self.tally.labels, self.tally.best
-        run = f"{labels[record.digest]}: {_value(record)}"
-        best_text = self.tally.best_text + (f" ({labels[best.digest]})" if best else "")
-        say(f"{counted}: {run}; {best_text}; {self.tally.left_text}")
-
-
-def display(study: str, tally: Tally) -> Bars | Lines:
-    """Bars where stderr is a terminal, lines where it is not."""
-    return Bars(study, tally) if sys.stderr.isatty() else Lines(study, tally)
-
-
-def _number(record: Record) -> float | None:
-    """What runs are ranked by; None where it is no number."""
+def _nats(record: Record) -> float:
+    """What runs are ranked by; NaN where it is no number."""
     value = record.metrics.get(YARDSTICK)
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _value(record: Record) -> str:
-    value = _number(record)
-    return record.status if value is None else f"{value:.2f} nats"
+    return value if value is not None and math.isfinite(value) else math.nan

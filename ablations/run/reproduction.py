@@ -2,16 +2,15 @@
 measured."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ablations.grid import runs
-from ablations.run.launch import Launch, standings_of, train, warn_of_stale
-from ablations.run.messages import say
-from ablations.studies import Study
+from ablations.run.launch import Launch, train_missing
+from ablations.run.progress import say
+from ablations.studies import Study, narrow
 from hvae.config import RunConfig, digest
 from hvae.processes import Progress
-from hvae.records.standings import refuse_damaged, to_run
 from hvae.records.store import Store
 
 STUDY = Study(  # nothing swept, nothing set: the documented run
@@ -34,14 +33,15 @@ class MeasureTask:
     data_dir: Path
 
 
+def study_of(data: str) -> Study:
+    """The documented run; of other data than MNIST under a name of its own."""
+    name = STUDY.name if data == "mnist" else f"{STUDY.name}-{data}"
+    return replace(narrow(STUDY, settings={"data.name": data}), name=name)
+
+
 def train_documented(study: Study, store: Store, launch: Launch) -> None:
     """The study's one run, unless it is there with its weights. Raises `TrainingFailed`."""
-    standings = standings_of(study, store)
-    refuse_damaged(standings)
-    warn_of_stale(standings, launch.redo_stale)
-    if to_run(standings, launch.redo_stale, launch.keeps_weights):
-        train(study, store, launch, standings)
-    (standing,) = standings_of(study, store)
+    (standing,) = train_missing(study, store, launch)
     if standing.record is None:
         raise TrainingFailed(f"{study.name}: the training failed: {standing.reason}")
     if standing.record.status == "diverged":

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.run.executors import Executor
-from ablations.run.messages import say
+from ablations.run.progress import say
 from hvae.config import DataConfig, RunConfig, TrainConfig, describe, digest, value
 from hvae.processes import Progress
 from hvae.records.files import overwrite
@@ -87,12 +87,12 @@ def measure(timing: Timing, progress: Progress) -> Iterator[dict[RunConfig, Thro
         require_sources(timing.sources_sha256)
         from bench.throughput.measure import measure_everywhere
 
-        by_device = measure_everywhere(group, timing.device)
+        measured = measure_everywhere(group, timing.device)
         require_sources(timing.sources_sha256)
         block = environment(timing.device)
         yield {
-            one: {"environment": block, "measurements": [m for several in found for m in several]}
-            for one, *found in zip(group, *by_device, strict=True)
+            one: {"environment": block, "measurements": found}
+            for one, found in zip(group, measured, strict=True)
         }
 
 

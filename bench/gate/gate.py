@@ -7,12 +7,11 @@ is compared with a stored number.
 
 import random
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from bench.gate import storage, waivers
-from bench.gate.paired_timing import Pairs, time_pairs
+from bench.gate.paired_timing import Pairs, Progress, time_pairs
 from bench.gate.revisions import (
     Layout,
     Revisions,
@@ -28,13 +27,13 @@ from bench.gate.statistics import FAIL, FULL_PAIRS, INCONCLUSIVE, PASS, SCREEN_P
 from bench.gate.storage import Side
 from bench.gate.tiers import (
     BROKEN,
+    NOTE,
     SKIPPED,
     Tier,
     compare_counts,
     compare_numerics,
     compare_times,
     coverage,
-    harnesses,
     tier,
     worst,
 )
@@ -42,8 +41,6 @@ from bench.gate.waivers import Waiver
 from hvae.records.files import prove_writable
 
 EXIT_CODES = {PASS: 0, FAIL: 1, INCONCLUSIVE: 3}
-
-Progress = Callable[[str], None]
 
 
 class Device(NamedTuple):
@@ -86,7 +83,8 @@ def compare(
     )
     files: list[Path] = []
     with laid_out(root, None if base is None else revisions.base) as layout:
-        if base is not None and is_identical(layout):
+        digests = {sources_digest(tree) for tree in (layout.base_tree, layout.head_tree)}
+        if base is not None and len(digests) == 1:
             tiers = [Tier("identity", PASS, "measured sources are identical: not timed", [])]
         else:
             if device.folder is not None:
@@ -94,7 +92,7 @@ def compare(
             tiers, sides = _exactly(layout, device, accepted, progress)
             if worst(tier.status for tier in tiers) == PASS:
                 pairs = time_adaptively(layout.sides, device.kind, progress)
-                tiers.append(compare_times(storage.series_of(pairs), BENCHMARKS, accepted))
+                tiers.append(compare_times(storage.series_of(pairs), accepted))
                 if device.folder is not None:
                     files = storage.write(device.folder, sides, pairs, revisions, device.name)
             else:
@@ -109,21 +107,14 @@ def rejudge(base: Path, head: Path) -> Outcome:
     tiers = [
         compare_numerics(found.base.numerics, found.head.numerics, []),
         compare_counts(found.base.counts, found.head.counts, []),
-        compare_times(found.series, list(found.head.counts), []),
+        compare_times(found.series, []),
     ]
     return Outcome(tiers, 0.0, [base, head])
 
 
-def is_identical(layout: Layout) -> bool:
-    """Whether all that decides a measurement is the same in both trees."""
-    return sources_digest(layout.base_tree) == sources_digest(layout.head_tree)
-
-
-def time_adaptively(
-    sides: Sides, device: str, progress: Progress, lot: random.Random | None = None
-) -> Pairs:
+def time_adaptively(sides: Sides, device: str, progress: Progress) -> Pairs:
     """The few pairs of the screen for every benchmark; all pairs for those it does not pass."""
-    lot = lot or random.Random()
+    lot = random.Random()
     pairs = time_pairs(sides, BENCHMARKS, SCREEN_PAIRS, device, lot, progress)
     doubtful = needs_more(storage.series_of(pairs))
     if doubtful:
@@ -138,7 +129,7 @@ def _exactly(
     """The tiers that need no clock. Raises `CannotMeasure` where the base is to blame."""
     progress("numerics and counts")
     expected = [*BENCHMARKS, *TRAININGS]
-    names = harnesses(declared(layout.base_tree), expected, accepted)
+    names = coverage(declared(layout.base_tree), expected, accepted, new=NOTE)
     try:
         base, head = (Side(**side) for side in measure_exactly(layout.sides, device.kind))
     except CannotMeasure as error:

@@ -50,24 +50,23 @@ def time_pairs(
     """`count` pairs of fresh processes, each timing every benchmark. Raises `CannotMeasure`."""
     cores = usable_cores()[-LANES:] if device == "cpu" else usable_cores()[-1:]
     seeds = [lot.getrandbits(32) for _ in range(count)]
-    done: list[dict[str, Pair] | None] = [None] * count
-    waiting: SimpleQueue[int | None] = SimpleQueue()  # so that a busy core takes fewer
-    for index in (*range(count), *(None for _ in cores)):
-        waiting.put(index)
+    free: SimpleQueue[int] = SimpleQueue()  # so that a busy core takes fewer
+    for core in cores:
+        free.put(core)
 
     # The lifeline is cut first, however this ends: so no lane waits for a worker.
     with ThreadPoolExecutor(len(cores)) as lanes, lifeline() as line:
 
-        def lane(core: int) -> None:
-            while (index := waiting.get()) is not None:
-                own = random.Random(seeds[index])
-                done[index] = _time_pair(line, sides, benchmarks, core, device, own)
+        def time_pair(index: int) -> dict[str, Pair]:
+            core, own = free.get(), random.Random(seeds[index])
+            try:
+                return _time_pair(line, sides, benchmarks, core, device, own)
+            finally:
+                free.put(core)
                 progress(f"pair {index + 1} of {count}")
 
-        running = [lanes.submit(lane, core) for core in cores]
-        for future in running:
-            future.result()
-    return {name: [pair[name] for pair in done if pair is not None] for name in benchmarks}
+        pairs = list(lanes.map(time_pair, range(count)))
+    return {name: [pair[name] for pair in pairs] for name in benchmarks}
 
 
 def _time_pair(

@@ -6,8 +6,7 @@ import random
 import statistics
 from pathlib import Path
 
-from bench.gate.gate import Progress
-from bench.gate.paired_timing import time_pairs
+from bench.gate.paired_timing import Progress, time_pairs
 from bench.gate.revisions import laid_out
 from bench.gate.side.harness import BENCHMARKS
 

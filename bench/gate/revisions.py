@@ -1,12 +1,9 @@
 """The two sides of a comparison, laid out in a temporary folder from a checkout and its history."""
 
+import ast
 import contextlib
-import json
-import re
 import shutil
 import signal
-import subprocess
-import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -19,7 +16,9 @@ from bench.gate.sides import CannotMeasure, Sides
 from hvae.records.code_digest import code_digest, source_files
 from hvae.records.git import GitError, git, git_or_none
 
-HARNESSES = ("bench.gate.side.harness", "bench.harness")  # the latter of a base with flat folders
+# The latter of a base with flat folders.
+HARNESSES = ("bench/gate/side/harness.py", "bench/harness.py")
+SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Revisions(NamedTuple):
@@ -78,9 +77,11 @@ class Layout(NamedTuple):
 def laid_out(root: Path, base: str | None) -> Iterator[Layout]:
     """Both sides as folders, base from a commit (from the checkout itself where None), head from
     the checkout as it stands. Gone afterwards, also where it is interrupted or terminated."""
-    with _terminated_as_interrupted(), contextlib.ExitStack() as stack:
-        folder = Path(tempfile.mkdtemp(prefix="hvae-gate-")).resolve()
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    with (
+        _terminated_as_interrupted(),
+        tempfile.TemporaryDirectory(prefix="hvae-gate-", ignore_cleanup_errors=True) as name,
+    ):
+        folder = Path(name).resolve()
         tree = root if base is None else _unpack(root, base, folder)
         sides = Sides(_lay_out(tree, root, folder / "base"), _lay_out(root, root, folder / "head"))
         yield Layout(sides, tree, root)
@@ -95,17 +96,19 @@ def sources_digest(tree: Path, judges: Sequence[str] = ()) -> str:
 
 
 def declared(tree: Path) -> list[str]:
-    """The names that a tree's own harness measures; none where it has no harness."""
-    module = next((m for m in HARNESSES if (tree / f"{m.replace('.', '/')}.py").is_file()), None)
-    if module is None:
+    """The names that a tree's own harness measures, as they are written there; none where it has no
+    harness."""
+    file = next((tree / name for name in HARNESSES if (tree / name).is_file()), None)
+    if file is None:
         return []
-    code = f"import json, {module} as h; print(json.dumps([*h.BENCHMARKS, *h.TRAININGS]))"
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise CannotMeasure("base", _reason(done.stderr, tree))
-    names: list[str] = json.loads(done.stdout)
-    return names
+    try:
+        module = ast.parse(file.read_text(), file.name)
+    except SyntaxError as error:
+        raise CannotMeasure("base", f"SyntaxError: {error}") from error
+    assigned = [node for node in module.body if isinstance(node, ast.Assign)]
+    values = {ast.unparse(node.targets[0]): node.value for node in assigned}
+    named = [values[kind] for kind in ("BENCHMARKS", "TRAININGS") if kind in values]
+    return [name for value in named for name in ast.literal_eval(value)]
 
 
 def _unpack(root: Path, revision: str, folder: Path) -> Path:
@@ -144,8 +147,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    signals = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    previous = {number: signal.getsignal(number) for number in signals}
+    previous = {number: signal.getsignal(number) for number in SIGNALS}
     for number, handler in previous.items():
         if handler != signal.SIG_IGN:
             signal.signal(number, stop)
@@ -160,10 +162,3 @@ def _advice(root: Path) -> str:
     if git_or_none(root, "rev-parse", "--is-shallow-repository") == "true":
         return "; this clone is shallow: `git fetch --unshallow`, or fetch-depth: 0 in CI"
     return "; allowed: a branch, tag or hash of this history (fetch it first)"
-
-
-def _reason(traceback: str, tree: Path) -> str:
-    """The last line of a traceback, and the place in the tree."""
-    said = (traceback.strip().splitlines() or ["no reason given"])[-1]
-    places = re.findall(rf'File "{re.escape(str(tree))}/(.+)", line (\d+)', traceback)
-    return f"{said} ({places[-1][0]}, line {places[-1][1]})" if places else said

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 
 from scipy.stats import binomtest
 
-from bench.gate.gate import Device, Progress, compare, time_adaptively
+from bench.gate.gate import Device, compare, time_adaptively
+from bench.gate.paired_timing import Progress
 from bench.gate.planted import plant, rows_for
 from bench.gate.revisions import laid_out, resolve, sources_digest
-from bench.gate.side.harness import BENCHMARKS
 from bench.gate.statistics import FAIL, INCONCLUSIVE
-from bench.gate.storage import load, machine, replace, series_of
+from bench.gate.storage import machine, read_document, series_of, write_document
 from bench.gate.tiers import Tier, compare_times, worst
 from hvae.processes import usable_cores
 from hvae.records.files import prove_writable
@@ -61,7 +61,7 @@ def run(
         while len(trials) < plan.repeats:
             trials.append(_trial(root, rows, device, progress))
             document |= summary(trials, plan.percent > 0)
-            replace(file, document)
+            write_document(file, document)
             report(_line(trials, plan))
     return document
 
@@ -123,7 +123,7 @@ def _planted_time(root: Path, rows: int, device: Device, progress: Progress) -> 
     with laid_out(root, None) as layout:
         plant(layout.sides.head, rows)
         pairs = time_adaptively(layout.sides, device.kind, progress)
-    return compare_times(series_of(pairs), BENCHMARKS, [])
+    return compare_times(series_of(pairs), [])
 
 
 def _line(trials: list[Document], plan: Plan) -> str:
@@ -137,7 +137,7 @@ def _opened(file: Path, root: Path, plan: Plan, device: Device) -> Document:
     sources = sources_digest(root, JUDGES)
     prove_writable(file.parent)
     if file.exists():
-        found = load(file)
+        found = read_document(file)
         if found.get("sources_sha256") == sources:
             return found
         file.replace(file.with_name(f"{file.stem}-{found.get('commit', 'old')[:12]}.json"))

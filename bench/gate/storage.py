@@ -9,7 +9,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,12 +17,10 @@ from typing import Any, NamedTuple
 
 from pytest_benchmark.stats import Stats
 
-from bench.gate.paired_timing import Pairs
+from bench.gate.paired_timing import Pair, Pairs
 from bench.gate.revisions import Revisions
 from bench.gate.statistics import CLOCKS, Series
 from hvae.records.files import overwrite
-
-BASE, HEAD = "0001_base", "0002_head"
 
 
 class Side(NamedTuple):
@@ -53,70 +51,46 @@ def write(
     folder: Path, sides: tuple[Side, Side], pairs: Pairs, revisions: Revisions, device: str
 ) -> list[Path]:
     """Replace the two files of a device's folder, base first."""
-    seconds = {
-        BASE: {name: [pair.base_seconds for pair in found] for name, found in pairs.items()},
-        HEAD: {name: [pair.head_seconds for pair in found] for name, found in pairs.items()},
-    }
     named = (
-        (BASE, sides[0], revisions.base, False),
-        (HEAD, sides[1], revisions.head, revisions.is_dirty),
+        ("0001_base", "base_seconds", revisions.base, False),
+        ("0002_head", "head_seconds", revisions.head, revisions.is_dirty),
     )
-    ratios = series_of(pairs)
     paths = []
-    for name, side, commit, is_dirty in named:
-        document = _document(side, seconds[name], device) | {
-            "commit_info": {"id": commit, "dirty": is_dirty, "project": "hvae", "branch": None}
+    for (name, timed, commit, is_dirty), side in zip(named, sides, strict=True):
+        document = {
+            "machine_info": machine(device),
+            "benchmarks": [
+                _benchmark(benchmark, side.counts[benchmark], found, timed)
+                for benchmark, found in pairs.items()
+            ],
+            "numerics": side.numerics,
+            "datetime": datetime.now(UTC).isoformat(),
+            "version": version("pytest-benchmark"),
+            "commit_info": {"id": commit, "dirty": is_dirty, "project": "hvae", "branch": None},
         }
-        if name == HEAD:
-            for entry in document["benchmarks"]:
-                own = {clock.name: ratios[entry["name"], clock.name] for clock in CLOCKS}
-                entry["extra_info"]["log_ratios"] = own
         for old in folder.glob(f"{name}_*.json"):
             old.unlink()
         paths.append(folder / f"{name}_{commit[:12]}.json")
-        replace(paths[-1], document)
+        write_document(paths[-1], document)
     return paths
 
 
-def replace(path: Path, document: dict[str, Any]) -> None:
-    """Write a document, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    overwrite(path, json.dumps(document, indent=1).encode() + b"\n")
-
-
-def read(base: Path, head: Path) -> Comparison:
-    """What two files hold. Raises `ValueError` naming the file and what is wrong with it."""
-    documents = [_benchmarks(path) for path in (base, head)]
-    sides = [_side(path, found) for path, found in zip((base, head), documents, strict=True)]
-    series = {}
-    for entry in documents[1]["benchmarks"]:
-        ratios = entry["extra_info"].get("log_ratios")
-        if not isinstance(ratios, dict):
-            raise ValueError(f"{head}: benchmark {entry['name']!r} has no paired times")
-        for clock in CLOCKS:
-            series[entry["name"], clock.name] = _numbers(head, entry["name"], ratios, clock.name)
-    return Comparison(sides[0], sides[1], series)
-
-
-def _document(side: Side, seconds: Mapping[str, list[float]], device: str) -> dict[str, Any]:
+def _benchmark(
+    name: str, counts: dict[str, int], pairs: Sequence[Pair], timed: str
+) -> dict[str, Any]:
+    stats, seconds = Stats(), [getattr(pair, timed) for pair in pairs]  # type: ignore[no-untyped-call]
+    for value in seconds:
+        stats.update(value)  # type: ignore[no-untyped-call]
+    ratios = {clock.name: [pair.log_ratio[clock.name] for pair in pairs] for clock in CLOCKS}
     return {
-        "machine_info": machine(device),
-        "benchmarks": [
-            {
-                "group": "gate",
-                "name": name,
-                "fullname": f"bench/gate::{name}",
-                "params": None,
-                "param": None,
-                "extra_info": {"counts": side.counts[name]},
-                "options": {},
-                "stats": _stats(values),
-            }
-            for name, values in seconds.items()
-        ],
-        "numerics": side.numerics,
-        "datetime": datetime.now(UTC).isoformat(),
-        "version": version("pytest-benchmark"),
+        "group": "gate",
+        "name": name,
+        "fullname": f"bench/gate::{name}",
+        "params": None,
+        "param": None,
+        "extra_info": {"counts": counts, "log_ratios": ratios},
+        "options": {},
+        "stats": stats.as_dict() | {"data": seconds, "iterations": 1},  # type: ignore[no-untyped-call]
     }
 
 
@@ -133,56 +107,38 @@ def machine(device: str) -> dict[str, Any]:
     }
 
 
-def _stats(seconds: list[float]) -> dict[str, Any]:
-    stats = Stats()  # type: ignore[no-untyped-call]
-    for value in seconds:
-        stats.update(value)  # type: ignore[no-untyped-call]
-    found: dict[str, Any] = stats.as_dict()  # type: ignore[no-untyped-call]
-    return found | {"data": seconds, "iterations": 1}
+def write_document(path: Path, document: dict[str, Any]) -> None:
+    """Write a document, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    overwrite(path, json.dumps(document, indent=1).encode() + b"\n")
 
 
-def load(path: Path) -> dict[str, Any]:
+def read(base: Path, head: Path) -> Comparison:
+    """What two files hold. Raises `ValueError` naming the one that is not whole."""
+    (before, _), (after, series) = map(_side, (base, head))
+    return Comparison(before, after, series)
+
+
+def _side(path: Path) -> tuple[Side, Series]:
+    document = read_document(path)
+    try:
+        benchmarks = {entry["name"]: entry["extra_info"] for entry in document["benchmarks"]}
+        counts = {name: dict(found["counts"]) for name, found in benchmarks.items()}
+        series = {
+            (name, clock.name): list(found["log_ratios"][clock.name])
+            for name, found in benchmarks.items()
+            for clock in CLOCKS
+        }
+        if not all(math.isfinite(value) for values in series.values() for value in values):
+            raise ValueError("a ratio is not finite")
+        return Side(counts, dict(document["numerics"])), series
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: not a whole file of the gate: {error!r}") from error
+
+
+def read_document(path: Path) -> dict[str, Any]:
     """A JSON document from its file. Raises `ValueError` naming the file where it is damaged."""
     try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        return dict(json.loads(path.read_bytes()))
+    except (OSError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: damaged, not a whole JSON document ({error})") from error
-    if not isinstance(document, dict):
-        raise ValueError(f"{path}: not a JSON document of the gate")
-    return document
-
-
-def _benchmarks(path: Path) -> dict[str, Any]:
-    document = load(path)
-    if not isinstance(document.get("benchmarks"), list):
-        raise ValueError(f"{path}: not a file of benchmarks")
-    if not document["benchmarks"]:
-        raise ValueError(f"{path}: holds no benchmark: nothing measured, nothing passed")
-    return document
-
-
-def _side(path: Path, document: dict[str, Any]) -> Side:
-    counts = {}
-    for entry in document["benchmarks"]:
-        try:
-            name, found = str(entry["name"]), entry["extra_info"]["counts"]
-            _numbers(path, name, entry["stats"], "data")
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{path}: a benchmark lacks its {error}") from error
-        if not isinstance(found, dict) or not found or name in counts:
-            raise ValueError(f"{path}: benchmark {name!r} has no counts, or is there twice")
-        counts[name] = found
-    numerics = document.get("numerics")
-    if not isinstance(numerics, dict) or not numerics:
-        raise ValueError(f"{path}: holds no numerics")
-    return Side(counts, numerics)
-
-
-def _numbers(path: Path, benchmark: str, values: Mapping[str, Any], key: str) -> list[float]:
-    """A list of finite numbers with something in it."""
-    found = values.get(key)
-    if not isinstance(found, list) or not found:
-        raise ValueError(f"{path}: benchmark {benchmark!r} is empty: it has no {key}")
-    if not all(isinstance(value, int | float) and math.isfinite(value) for value in found):
-        raise ValueError(f"{path}: benchmark {benchmark!r} holds no numbers in {key}")
-    return found

@@ -14,7 +14,6 @@ from bench.gate.waivers import Waiver, line
 
 NOTE, WAIVED, SKIPPED = "note", "waived", "skipped"
 BROKEN = "broken"  # the tier of a head that cannot be measured
-ABSENT = 2**64 - 1  # what a hardware counter reads where there is none
 
 Counts = Mapping[str, Mapping[str, int]]  # by benchmark and metric
 Numerics = Mapping[str, Mapping[str, Any]]  # by training: values, sha256
@@ -48,33 +47,24 @@ def tier(name: str, summary: str, findings: Sequence[Finding]) -> Tier:
     return Tier(name, worst(f.status for f in findings), summary, list(findings))
 
 
-def coverage(base: Sequence[str], head: Sequence[str], waivers: Sequence[Waiver]) -> list[Finding]:
-    """A failure for every benchmark or training that was measured of one side and not of the
-    other; one that was removed on purpose has a waiver."""
-    new = [Finding(FAIL, f"{name} is missing in base") for name in head if name not in base]
-    return _gone(base, head, waivers) + new
-
-
-def harnesses(base: Sequence[str], head: Sequence[str], waivers: Sequence[Waiver]) -> list[Finding]:
-    """The same of what the two trees' own harnesses name. One that is new is no failure: HEAD's
-    harness measures both sides by it."""
-    new = [Finding(NOTE, f"{name} is new, of both sides") for name in head if name not in base]
-    return _gone(base, head, waivers) + new
-
-
-def _gone(base: Sequence[str], head: Sequence[str], waivers: Sequence[Waiver]) -> list[Finding]:
-    if not head:
+def coverage(
+    base: Iterable[str], head: Iterable[str], waivers: Sequence[Waiver], new: str = FAIL
+) -> list[Finding]:
+    """A failure for every benchmark or training that was measured of one side and not of the other;
+    one that was removed on purpose has a waiver, and one of head alone the status `new`."""
+    before, after = list(base), list(head)
+    if not after:
         return [Finding(FAIL, "head has no benchmarks: nothing measured, nothing passed")]
-    return [
-        _changed(f"{name}.benchmarks", 1, 0, waivers, is_worse=True)
-        for name in base
-        if name not in head
+    gone = [
+        _worse_count(f"{name}.benchmarks", 1, 0, waivers) for name in before if name not in after
     ]
+    added = (name for name in after if name not in before)
+    return gone + [Finding(new, f"{name} is missing in base") for name in added]
 
 
 def compare_counts(base: Counts, head: Counts, waivers: Sequence[Waiver]) -> Tier:
     """Any increase fails, unless a waiver names it; a decrease is a note."""
-    findings = coverage(list(base), list(head), waivers)
+    findings = coverage(base, head, waivers)
     for benchmark in head.keys() & base.keys():
         findings += _compare_benchmark(benchmark, base[benchmark], head[benchmark], waivers)
     metrics = sum(len(counts) for counts in head.values())
@@ -92,22 +82,17 @@ def _compare_benchmark(
         if before is None or after is None:
             where = "base" if before is None else "head"
             yield Finding(FAIL, f"{name} is missing in {where}")
-        elif ABSENT in (before, after):
-            yield Finding(NOTE, f"{name}: no such counter here, not compared")
         elif before != after and metric in ADVISORY:
             yield Finding(NOTE, f"{name}: {before:,} -> {after:,} (advisory)")
-        elif before != after:
-            yield _changed(name, before, after, waivers, is_worse=after > before)
+        elif before > after:
+            yield Finding(NOTE, f"{name}: {before:,} -> {after:,}")
+        elif before < after:
+            yield _worse_count(name, before, after, waivers)
 
 
-def _changed(
-    name: str, before: int, after: int, waivers: Sequence[Waiver], is_worse: bool
-) -> Finding:
-    text = f"{name}: {before:,} -> {after:,}"
-    if not is_worse:
-        return Finding(NOTE, text)
+def _worse_count(name: str, before: int, after: int, waivers: Sequence[Waiver]) -> Finding:
     accepted = [waiver for waiver in waivers if waiver.accepts_count(name, before, after)]
-    return _worse(text, accepted, line(name, before, after))
+    return _worse(f"{name}: {before:,} -> {after:,}", accepted, line(name, before, after))
 
 
 def _worse(text: str, accepted: Sequence[Waiver], offered: str) -> Finding:
@@ -119,7 +104,7 @@ def _worse(text: str, accepted: Sequence[Waiver], offered: str) -> Finding:
 
 def compare_numerics(base: Numerics, head: Numerics, waivers: Sequence[Waiver]) -> Tier:
     """Bitwise equal, or the largest relative difference, which fails unless it is waived."""
-    findings = coverage(list(base), list(head), waivers)
+    findings = coverage(base, head, waivers)
     for name in sorted(base.keys() & head.keys()):
         findings += _compare_training(f"numerics.{name}", base[name], head[name], waivers)
     unequal = {finding.text.partition(":")[0] for finding in findings if finding.status != NOTE}
@@ -162,12 +147,8 @@ def _rounded_up(size: float) -> str:
     return f"{size * 1.05 + 1e-16:.1e}"
 
 
-def compare_times(series: Series, benchmarks: Sequence[str], waivers: Sequence[Waiver]) -> Tier:
+def compare_times(series: Series, waivers: Sequence[Waiver]) -> Tier:
     """Every benchmark on every clock. Raises `ValueError` on fewer pairs than a verdict needs."""
-    for benchmark in benchmarks:
-        for clock in CLOCKS:
-            if (benchmark, clock.name) not in series:
-                raise ValueError(f"{benchmark}: no paired times on the {clock.name} clock")
     findings = []
     for (benchmark, on), found in judge(series).items():
         how = "screened" if found.p is None else f"p {found.p:.1g}"
@@ -179,4 +160,5 @@ def compare_times(series: Series, benchmarks: Sequence[str], waivers: Sequence[W
             findings.append(_worse(text, accepted, line(name, 1, f"{ratio + 0.02:.2f}")))
         else:
             findings.append(Finding(NOTE if found.status == PASS else found.status, text))
-    return tier("time", f"{len(benchmarks)} benchmarks on {len(CLOCKS)} clocks", findings)
+    benchmarks = len({benchmark for benchmark, _ in series})
+    return tier("time", f"{benchmarks} benchmarks on {len(CLOCKS)} clocks", findings)

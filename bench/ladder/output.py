@@ -1,28 +1,36 @@
 """The ladder as one JSON document, and as lines of text."""
 
+import statistics
+from collections.abc import Sequence
 from dataclasses import asdict
+from math import ceil
 from typing import Any
 
 from bench.ladder.documented_loop import REFERENCE
-from bench.ladder.ladder import BYTES_PER_MODEL_STEP, Ladder
-from bench.ladder.rungs import BATCH
+from bench.ladder.ladder import Ladder
+from bench.ladder.rungs import BATCH, Gauge, Rung
+from bench.throughput.spread import spread
 from hvae.closed_form import flops_per_image
 from hvae.native.build import compiler_name
 from hvae.processes import core_count
 from hvae.records.provenance import code, environment
 
+BYTES_PER_MODEL_STEP = 10e6  # unfused traffic of a training step, half of it Adam's
+
 
 def document(found: Ladder) -> dict[str, Any]:
-    """The ladder as one JSON document: machine, settings, rungs."""
-    rungs = [asdict(measured) for measured in found.rungs]
-    device = found.rungs[0].rung.device
+    """The ladder as one JSON document: machine, settings, rungs; the first two rungs are those that
+    the others are compared with."""
+    rungs = [task for task in found.windows if isinstance(task, Rung)]
+    rates = [_rates(found, rung) for rung in rungs]
+    machine = _machine_rates(found)
     return {
         "machine": {
-            **environment(device),
+            **environment(rungs[0].device),
             "threads": 1,  # of each process
             "cores": core_count(),
             "c_compiler": compiler_name(),
-            "rates": [asdict(rates) for rates in found.rates],
+            "rates": list(machine.values()),
         },
         "code": code(),
         "data": found.source.name,
@@ -30,8 +38,61 @@ def document(found: Ladder) -> dict[str, Any]:
         "flop_per_model_step": BATCH * flops_per_image(REFERENCE),
         "bytes_per_model_step": BYTES_PER_MODEL_STEP,
         "rounds": found.rounds,
-        "rungs": [{**rung.pop("rung"), **rung} for rung in rungs],
+        "rungs": [
+            asdict(rung) | _measured(found, rung, own, rates[:2], machine[rung.processes])
+            for rung, own in zip(rungs, rates, strict=True)
+        ],
         "left_out": found.left_out,
+    }
+
+
+def _rates(found: Ladder, rung: Rung) -> list[float]:
+    """Model-steps per second of each round."""
+    steps = rung.models * rung.processes * ceil(rung.images(found.source) / BATCH)
+    return [steps / window.seconds for window in found.windows[rung]]
+
+
+def _machine_rates(found: Ladder) -> dict[int, dict[str, Any]]:
+    """What the machine did at most, by how many processes at once."""
+    units = {"sgemm": "sgemm_gflop_per_second", "copy": "copy_gigabytes_per_second"}
+    machine: dict[int, dict[str, Any]] = {}
+    for gauge, windows in found.windows.items():
+        if isinstance(gauge, Gauge):
+            rates = machine.setdefault(gauge.processes, {"processes": gauge.processes})
+            rates[units[gauge.kind]] = spread([gauge.work / 1e9 / w.seconds for w in windows])
+    return machine
+
+
+def _measured(
+    found: Ladder,
+    rung: Rung,
+    rates: list[float],
+    references: Sequence[list[float]],
+    machine: dict[str, Any],
+) -> dict[str, Any]:
+    """A rung's rates, its ratios to the references, and its share of the machine, whose rates are
+    of as many processes: medians of both."""
+    images, windows = rung.images(found.source), found.windows[rung]
+    images_per_second = spread([rate * images / ceil(images / BATCH) for rate in rates])
+    ratios = [
+        spread([rate / other for rate, other in zip(rates, reference, strict=True)])
+        for reference in references
+    ]
+    flops = images_per_second["median"] * flops_per_image(REFERENCE)
+    moved = statistics.median(rates) * BYTES_PER_MODEL_STEP
+    return {
+        "model_steps_per_second": spread(rates),
+        "images_per_second": images_per_second,
+        "ratio_to_documented": ratios[0],
+        "ratio_to_in_memory": ratios[1],
+        "fraction_of_sgemm": flops / (1e9 * machine["sgemm_gflop_per_second"]["median"]),
+        "fraction_of_copy_bandwidth": moved
+        / (1e9 * machine["copy_gigabytes_per_second"]["median"]),
+        # Processor time it got; less than 1 where others worked beside it.
+        "fraction_of_cores": statistics.median(
+            window.cpu_seconds / window.seconds / rung.processes for window in windows
+        ),
+        "model_steps_per_second_by_round": rates,
     }
 
 

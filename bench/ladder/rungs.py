@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 from hvae.config import RunConfig
@@ -16,6 +17,7 @@ COPY_FLOATS = {"cpu": 2**24, "cuda": 2**28}
 # Steps of a window, about a second on one core or one GPU; of a pack in model-steps on the CPU.
 CPU_STEPS = {"documented": 50, "in_memory": 150, "fused": 250, "pack": 300}
 CUDA_STEPS = {"documented": 50, "in_memory": EPOCH_STEPS, "fused": EPOCH_STEPS}
+WARM_UP = 0.1  # of a window, before each window
 MOST_PROCESSES = 8  # of 0.4 GB each: four times as many wait for their turns
 
 
@@ -45,6 +47,12 @@ class Rung:
         """Images of a window: whole batches, or the whole training set."""
         return min(self.steps * BATCH, source.images)
 
+    def amounts(self, source: Source) -> tuple[int, int]:
+        """Images to warm up and of a window."""
+        window = self.images(source)
+        # Whole batches: a short one would be of a shape not yet traced, compiled or captured.
+        return min(window, BATCH * ceil(WARM_UP * self.steps)), window
+
 
 @dataclass(frozen=True)
 class Gauge:
@@ -54,6 +62,10 @@ class Gauge:
     repeats: int
     device: str
     processes: int = 1
+
+    def amounts(self, source: Source) -> tuple[int, int]:
+        """Repeats to warm up and of a window."""
+        return 1, self.repeats
 
     @property
     def work(self) -> float:

@@ -4,13 +4,10 @@ The search times an untraced training step: tracing the engine's own for every s
 would take longer than all the measurements. The operators are the same, so is where they saturate.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 import torch
 
 from bench.throughput.clock import Call, seconds
-from bench.throughput.tasks import build, grey
+from bench.throughput.tasks import build_task, grey
 from hvae.config import RunConfig
 from hvae.model import initial
 from hvae.objectives import Settings, objective
@@ -21,19 +18,6 @@ TRIES = 3  # the fastest counts: what slows a try down is not the batch
 FLOATS_PER_PIXEL = 10  # alive at once in a training step
 CPU_BYTES = 2**28  # a worker that trains twenty models needs 700 MB: the search no more
 CUDA_SHARE = 1 / 20  # of what is free: the captured steps of ten cells are alive at once
-
-
-def best_batches(task: str, cells: Sequence[RunConfig], device: str) -> dict[RunConfig, int]:
-    """The best batch size of each cell, searched once for the cells that differ in neither depth
-    nor sizes but the latent's, for the widest of them: the others saturate at the same place."""
-    groups: dict[RunConfig, list[RunConfig]] = {}
-    for cell in cells:
-        groups.setdefault(_like(cell), []).append(cell)
-    found: dict[RunConfig, int] = {}
-    for group in groups.values():
-        widest = max(group, key=lambda cell: cell.model.latent_dim)
-        found |= dict.fromkeys(group, best_batch(task, widest, device))
-    return found
 
 
 def best_batch(task: str, run: RunConfig, device: str) -> int:
@@ -74,7 +58,7 @@ def untraced_step(run: RunConfig, device: str, batch_size: int) -> Call:
 def _rate(task: str, run: RunConfig, device: str, size: int) -> float:
     """Images per second of the fastest try."""
     is_training = task == "train_step"
-    call = untraced_step(run, device, size) if is_training else build(task, run, device, size)
+    call = untraced_step(run, device, size) if is_training else build_task(task, run, device, size)
     call()
     once = seconds(call, 1, device)
     repeats = max(1, round(SECONDS_PER_TRY / once))
@@ -87,9 +71,3 @@ def _limit(run: RunConfig, device: str) -> int:
     bytes_ = CPU_BYTES if device == "cpu" else CUDA_SHARE * torch.cuda.mem_get_info()[0]
     floats = FLOATS_PER_PIXEL * run.train.importance_samples * run.model.input_dim
     return int(bytes_ // (4 * floats))
-
-
-def _like(run: RunConfig) -> RunConfig:
-    """What cells of one search have in common."""
-    model = replace(run.model, latent_dim=1)
-    return replace(run, model=model, train=replace(run.train, loss="bce"))

@@ -7,16 +7,15 @@ each round, so that a slow moment of the machine hits all alike.
 
 import random
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 
-from bench.throughput.best_batch import best_batches
+from bench.throughput.best_batch import best_batch
 from bench.throughput.clock import Call, seconds
 from bench.throughput.spread import spread
-from bench.throughput.tasks import TASKS, build
+from bench.throughput.tasks import TASKS, build_task
 from hvae.config import RunConfig
 from hvae.records.provenance import device_name
 
@@ -26,8 +25,7 @@ SECONDS_PER_ROUND = 0.003  # of each task: a thousand times what reading the clo
 Rates = dict["Job", list[float]]  # images per second, round by round
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """What is timed: a task of one cell at one batch size."""
 
     cell: int
@@ -35,15 +33,16 @@ class Job:
     batch_size: int
 
 
-def measure_everywhere(cells: Sequence[RunConfig], device: str) -> list[list[list[dict[str, Any]]]]:
+def measure_everywhere(cells: Sequence[RunConfig], device: str) -> list[list[dict[str, Any]]]:
     """`measure` on the CPU, and on CUDA where it is present, even if `device` is what trains.
 
     A CUDA device that trains nothing and cannot be measured, as when others fill it, is left out.
     """
-    measured = []
+    measured: list[list[dict[str, Any]]] = [[] for _ in cells]
     for name in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
         try:
-            measured.append(measure(cells, name))
+            for found, more in zip(measured, measure(cells, name), strict=True):
+                found += more
         except RuntimeError as error:  # of CUDA
             if name in ("cpu", device):
                 raise
@@ -54,38 +53,32 @@ def measure_everywhere(cells: Sequence[RunConfig], device: str) -> list[list[lis
 
 def measure(cells: Sequence[RunConfig], device: str) -> list[list[dict[str, Any]]]:
     """Measurements of each cell: task, batch size, device, threads, median and quartiles of images
-    per second. Where the best batch size is the run's own there is one measurement for both."""
-    best = {task: best_batches(task, cells, device) for task in TASKS}
+    per second. Where the best batch size is the run's own there is one measurement for both.
+
+    The cells differ in their latent size alone: all saturate where the widest of them does.
+    """
+    widest = max(cells, key=lambda cell: cell.model.latent_dim)
+    own = dict.fromkeys(TASKS, widest.train.batch_size)
+    best = {task: best_batch(task, widest, device) for task in TASKS}
     rates: Rates = {}
-    for part in _parts(cells, best):
-        rates |= _clock(part, cells, device)
+    # One after the other, because a captured step keeps all its activations.
+    for sizes in (own.items(), best.items() - own.items()):
+        jobs = [Job(cell, task, size) for cell in range(len(cells)) for task, size in sorted(sizes)]
+        rates |= _clock(jobs, cells, device)
         if device == "cuda":
             torch.cuda.empty_cache()  # else the next part, and the training, find it taken
     return [
         [
-            _measurement(job, found, device, job.batch_size == best[job.task][run])
+            _measurement(job, found, device, job.batch_size == best[job.task])
             for job, found in rates.items()
             if job.cell == cell
         ]
-        for cell, run in enumerate(cells)
+        for cell in range(len(cells))
     ]
 
 
-def _parts(
-    cells: Sequence[RunConfig], best: dict[str, dict[RunConfig, int]]
-) -> Iterable[list[Job]]:
-    """What is timed side by side: all cells at their own batch size; then those of one depth at the
-    best, because a captured step keeps all its activations."""
-    own = [Job(i, task, run.train.batch_size) for i, run in enumerate(cells) for task in TASKS]
-    yield own
-    others = [Job(i, task, best[task][run]) for i, run in enumerate(cells) for task in TASKS]
-    for depth in sorted({run.model.num_layers for run in cells}):
-        deep = [job for job in others if cells[job.cell].model.num_layers == depth]
-        yield [job for job in deep if job not in own]
-
-
 def _clock(jobs: Sequence[Job], cells: Sequence[RunConfig], device: str) -> Rates:
-    calls = {job: build(job.task, cells[job.cell], device, job.batch_size) for job in jobs}
+    calls = {job: build_task(job.task, cells[job.cell], device, job.batch_size) for job in jobs}
     repeats = {job: _calibrate(call, device) for job, call in calls.items()}
     rates: Rates = {job: [] for job in jobs}
     order, shuffle = list(jobs), random.Random(0)
@@ -114,8 +107,8 @@ def _measurement(
         "device": device,
         "device_name": device_name(device),
         "threads": torch.get_num_threads(),
-        "images_per_second": found.median,
-        "lower_quartile": found.lower_quartile,
-        "upper_quartile": found.upper_quartile,
+        "images_per_second": found["median"],
+        "lower_quartile": found["lower_quartile"],
+        "upper_quartile": found["upper_quartile"],
         "repeats": len(rates),
     }

@@ -17,7 +17,7 @@ from hvae.training.traced import Traced
 TASKS = ("train_step", "inference", "sampling")
 
 
-def build(task: str, run: RunConfig, device: str, batch_size: int) -> Call:
+def build_task(task: str, run: RunConfig, device: str, batch_size: int) -> Call:
     """A call that does the task once for `batch_size` images. On CUDA it returns before the device
     is done."""
     builders: dict[str, Callable[[RunConfig, str, int], Call]] = {

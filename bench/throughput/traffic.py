@@ -3,7 +3,7 @@
 from functools import cache
 
 from bench.throughput.recorder import Recorder
-from bench.throughput.tasks import build
+from bench.throughput.tasks import build_task
 from hvae.config import RunConfig
 
 SMALL, LARGE = 8, 16  # images of a batch
@@ -18,7 +18,7 @@ def moved_bytes(task: str, run: RunConfig, batch_size: int) -> int:
 
 @cache
 def _counted(task: str, run: RunConfig, batch_size: int) -> int:
-    call, recorder = build(task, run, "cpu", batch_size), Recorder()
+    call, recorder = build_task(task, run, "cpu", batch_size), Recorder()
     with recorder:
         call()
     return recorder.input_bytes + recorder.output_bytes

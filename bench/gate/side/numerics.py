@@ -5,10 +5,9 @@ A change of these numbers is no matter of speed, but nobody sees it otherwise.
 
 import copy
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -31,25 +30,18 @@ SAMPLES = 20  # importance samples of the evaluation
 TEST_IMAGES = 100
 
 
-class Numbers(NamedTuple):
-    """Named numbers of a task, and a digest of the bits of the models' parameters."""
-
-    values: dict[str, float]
-    parameters_sha256: str
-
-
 def follow_all() -> dict[str, dict[str, Any]]:
-    """The numbers of every task of `harness.TRAININGS`, ready for JSON."""
+    """Of every task of `harness.TRAININGS` its named numbers, and a digest of the bits of the
+    models' parameters."""
     documented = fit(_documented(), _images("none"), **TRACED)
-    tasks: dict[str, Callable[[], Numbers]] = {
-        "documented": lambda: _of_training(documented),
-        "elbo": lambda: _of_training(fit(_elbo(), _images("dynamic"), **TRACED)),
-        "iwae": lambda: _of_training(fit(_iwae(), _images("static"), **TRACED)),
-        "compiled": lambda: _of_training(fit(_documented(), _images("none"), **COMPILED)),
-        "compiled_elbo": lambda: _of_training(fit(_elbo(), _images("dynamic"), **COMPILED)),
-        "evaluation": lambda: _of_evaluation(documented.models),
+    return {
+        "documented": _of_training(documented),
+        "elbo": _of_training(fit(_elbo(), _images("dynamic"), **TRACED)),
+        "iwae": _of_training(fit(_iwae(), _images("static"), **TRACED)),
+        "compiled": _of_training(fit(_documented(), _images("none"), **COMPILED)),
+        "compiled_elbo": _of_training(fit(_elbo(), _images("dynamic"), **COMPILED)),
+        "evaluation": _of_evaluation(documented.models),
     }
-    return {name: task()._asdict() for name, task in tasks.items()}
 
 
 def _documented() -> list[RunConfig]:
@@ -79,7 +71,7 @@ def _images(binarize: str) -> Images:
     return load(DataConfig("digits", binarize), Path())
 
 
-def _of_training(trained: Fit) -> Numbers:
+def _of_training(trained: Fit) -> dict[str, Any]:
     """The terms of every epoch, and the norm of every final parameter."""
     values: dict[str, float] = {}
     for member, (history, model) in enumerate(zip(trained.histories, trained.models, strict=True)):
@@ -89,7 +81,7 @@ def _of_training(trained: Fit) -> Numbers:
         for name, parameter in model.state_dict().items():
             values[f"{member}.{name}"] = float(parameter.double().norm())
     values |= _documented_losses(trained.models)
-    return Numbers(values, _bits(trained.models))
+    return {"values": values, "parameters_sha256": _bits(trained.models)}
 
 
 @torch.no_grad()
@@ -106,7 +98,7 @@ def _documented_losses(models: list[HierarchicalVAE]) -> dict[str, float]:
     return losses
 
 
-def _of_evaluation(models: list[HierarchicalVAE]) -> Numbers:
+def _of_evaluation(models: list[HierarchicalVAE]) -> dict[str, Any]:
     """Every metric of every model."""
     images = _images("none")
     few = replace(
@@ -117,7 +109,7 @@ def _of_evaluation(models: list[HierarchicalVAE]) -> Numbers:
     )
     metrics = evaluate(models, few, SAMPLES, **PLAIN).metrics
     values = _flat({str(member): found for member, found in enumerate(metrics)}, "")
-    return Numbers(values, _bits(models))
+    return {"values": values, "parameters_sha256": _bits(models)}
 
 
 def _bits(models: list[HierarchicalVAE]) -> str:

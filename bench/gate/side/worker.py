@@ -60,7 +60,7 @@ def answer(order: dict[str, Any], calls: dict[str, Call]) -> dict[str, Any]:
     if order["do"] == "exact":
         return exact(device)
     if order["do"] == "build":
-        built = build(order["benchmarks"], device)
+        built = build_calls(order["benchmarks"], device)
         calls |= built
         return {name: _once(call, device) for name, call in built.items()}
     return timed(calls[order["benchmark"]], order["calls"], device)._asdict()
@@ -81,7 +81,7 @@ def exact(device: str) -> dict[str, Any]:
     return {"counts": count_all(device), "numerics": follow_all()}
 
 
-def build(benchmarks: list[str], device: str) -> dict[str, Call]:
+def build_calls(benchmarks: list[str], device: str) -> dict[str, Call]:
     """What to call for each benchmark, warmed up; no garbage collection from here on."""
     from bench.gate.side import workloads
 

@@ -10,9 +10,8 @@ from click.testing import CliRunner, Result
 
 from ablations.cli import bench as benching
 from ablations.cli.main import main
-from bench.ladder.ladder import Ladder, MachineRates, Window, measure
-from bench.ladder.rungs import Rung, Source
-from bench.throughput.spread import Spread
+from bench.ladder.ladder import Ladder, Window
+from bench.ladder.rungs import GAUGES, Gauge, Rung, Source
 from hvae.processes import WorkerFailed
 
 
@@ -24,13 +23,12 @@ class StandIn:
         self.rounds = 0
 
     def __call__(self, rungs: Sequence[Rung], source: Source, rounds: int, progress: Any) -> Ladder:
-        progress("built")
+        progress("building")
         self.rungs, self.rounds = list(rungs), rounds
-        one = Spread(1.0, 1.0, 1.0)
-        machine = {rung.processes: MachineRates(rung.processes, one, one) for rung in rungs}
-        windows = {rung: [Window(1.0, 1.0)] * rounds for rung in rungs}
-        measured = measure(windows, source, machine)
-        return Ladder(source, rounds, list(machine.values()), measured, [])
+        counts = {rung.processes for rung in rungs}
+        gauges = [Gauge(kind, 1, "cpu", count) for count in counts for kind in GAUGES["cpu"]]
+        windows = {task: [Window(1.0, 1.0)] * rounds for task in (*rungs, *gauges)}
+        return Ladder(source, rounds, windows, [])
 
 
 @pytest.fixture
@@ -38,7 +36,7 @@ def measurer(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     stand_in = StandIn()
     monkeypatch.setattr("bench.ladder.ladder.ladder", stand_in)
     monkeypatch.setattr("hvae.native.build.c_compiler", lambda: ["/usr/bin/cc"])
-    monkeypatch.setattr(benching, "_source", lambda name, folder: Source(name, folder, 60_000))
+    monkeypatch.setattr("hvae.data.mnist.require", lambda name, folder: None)
     monkeypatch.setattr(benching, "device_name", lambda device: "Some CPU (R) @ 2 GHz")
     return stand_in
 

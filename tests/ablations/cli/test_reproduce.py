@@ -13,6 +13,7 @@ from ablations.cli.main import main
 from ablations.grid import runs
 from ablations.run.executors import Serial
 from ablations.run.reproduction import STUDY
+from ablations.studies import narrow
 from hvae.config import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig, digest
 from hvae.model import initial, state
 from hvae.pictures import reproduction
@@ -23,12 +24,19 @@ RUN = RunConfig(
     ModelConfig(64), TrainConfig(epochs=1), DataConfig("digits"), EvaluationConfig(2)
 )  # the documented one, but for what is needed to be fast and offline
 UNIT_KL = [[0.1], [0.2] * 20]  # of a record made up: only the top level has all its units
-OPTIONS = ("--data", "digits", "--epochs", "1", "--importance-samples", "2", "--device", "cpu")
+OPTIONS = ("--data", "digits", "--device", "cpu")
 
 
 def call(folder: Path, *arguments: str) -> Result:
     command = ("reproduce", "--results", str(folder), *arguments)
     return CliRunner().invoke(main, command, catch_exceptions=False)
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One epoch, and an evaluation of two samples."""
+    settings = {"train.epochs": 1, "evaluation.importance_samples": 2}
+    monkeypatch.setattr("ablations.run.reproduction.STUDY", narrow(STUDY, settings=settings))
 
 
 @pytest.fixture
@@ -71,7 +79,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, make_record: Callable[..., Record])
     """In place of training: records of untrained models, and which runs they are of."""
     seen: list[RunConfig] = []
 
-    def run_study(packs: Any, store: Store, executor: Any, conditions: Any, *_: Any) -> int:
+    def run_study(packs: Any, store: Store, executor: Any, conditions: Any, *_: Any) -> None:
         assert conditions.keeps_weights
         (pack,) = packs
         (run,) = pack.runs
@@ -80,10 +88,9 @@ def trained(monkeypatch: pytest.MonkeyPatch, make_record: Callable[..., Record])
         record = make_record(run, pack.study)
         record = replace(record, metrics={**record.metrics, "kl_per_unit_nats": UNIT_KL})
         store.write(record, {WEIGHTS: weights})
-        return 0
 
-    monkeypatch.setattr("ablations.run.study.run_study", run_study)
-    monkeypatch.setattr("ablations.run.throughput.throughput", lambda *_: {})
+    monkeypatch.setattr("ablations.run.launch.run_study", run_study)
+    monkeypatch.setattr("ablations.run.launch.throughput", lambda *_: {})
     return seen
 
 
@@ -98,6 +105,7 @@ def test_digits_differ_from_the_documented_run_in_their_pixels_only(
     assert trained == [RunConfig(ModelConfig(64), data=DataConfig("digits"))]
 
 
+@pytest.mark.usefixtures("brief")
 def test_a_reproduction_is_trained_measured_and_written_once(
     tmp_path: Path, store: Store, measured: list[Any], pages: list[Any], monkeypatch: Any
 ) -> None:
@@ -116,14 +124,15 @@ def test_a_reproduction_is_trained_measured_and_written_once(
     assert facts["digest"] == record.digest
 
     monkeypatch.setattr(
-        "ablations.run.study.run_study", lambda *_, **__: pytest.fail("trained again")
+        "ablations.run.launch.run_study", lambda *_, **__: pytest.fail("trained again")
     )
     again = call(tmp_path, *OPTIONS)
     assert again.stdout == result.stdout
-    assert again.stderr == ""
+    assert again.stderr == "reproduce-digits: nothing to do, every run is there\n"
     assert len(measured) == 1
 
 
+@pytest.mark.usefixtures("brief")
 def test_without_its_weights_the_run_is_trained_again_and_its_record_stays(
     tmp_path: Path, store: Store, trained: list[Any], measured: list[Any], pages: list[Any]
 ) -> None:
@@ -136,6 +145,7 @@ def test_without_its_weights_the_run_is_trained_again_and_its_record_stays(
     assert len(measured) == 1  # the weights are the same, so is what they say
 
 
+@pytest.mark.usefixtures("brief")
 def test_other_sources_measure_again_but_train_again_only_where_asked(
     tmp_path: Path,
     trained: list[Any],
@@ -154,6 +164,7 @@ def test_other_sources_measure_again_but_train_again_only_where_asked(
     assert len(trained) == 2
 
 
+@pytest.mark.usefixtures("brief")
 def test_a_stale_record_without_weights_says_what_redoes_it(
     tmp_path: Path, store: Store, make_record: Callable[..., Record], pages: list[Any]
 ) -> None:
@@ -164,6 +175,7 @@ def test_a_stale_record_without_weights_says_what_redoes_it(
     assert "has no weights; --redo-stale redoes both" in result.stderr
 
 
+@pytest.mark.usefixtures("brief")
 def test_a_diverged_training_is_said_and_no_page_written(
     tmp_path: Path, store: Store, make_record: Callable[..., Record], pages: list[Any]
 ) -> None:
@@ -176,15 +188,15 @@ def test_a_diverged_training_is_said_and_no_page_written(
     assert pages == []
 
 
+@pytest.mark.usefixtures("brief")
 def test_a_failed_training_is_said_with_its_reason(
     tmp_path: Path, pages: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(packs: Any, store: Store, *_: Any, **__: Any) -> int:
+    def fail(packs: Any, store: Store, *_: Any) -> None:
         store.write_failure(packs[0].runs[0], RuntimeError("no luck"))
-        return 1
 
-    monkeypatch.setattr("ablations.run.study.run_study", fail)
-    monkeypatch.setattr("ablations.run.throughput.throughput", lambda *_: {})
+    monkeypatch.setattr("ablations.run.launch.run_study", fail)
+    monkeypatch.setattr("ablations.run.launch.throughput", lambda *_: {})
     result = call(tmp_path, *OPTIONS)
     assert result.exit_code == 1
     assert "the training failed: RuntimeError: no luck" in result.stderr

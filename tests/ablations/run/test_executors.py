@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import worker_functions as work
 
-from ablations.run.executors import Executor, Local, Outcome, Serial, choose, worker_count
+from ablations.run.executors import Executor, Local, Outcome, Serial, choose
 from hvae.processes import WorkerDied, core_count, usable_cores
 
 EXECUTORS = {
@@ -133,7 +133,7 @@ def test_ctrl_c_is_not_for_the_workers() -> None:
 
 def test_the_default_worker_has_one_thread_no_denormals_and_its_own_core() -> None:
     cores = usable_cores()
-    local = choose("local", worker_count("local", "cpu", None))
+    local = choose("local", "cpu", None)
     assert local == Local(core_count())
     (outcome,) = local.map(work.settings, [0])
     assert outcome.error is None
@@ -150,13 +150,13 @@ def test_a_container_granted_two_cores_of_three_gets_two_workers(
 ) -> None:
     monkeypatch.setattr("hvae.processes.usable_cores", lambda: [0, 1, 2])
     monkeypatch.setattr("joblib.cpu_count", lambda: 2)
-    assert worker_count("local", "cpu", None) == 2
+    assert choose("local", "cpu", None).workers == 2
 
 
 def test_cuda_gets_one_worker_unless_told_otherwise() -> None:
-    assert choose("local", worker_count("local", "cuda", None)) == Local(1)
-    assert choose("local", worker_count("local", "cuda", 3)) == Local(3)
-    assert choose("serial", worker_count("serial", "cpu", 3)) == Serial()
+    assert choose("local", "cuda", None) == Local(1)
+    assert choose("local", "cuda", 3) == Local(3)
+    assert choose("serial", "cpu", 3) == Serial()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])

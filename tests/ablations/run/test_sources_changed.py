@@ -18,7 +18,7 @@ COMMAND = [
 ]
 MEASURES_NOTHING = """
 def measure_everywhere(cells, device):
-    return [[[] for _ in cells]]
+    return [[] for _ in cells]
 """
 EDITS_AT_THE_FIRST_PROGRESS = """
 from pathlib import Path
@@ -27,13 +27,13 @@ from ablations.run import launch as launching
 from ablations.run import progress
 import hvae
 
-def on_progress(self, task, done, total, real=progress.Lines.on_progress):
+def advance(self, pack, done, total, real=progress.Display.advance):
     source = Path(hvae.__file__).with_name("objectives.py")
     source.write_text(source.read_text() + "EDITED = True\\n")
-    progress.Lines.on_progress = real
-    real(self, task, done, total)
+    progress.Display.advance = real
+    real(self, pack, done, total)
 
-progress.Lines.on_progress = on_progress
+progress.Display.advance = advance
 launching.pack_size = lambda *_: 1
 cli.main()
 """

@@ -24,11 +24,11 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """In place of the clock: the latent sizes of what is timed side by side. 20 cannot be timed."""
     groups: list[tuple[int, ...]] = []
 
-    def measure(cells: Sequence[RunConfig], device: str) -> list[list[list[dict[str, Any]]]]:
+    def measure(cells: Sequence[RunConfig], device: str) -> list[list[dict[str, Any]]]:
         groups.append(tuple(cell.model.latent_dim for cell in cells))
         if any(cell.model.num_layers == 2 and cell.model.latent_dim == 20 for cell in cells):
             raise MemoryError("no room\nfor so many")
-        return [[[{"task": "train_step", "latent": cell.model.latent_dim}] for cell in cells]]
+        return [[{"task": "train_step", "latent": cell.model.latent_dim}] for cell in cells]
 
     monkeypatch.setattr(MEASURE, measure)
     return groups
@@ -81,7 +81,7 @@ def test_what_was_timed_is_kept_though_the_next_is_interrupted(
         groups.append(cells)
         if len(groups) == 2:
             raise KeyboardInterrupt
-        return [[[] for _ in cells]]
+        return [[] for _ in cells]
 
     monkeypatch.setattr(MEASURE, measure)
     with pytest.raises(KeyboardInterrupt):
@@ -127,7 +127,7 @@ def test_sources_that_change_while_it_is_timed_end_it(
 ) -> None:
     def edit(cells: Any, device: str) -> list[Any]:
         monkeypatch.setattr("hvae.records.provenance.sources_sha256", lambda: "others")
-        return [[[] for _ in cells]]
+        return [[] for _ in cells]
 
     monkeypatch.setattr(MEASURE, edit)
     with pytest.raises(SourcesChanged):

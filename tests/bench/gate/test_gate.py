@@ -156,7 +156,7 @@ def test_a_new_benchmark_is_measured_of_both_sides_and_passes(scratch: Any, devi
     base = with_another_harness(scratch, f"BENCHMARKS = {BENCHMARKS[1:]!r}")
     outcome = compare(scratch.root, base, device)
     assert set(statuses(outcome).values()) == {PASS}
-    assert f"{BENCHMARKS[0]} is new, of both sides" in "\n".join(wording.lines(outcome))
+    assert f"{BENCHMARKS[0]} is missing in base" in "\n".join(wording.lines(outcome))
 
 
 @pytest.mark.parametrize("counts", [{}, {"train_step": COUNTS["train_step"]}])

@@ -10,19 +10,10 @@ from typing import Any
 import pytest
 
 from bench.ladder import rungs as lists
-from bench.ladder.ladder import (
-    Ladder,
-    MachineRates,
-    MeasuredRung,
-    Window,
-    call,
-    ladder,
-    measure,
-)
+from bench.ladder.ladder import Ladder, Window, call, ladder
 from bench.ladder.loops import Order
 from bench.ladder.output import document, table
 from bench.ladder.rungs import CPU_STEPS, GAUGES, Gauge, Rung, Source, cpu_rungs, cuda_rungs
-from bench.throughput.spread import Spread
 from hvae.processes import WorkerFailed
 
 SOURCE = Source("mnist", Path(), 60_000)
@@ -32,55 +23,74 @@ PACKED = Rung("packed", "packed 5 on each of 2 cores", "pack", 20, "cpu", 5, 2, 
 GFLOP_PER_STEP = 0.056_166_4  # 64 images of 877,600 FLOP: 22.1 + 22.1 + 12.1 MFLOP
 
 
-def even(value: float) -> Spread:
-    return Spread(value, value, value)
+def even(value: float) -> dict[str, float]:
+    return {"median": value, "lower_quartile": value, "upper_quartile": value}
 
 
-MACHINE = {n: MachineRates(n, even(50.0 * n), even(10.0 * n)) for n in (1, 2)}
+def gauges(processes: int) -> dict[Gauge, list[Window]]:
+    """50 GFLOP/s of sgemm and 10 GB/s of copies in each process."""
+    rates = {"sgemm": 50e9, "copy": 10e9}
+    found = [Gauge(kind, 10, "cpu", processes) for kind in rates]
+    return {g: [Window(g.work / rates[g.kind] / processes, 1.0)] * 3 for g in found}
+
+
+def ladder_of(windows: dict[Any, list[Window]]) -> Ladder:
+    return Ladder(SOURCE, 3, {**windows, **gauges(1), **gauges(2)}, ["packed 5, compiled"])
 
 
 @pytest.fixture
-def measured() -> list[MeasuredRung]:
+def made_up() -> dict[str, Any]:
     """Three rungs over three rounds; everything took twice as long in the second."""
     seconds = {FIRST: 1.0, SECOND: 1.0, PACKED: 0.5}
-    windows = {
-        rung: [Window(own * slow, 0.75 * own * slow * rung.processes) for slow in (1, 2, 1)]
-        for rung, own in seconds.items()
-    }
-    return measure(windows, SOURCE, MACHINE)
+    return document(
+        ladder_of(
+            {
+                rung: [Window(own * slow, 0.75 * own * slow * rung.processes) for slow in (1, 2, 1)]
+                for rung, own in seconds.items()
+            }
+        )
+    )
 
 
 @pytest.fixture
-def made_up(measured: list[MeasuredRung]) -> dict[str, Any]:
-    return document(Ladder(SOURCE, 3, list(MACHINE.values()), measured, ["packed 5, compiled"]))
+def measured(made_up: dict[str, Any]) -> list[dict[str, Any]]:
+    rungs: list[dict[str, Any]] = made_up["rungs"]
+    return rungs
 
 
-def test_rates_count_every_model_and_every_process(measured: list[MeasuredRung]) -> None:
-    medians = [found.model_steps_per_second.median for found in measured]
+def test_rates_count_every_model_and_every_process(measured: list[dict[str, Any]]) -> None:
+    medians = [found["model_steps_per_second"]["median"] for found in measured]
     assert medians == [10.0, 40.0, 2 * 5 * 20 / 0.5]
-    assert [found.images_per_second.median for found in measured] == [m * 64 for m in medians]
+    assert [found["images_per_second"]["median"] for found in measured] == [m * 64 for m in medians]
 
 
 def test_a_short_last_batch_counts_as_a_step_of_its_own_images() -> None:
     whole = replace(SECOND, steps=938)
-    windows = {FIRST: [Window(1.0, 1.0)] * 2, whole: [Window(1.0, 1.0)] * 2}
-    _, found = measure(windows, SOURCE, MACHINE)
-    assert found.model_steps_per_second.median == 938
-    assert found.images_per_second.median == pytest.approx(60_000)
+    found = document(ladder_of(dict.fromkeys((FIRST, whole), [Window(1.0, 1.0)] * 2)))["rungs"][1]
+    assert found["model_steps_per_second"]["median"] == 938
+    assert found["images_per_second"]["median"] == pytest.approx(60_000)
 
 
-def test_ratios_are_taken_within_a_round(measured: list[MeasuredRung]) -> None:
-    assert [found.ratio_to_documented for found in measured] == [even(1.0), even(4.0), even(40.0)]
-    assert measured[2].ratio_to_in_memory == even(10.0)  # though the rates differ twofold
-    assert measured[2].model_steps_per_second.lower_quartile == 300.0
+def test_ratios_are_taken_within_a_round(measured: list[dict[str, Any]]) -> None:
+    ratios = [found["ratio_to_documented"] for found in measured]
+    assert ratios == [even(1.0), even(4.0), even(40.0)]
+    assert measured[2]["ratio_to_in_memory"] == even(10.0)  # though the rates differ twofold
+    assert measured[2]["model_steps_per_second"]["lower_quartile"] == 300.0
 
 
-def test_fractions_are_of_as_many_processes(measured: list[MeasuredRung]) -> None:
+def test_fractions_are_of_as_many_processes(measured: list[dict[str, Any]]) -> None:
     found = measured[2]
-    assert found.fraction_of_sgemm == pytest.approx(400 * GFLOP_PER_STEP / 100, rel=0.01)
-    assert found.fraction_of_copy_bandwidth == pytest.approx(400 * 10e6 / 20e9)
-    assert found.fraction_of_cores == pytest.approx(0.75)
-    assert measured[0].fraction_of_sgemm == pytest.approx(10 * GFLOP_PER_STEP / 50, rel=0.01)
+    assert found["fraction_of_sgemm"] == pytest.approx(400 * GFLOP_PER_STEP / 100, rel=0.01)
+    assert found["fraction_of_copy_bandwidth"] == pytest.approx(400 * 10e6 / 20e9)
+    assert found["fraction_of_cores"] == pytest.approx(0.75)
+    assert measured[0]["fraction_of_sgemm"] == pytest.approx(10 * GFLOP_PER_STEP / 50, rel=0.01)
+
+
+def test_the_machines_rates_are_told_by_the_number_of_processes(made_up: dict[str, Any]) -> None:
+    first, second = made_up["machine"]["rates"]
+    assert (first["processes"], second["processes"]) == (1, 2)
+    assert second["sgemm_gflop_per_second"] == pytest.approx(even(100.0))
+    assert second["copy_gigabytes_per_second"] == pytest.approx(even(20.0))
 
 
 def test_gauges_count_flop_and_bytes_of_all_processes() -> None:
@@ -112,9 +122,7 @@ def test_the_table_says_what_the_document_says(made_up: dict[str, Any]) -> None:
 def test_the_document_is_json_and_has_every_rung(made_up: dict[str, Any]) -> None:
     again = json.loads(json.dumps(made_up, allow_nan=False))
     assert [rung["name"] for rung in again["rungs"]] == ["documented", "in_memory", "packed"]
-    settings = {field.name for field in fields(Rung)}
-    numbers = {field.name for field in fields(MeasuredRung)} - {"rung"}
-    assert all(set(rung) == settings | numbers for rung in again["rungs"])
+    assert all({field.name for field in fields(Rung)} < set(rung) for rung in again["rungs"])
     assert again["machine"]["threads"] == 1
     assert again["rungs"][2]["model_steps_per_second_by_round"] == [400.0, 200.0, 400.0]
 
@@ -162,13 +170,13 @@ def test_a_tiny_ladder_is_measured(
     packed = replace(PACKED, steps=1, models=2, processes=1)
     heard: list[str] = []
     found = ladder([*single, broken, packed], make_source(130), 2, heard.append)
-    assert [rung.rung for rung in found.rungs] == [*single, packed]
     assert found.left_out == ["broken, compiled"]
-    assert [rates.processes for rates in found.rates] == [1]
-    assert all(len(rung.model_steps_per_second_by_round) == 2 for rung in found.rungs)
-    assert all(rung.model_steps_per_second.lower_quartile > 0 for rung in found.rungs)
-    assert heard.count("built") == 5  # three rungs and two gauges
-    assert heard.count("measured") == 5 * 2
+    kinds = [task.kind for task in found.windows]
+    assert kinds == ["documented", "in_memory", "pack", "sgemm", "copy"]
+    assert list(found.windows)[:3] == [*single, packed]
+    assert all(len(windows) == 2 for windows in found.windows.values())
+    assert all(window.seconds > 0 for windows in found.windows.values() for window in windows)
+    assert heard == ["building", "round 1 of 2", "round 2 of 2"]
 
 
 def test_a_rung_that_cannot_be_built_ends_the_ladder(

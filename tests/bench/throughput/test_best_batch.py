@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bench.throughput import best_batch as batches
-from bench.throughput.best_batch import best_batch, best_batches, untraced_step
+from bench.throughput.best_batch import best_batch, untraced_step
 from bench.throughput.tasks import TASKS
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 
@@ -68,27 +68,6 @@ def test_a_device_out_of_memory_keeps_what_fitted(device: Device) -> None:
 
     device(rate)
     assert best_batch("inference", RUN, "cpu") == 128
-
-
-def test_cells_that_differ_in_loss_and_latent_size_share_a_search_by_the_widest(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    searched: list[tuple[int, int]] = []
-
-    def search(task: str, run: RunConfig, device: str) -> int:
-        searched.append((run.model.num_layers, run.model.latent_dim))
-        return 64 * run.model.num_layers
-
-    monkeypatch.setattr(batches, "best_batch", search)
-    cells = [
-        RunConfig(ModelConfig(64, 12, latent, depth), TrainConfig(loss=loss), DataConfig("digits"))
-        for depth in (1, 2)
-        for latent in (2, 20)
-        for loss in ("bce", "mse")
-    ]
-    found = best_batches("inference", cells, "cpu")
-    assert searched == [(1, 20), (2, 20)]
-    assert found == {run: 64 * run.model.num_layers for run in cells}
 
 
 @pytest.mark.parametrize(("objective", "samples"), [("documented", 1), ("elbo", 1), ("iwae", 3)])

@@ -10,7 +10,7 @@ import torch
 from bench.throughput import measure as throughput
 from bench.throughput.clock import seconds, timed
 from bench.throughput.measure import measure, measure_everywhere
-from bench.throughput.spread import Spread, spread
+from bench.throughput.spread import spread
 from bench.throughput.tasks import TASKS
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from hvae.records.provenance import device_name
@@ -22,9 +22,8 @@ KEYS = {
 }
 
 
-def cell(depth: int = 2, batch_size: int = 8, **train: Any) -> RunConfig:
-    options = TrainConfig(batch_size=batch_size, **train)
-    return RunConfig(ModelConfig(64, 12, 3, depth), options, DataConfig("digits"))
+def cell(latent: int = 3) -> RunConfig:
+    return RunConfig(ModelConfig(64, 12, latent), TrainConfig(batch_size=8), DataConfig("digits"))
 
 
 @pytest.fixture(autouse=True)
@@ -32,10 +31,7 @@ def best(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """The best batch of each task, in place of a search."""
     sizes = {"train_step": 8, "inference": 16, "sampling": 32}
 
-    def found(task: str, cells: Sequence[RunConfig], device: str) -> dict[RunConfig, int]:
-        return dict.fromkeys(cells, sizes[task])
-
-    monkeypatch.setattr(throughput, "best_batches", found)
+    monkeypatch.setattr(throughput, "best_batch", lambda task, run, device: sizes[task])
     monkeypatch.setattr(throughput, "SECONDS_PER_ROUND", 1e-4)
     monkeypatch.setattr(traced, "make_fx", lambda step: lambda *given: step)  # slow
     return sizes
@@ -51,12 +47,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return 0.25 * repeats
 
     monkeypatch.setattr(throughput, "seconds", count)
-    monkeypatch.setattr(throughput, "build", lambda *given: lambda: None)
+    monkeypatch.setattr(throughput, "build_task", lambda *given: lambda: None)
     return timed
 
 
 def test_each_cell_has_every_task_at_its_own_batch_size_and_at_the_best() -> None:
-    cells = [cell(1), cell(3, batch_size=4, loss="mse", seed=5)]
+    cells = [cell(latent=2), cell(latent=5)]
     measured = measure(cells, "cpu")
     assert len(measured) == len(cells)
     for run, found in zip(cells, measured, strict=True):
@@ -75,14 +71,29 @@ def test_each_cell_has_every_task_at_its_own_batch_size_and_at_the_best() -> Non
 def test_one_measurement_a_task_is_the_best_and_may_be_that_of_the_own_size(
     best: dict[str, int],
 ) -> None:
-    (found,) = measure([cell(batch_size=8)], "cpu")
+    (found,) = measure([cell()], "cpu")
     sizes = {task: [v["batch_size"] for v in found if v["task"] == task] for task in TASKS}
     assert sizes == {"train_step": [8], "inference": [8, 16], "sampling": [8, 32]}
     assert {v["task"]: v["batch_size"] for v in found if v["is_best_batch"]} == best
 
 
+def test_the_best_is_searched_for_the_widest_cell(
+    monkeypatch: pytest.MonkeyPatch, calls: list[Any]
+) -> None:
+    searched: list[int] = []
+
+    def search(task: str, run: RunConfig, device: str) -> int:
+        searched.append(run.model.latent_dim)
+        return 16
+
+    monkeypatch.setattr(throughput, "best_batch", search)
+    found = measure([cell(2), cell(7), cell(3)], "cpu")
+    assert searched == [7] * len(TASKS)
+    assert all({v["batch_size"] for v in values} == {8, 16} for values in found)
+
+
 def test_what_is_best_at_its_own_size_is_not_timed_twice(calls: list[Any]) -> None:
-    measure([cell(batch_size=8)], "cpu")
+    measure([cell()], "cpu")
     calibrations = jobs = 3 + 2  # of its own size, of a best size that is another
     assert len(calls) == calibrations + jobs * throughput.ROUNDS
 
@@ -97,8 +108,9 @@ def test_the_rate_is_images_over_seconds() -> None:
 
 
 def test_the_quartiles_are_those_of_the_values() -> None:
-    assert spread([4.0, 1.0, 3.0, 2.0, 5.0]) == Spread(3.0, 2.0, 4.0)
-    assert spread([1.0, 3.0]) == Spread(2.0, 1.5, 2.5)
+    keys = ("median", "lower_quartile", "upper_quartile")
+    for values, expected in (([4.0, 1.0, 3.0, 2.0, 5.0], (3.0, 2.0, 4.0)), ([1, 3], (2, 1.5, 2.5))):
+        assert spread(values) == dict(zip(keys, expected, strict=True))
     found = throughput._measurement(throughput.Job(0, "inference", 8), [1.0, 3.0], "cpu", True)
     assert (found["images_per_second"], found["lower_quartile"]) == (2.0, 1.5)
     assert found["upper_quartile"] == 2.5
@@ -143,15 +155,14 @@ def test_a_gpu_is_measured_where_there_is_one_whatever_trains(
 
     def note(cells: Sequence[RunConfig], device: str) -> list[Any]:
         measured.append(device)
-        return []
+        return [[device]]
 
     monkeypatch.setattr(throughput, "measure", note)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    measure_everywhere([cell()], "cpu")
+    assert measure_everywhere([cell()], "cpu") == [["cpu"]]
     assert measured == ["cpu"]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    measure_everywhere([cell()], "cpu")
-    assert measured == ["cpu", "cpu", "cuda"]
+    assert measure_everywhere([cell()], "cpu") == [["cpu", "cuda"]]
 
 
 def test_a_full_gpu_is_left_out_unless_it_is_to_train(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +174,7 @@ def test_a_full_gpu_is_left_out_unless_it_is_to_train(monkeypatch: pytest.Monkey
     monkeypatch.setattr(throughput, "measure", full)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with pytest.warns(UserWarning, match=r"no throughput measured on cuda: CUDA out of memory\.$"):
-        assert measure_everywhere([cell()], "cpu") == [[["cpu"]]]
+        assert measure_everywhere([cell()], "cpu") == [["cpu"]]
     with pytest.raises(torch.OutOfMemoryError):
         measure_everywhere([cell()], "cuda")
 

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.throughput.tasks import (
     TASKS,
-    build,
+    build_task,
     flops_per_image,
     grey,
     inference,
@@ -110,7 +110,7 @@ def test_sampling_comes_down_through_every_decoder(monkeypatch: pytest.MonkeyPat
 @pytest.mark.usefixtures("untraced")
 def test_the_flops_are_those_that_torch_counts(task: str, depth: int) -> None:
     run, batch = cell(depth), 8
-    call = build(task, run, "cpu", batch)
+    call = build_task(task, run, "cpu", batch)
     with FlopCounterMode(display=False) as counter:
         call()
     assert counter.get_total_flops() == batch * flops_per_image(task, run)

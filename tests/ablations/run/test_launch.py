@@ -2,7 +2,7 @@
 
 import errno
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,11 @@ import worker_functions as work
 from builders import design, record
 
 from ablations.grid import Pack
-from ablations.run import study as runner
+from ablations.run import launch as launching
 from ablations.run.executors import Executor, Local, Serial
+from ablations.run.launch import retries, run_study
 from ablations.run.pack import Conditions, Finished, Task
-from ablations.run.study import is_out_of_memory, retries, run_study
 from hvae.config import RunConfig, digest
-from hvae.processes import WorkerDied
 from hvae.records.provenance import SourcesChanged
 from hvae.records.store import Record, Store
 
@@ -32,24 +31,30 @@ def store(tmp_path: Path) -> Store:
     return opened
 
 
+@dataclass
+class Shown:
+    """In place of the display: the records as they came, each of them in the store by then."""
+
+    store: Store
+    records: list[Record] = field(default_factory=list)
+
+    def advance(self, pack: Pack, done: int, total: int) -> None:
+        pass
+
+    def add(self, made: Record) -> None:
+        assert self.store.read(made.digest) == made
+        self.records.append(made)
+
+
 @pytest.fixture
 def run(store: Store, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Record]]:
-    """The pack on an executor with this in place of `run_pack`: the records as they came, after
-    the number of failed runs was checked."""
+    """The pack on an executor with this in place of `run_pack`: the records as they came."""
 
-    def do(run_pack: RunPack, failed: int = 0, executor: Executor | None = None) -> list[Record]:
-        monkeypatch.setattr(runner, "run_pack", run_pack)
-        came: list[Record] = []
-
-        def on_record(made: Record) -> None:
-            assert store.read(made.digest) == made
-            came.append(made)
-
-        serial = Serial(work.nothing)
-        ignore: Any = lambda *_: None  # noqa: E731
-        given = ([PACK], store, executor or serial, CONDITIONS, {}, ignore, on_record)
-        assert run_study(*given) == failed
-        return came
+    def do(run_pack: RunPack, executor: Executor | None = None) -> list[Record]:
+        monkeypatch.setattr(launching, "run_pack", run_pack)
+        shown: Any = Shown(store)
+        run_study([PACK], store, executor or Serial(work.nothing), CONDITIONS, {}, shown)
+        return list(shown.records)
 
     return do
 
@@ -81,8 +86,8 @@ def test_one_run_that_fails_takes_no_other_along(run: Any, store: Store) -> None
                 raise ArithmeticError("no luck")
             yield finished(member)
 
-    assert seeds(run(run_pack, failed=1)) == [0, 2, 3]
-    assert tried == [[0, 1, 2, 3], [1], [2], [3]]  # the first is recorded: not again
+    assert sorted(seeds(run(run_pack))) == [0, 2, 3]
+    assert tried == [[0, 1, 2, 3], [1, 2], [3], [1], [2]]  # the first is recorded: not again
     (failure,) = store.failed()
     assert failure == digest(PACK.runs[1])
     assert "in run_pack" in store.read_failure(failure).traceback
@@ -100,7 +105,7 @@ def test_a_pack_that_lacks_memory_is_tried_by_halves(
             raise MemoryError("no room")
         yield from map(finished, task.pack.runs)
 
-    assert len(run(run_pack, failed)) == 4 - failed
+    assert len(run(run_pack)) == 4 - failed
     assert tried == ([4, 2, 2] if room == 2 else [4, 2, 2, 1, 1, 1, 1])
     assert len(store.failed()) == failed
 
@@ -111,37 +116,19 @@ def test_a_pack_that_lacks_memory_is_tried_by_halves(
 def test_of_a_worker_that_dies_only_what_is_not_recorded_is_tried_again(
     run: Any, store: Store, executor: Executor
 ) -> None:
-    """It dies of seed 2, always: whole, alone on the machine, and by itself; the rest is there."""
-    came = run(work.record_or_die, failed=1, executor=executor)
+    """It dies of seed 2, always: in the pack, and by itself; the rest is there."""
+    came = run(work.record_or_die, executor)
     assert sorted(seeds(came)) == [0, 1, 3]
     (failure,) = store.failed()
     assert failure == digest(PACK.runs[2])
     assert "exit code -9" in store.read_failure(failure).exception
 
 
-def test_what_is_tried_after_which_failure() -> None:
-    died, task = WorkerDied("exit code -9"), Task(PACK, CONDITIONS, {})
-    alone = replace(task, is_alone=True)
-    assert retries(task, died) == [alone]
-    singles = [(member,) for member in PACK.runs]
-    for failure in (died, ValueError("no luck")):
-        assert [part.pack.runs for part in retries(alone, failure)] == singles
-    by_halves = retries(task, RuntimeError("CUDA out of memory. Tried to allocate"))
-    assert [part.pack.runs for part in by_halves] == [PACK.runs[:2], PACK.runs[2:]]
-    assert all(part.is_alone for part in by_halves)
-    one = replace(task, pack=Pack("quick", PACK.runs[:1]))
-    assert retries(one, died) == [replace(one, is_alone=True)]
-    for final in (ValueError("no luck"), MemoryError(), SourcesChanged("edited")):
-        assert retries(one, final) == []
-    assert retries(task, SourcesChanged("edited")) == []
-    assert retries(replace(task, pack=Pack("quick", ())), died) == []
-
-
-def test_torch_and_the_system_say_in_many_ways_that_memory_is_short() -> None:
-    assert is_out_of_memory(MemoryError())
-    assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
-    assert not is_out_of_memory(RuntimeError("no luck"))
-    assert not is_out_of_memory(WorkerDied("exit code -9, killed, crashed or out of memory"))
+def test_one_run_that_failed_and_runs_of_changed_sources_are_not_tried_again() -> None:
+    one = Pack("quick", PACK.runs[:1])
+    assert [part.runs for part in retries(PACK, ValueError())] == [PACK.runs[:2], PACK.runs[2:]]
+    assert retries(one, ValueError()) == []
+    assert retries(PACK, SourcesChanged("edited")) == []
 
 
 def test_changed_sources_are_said_once_and_nothing_is_tried_again(
@@ -151,7 +138,7 @@ def test_changed_sources_are_said_once_and_nothing_is_tried_again(
         yield finished(task.pack.runs[0])
         raise SourcesChanged("edited")
 
-    assert seeds(run(run_pack, failed=3)) == [0]
+    assert seeds(run(run_pack)) == [0]
     assert capsys.readouterr().err == "edited\n"
     assert len(store.failed()) == 3
 
@@ -171,5 +158,5 @@ def test_a_disk_that_is_full_is_one_line_and_what_fits_is_recorded(
     def run_pack(task: Task, progress: work.Progress) -> Iterator[Finished]:
         yield from map(finished, task.pack.runs)
 
-    assert seeds(run(run_pack, failed=2)) == [0, 3]
+    assert seeds(run(run_pack)) == [0, 3]
     assert capsys.readouterr().err == f"cannot write under {store.runs}: No space left on device\n"
