@@ -50,6 +50,11 @@ class Factor:
         return [(self.values[0], other) for other in self.values[1:]]
 
 
+def words(factors: Iterable[Factor], values: Iterable[Any]) -> str:
+    """`BCE, latent size 20`: a value of each factor."""
+    return ", ".join(f.describe(value) for f, value in zip(factors, values, strict=True))
+
+
 def factors_of(design: Design) -> tuple[Factor, ...]:
     """The axes that take more than one value, then the variants; where nothing varies, what
     usually names a run, at its one value."""

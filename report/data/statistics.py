@@ -145,28 +145,25 @@ def errors(
     `seed_error` shrinks with seeds (it contains the Monte-Carlo error), `monte_carlo_error` with
     samples and seeds, `test_set_error` only with test images: all runs share them.
     """
-    rows = []
-    for metric, (monte_carlo, test_set) in kinds.items():
-        for fixed, group in groups(measured(runs, metric), cell):
-            n = len(group)
-            noise, own = (
-                group.get(name, pd.Series(math.nan, group.index)).astype(float)
-                for name in (monte_carlo, test_set)
-            )
-            row = {
-                "n": n,
-                "seed_error": float(group[metric].std(ddof=1)) / math.sqrt(n),
-                "monte_carlo_error": math.sqrt((noise**2).mean() / n),
-                "test_set_error": float(own.mean()),
-            }
-            rows.append({**fixed, "metric": metric, **row})
-    names = ["n", "seed_error", "monte_carlo_error", "test_set_error"]
-    return pd.DataFrame(rows, columns=[*cell, "metric", *names])
+    tables = []
+    for metric, (noise, images) in kinds.items():
+        known = measured(runs.reindex(columns=[*cell, metric, noise, images]), metric)
+        squared = known.assign(**{noise: known[noise].astype(float) ** 2})
+        table = squared.groupby([*cell], observed=True, as_index=False).agg(
+            n=(metric, "count"),
+            seed_error=(metric, "sem"),
+            monte_carlo_error=(noise, "mean"),
+            test_set_error=(images, "mean"),
+        )
+        table["monte_carlo_error"] = np.sqrt(table["monte_carlo_error"] / table["n"])
+        tables.append(table.assign(metric=metric))
+    columns = [*cell, "metric", "n", "seed_error", "monte_carlo_error", "test_set_error"]
+    return pd.concat(tables) if tables else pd.DataFrame(columns=columns)
 
 
 def measured(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The runs that have the metric."""
-    return runs.dropna(subset=metric) if metric in runs else runs.iloc[:0].assign(**{metric: 0.0})
+    return runs.reindex(columns=[*dict.fromkeys([*runs, metric])]).dropna(subset=metric)
 
 
 def groups(

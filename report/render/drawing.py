@@ -15,7 +15,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -28,8 +28,6 @@ PANEL_WIDTHS = {1: 5.0, 2: 3.5, 3: 2.9}  # inches, by columns; 2.4 beyond
 PANEL_HEIGHT = 2.6
 LETTER = 0.075  # inches, of a legend's text on average; a sample and its margins take five letters
 MOST_COLUMNS = 5
-WIDE_INCHES = 8.0  # on the page, wider figures take its whole width
-REM_PER_INCH = 6.5
 TICK_WIDTH, LABEL_WIDTH = 14, 32  # letters of words at an axis before they break
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "hvae",
@@ -58,35 +56,14 @@ class Drawing:
     figure: Figure
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A drawing as a page needs it."""
-
-    name: str
-    title: str
-    caption: str
-    svg: Markup
-    is_wide: bool
-    width_rem: float
-
-
-def picture(drawing: Drawing) -> Picture:
-    """The drawing as inline SVG with its name for a screen reader."""
-    inches = float(drawing.figure.get_figwidth())
-    opening = f'<svg role="img" aria-label="{escape(drawing.title)}"'
-    # The rest is our own output, already escaped by matplotlib.
-    graphic = Markup(svg(drawing).replace("<svg", opening, 1))
-    words = (drawing.name, drawing.title, drawing.caption)
-    return Picture(*words, graphic, inches > WIDE_INCHES, REM_PER_INCH * inches)
-
-
-def svg(drawing: Drawing) -> str:
+def svg(drawing: Drawing) -> Markup:
     """Inline SVG: the page's own ink, ids of its own, no date; same data, same bytes."""
     buffer = io.StringIO()
     with mpl.rc_context(STYLE):
         drawing.figure.savefig(buffer, format="svg", transparent=True)
     text = slim(buffer.getvalue(), drawing.name)
-    return text.replace(INK, "var(--ink)").replace(FAINT, "var(--line)")
+    # Our own output, already escaped by matplotlib.
+    return Markup(text.replace(INK, "var(--ink)").replace(FAINT, "var(--line)"))
 
 
 def image(drawing: Drawing, kind: str) -> bytes:

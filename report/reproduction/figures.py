@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from hvae.tiles import tile
@@ -67,17 +66,18 @@ def draw_map(reproduction: Reproduction) -> Figure:
     """The t-SNE map, a colour per digit and each digit written at the median of its points."""
     figure, axes = _canvas(5.2, 5.4, POINTS_DPI)
     points, labels = reproduction.arrays["map"], reproduction.arrays["map_labels"]
-    colours = np.array(DIGIT_COLOURS)[labels]
-    axes.scatter(points[:, 0], points[:, 1], s=4, c=colours, linewidths=0, rasterized=True)
-    for digit in np.unique(labels):
-        across, up = np.median(points[labels == digit], axis=0)
-        box = BOX | {"edgecolor": DIGIT_COLOURS[digit]}
-        axes.text(across, up, str(digit), ha="center", va="center", color="#000", bbox=box)
+    for digit, colour in enumerate(DIGIT_COLOURS):
+        own, name = points[labels == digit], str(digit)
+        axes.scatter(
+            own[:, 0], own[:, 1], s=4, color=colour, linewidths=0, rasterized=True, label=name
+        )
+        box = BOX | {"edgecolor": colour}
+        across, up = np.median(own, axis=0)
+        axes.text(across, up, name, ha="center", va="center", color="#000", bbox=box)
     axes.set(xlabel="first axis of the map", ylabel="second axis of the map", xticks=[], yticks=[])
     axes.set_aspect("equal", "datalim")
-    handles = [_dot(colour, str(digit)) for digit, colour in enumerate(DIGIT_COLOURS)]
-    layout: dict[str, Any] = {"ncols": 10, "handletextpad": 0.0, "columnspacing": 1.0}
-    figure.legend(handles=handles, loc="outside upper center", **layout)
+    looks: dict[str, Any] = {"handletextpad": 0.0, "columnspacing": 1.0, "markerscale": 2.5}
+    figure.legend(loc="outside upper center", ncols=10, **looks)
     return figure
 
 
@@ -105,7 +105,3 @@ def _show(axes: Axes, sheet: Bytes, edge: float | None) -> None:
     """Every pixel as it is, whatever the size on the screen."""
     extent = None if edge is None else (-edge, edge, -edge, edge)
     axes.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="none", extent=extent)
-
-
-def _dot(colour: str, label: str) -> Line2D:
-    return Line2D([], [], color=colour, marker="o", linestyle="", markersize=5, label=label)

@@ -17,7 +17,7 @@ from report.data.statistics import groups
 from report.render.drawing import Drawing, error_lines, panels, x_label
 from report.render.numbers import ABSENT, shown
 from report.render.panels import layout, span
-from report.render.tables import Entry, Table
+from report.render.tables import Entry, Table, table
 from report.study.cells import place, titles_of
 
 RATE, LOWER, UPPER = "images_per_second", "lower_quartile", "upper_quartile"
@@ -73,12 +73,11 @@ def throughput_table(study: Study) -> Table:
     """A row per cell, task and machine: the rate at the batch size that trains, and at the best."""
     rows = []
     for settings, group in groups(_measured(study), [*study.cell, "machine", "task"]):
-        words = (TASKS[settings["task"]], settings["machine"])
-        left = (*place(study, settings), *(Entry(text, text) for text in words))
-        rows.append((*left, *_rate(group, "is_own_batch"), *_rate(group, "is_best_batch")))
+        left = [*place(study, settings), TASKS[settings["task"]], settings["machine"]]
+        rows.append([*left, *_rate(group, "is_own_batch"), *_rate(group, "is_best_batch")])
     rates = ("batch", "images/s (quartiles)", "best batch", "images/s there (quartiles)")
-    headings = (*titles_of(study), "task", "machine", *rates)
-    return Table("throughput", "Throughput of every cell", headings, tuple(rows), (TABLE_NOTE,))
+    headings = [*titles_of(study), "task", "machine", *rates]
+    return table("throughput", "Throughput of every cell", headings, rows, [TABLE_NOTE])
 
 
 def _measured(study: Study) -> pd.DataFrame:

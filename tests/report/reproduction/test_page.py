@@ -4,18 +4,16 @@ import copy
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from markup import Elements
 from matplotlib.figure import Figure
 from reproduction_builders import GOOD, config, write
 
 from hvae.config import RunConfig, digest
-from hvae.records.attachments import arrays_file, weights_file
+from hvae.records.attachments import weights_file
 from hvae.records.store import Store
 from report.render.drawing import Drawing
 from report.reproduction.folder import read_reproduction
@@ -50,7 +48,7 @@ def changed(section: str, **values: Any) -> dict[str, dict[str, Any]]:
 
 def test_the_page_comes_first_and_every_figure_beside_it(tmp_path: Path) -> None:
     write(tmp_path, config())
-    paths = write_reproduction(tmp_path, "mnist")
+    paths = write_reproduction(tmp_path)
     assert paths[0] == tmp_path / "report" / "index.html"
     expected = [f"figures/{name}.{kind}" for kind in ("png", "pdf") for name in FIGURES]
     assert [p.relative_to(tmp_path / "report").as_posix() for p in paths[1:]] == expected
@@ -62,7 +60,7 @@ def test_the_page_comes_first_and_every_figure_beside_it(tmp_path: Path) -> None
 
 def test_the_page_is_whole_and_asks_for_nothing_outside(tmp_path: Path) -> None:
     write(tmp_path, config())
-    text = write_reproduction(tmp_path, "mnist")[0].read_text()
+    text = write_reproduction(tmp_path)[0].read_text()
     parser = Elements()
     parser.feed(text)
     assert parser.open == []
@@ -78,7 +76,7 @@ def test_the_same_folder_gives_the_same_bytes_wherever_it_lies(tmp_path: Path) -
     contents = []
     for place in ("one", "two"):
         write(tmp_path / place, config())
-        paths = write_reproduction(tmp_path / place, "mnist")
+        paths = write_reproduction(tmp_path / place)
         contents.append([path.read_bytes() for path in paths])
     assert contents[0] == contents[1]
     assert str(tmp_path).encode() not in contents[0][0]
@@ -110,7 +108,6 @@ def test_other_settings_are_said_on_top_and_in_every_verdict(tmp_path: Path) -> 
         (changed("samples", digits_found=1, counts=[0] * 9 + [64]), 2),
         (changed("map", trustworthiness=0.5, neighbour_accuracy=0.1), 3),
         (changed("manifold", **FLAT) | {"used_manifold": GOOD["manifold"] | FLAT}, 4),
-        (changed("samples", confidence=None), 2),
     ],
 )
 def test_one_bad_picture_fails_alone(tmp_path: Path, facts: Any, failing: int) -> None:
@@ -150,84 +147,27 @@ def test_weights_that_half_precision_cannot_hold_leave_the_explorer_out(tmp_path
     state = write(tmp_path, run)
     state["decoders.0.linear_2.bias"][0] = 1e6
     Store(tmp_path).weights_path(digest(run)).write_bytes(weights_file(state, run))
-    text = write_reproduction(tmp_path, "mnist")[0].read_text()
+    text = write_reproduction(tmp_path)[0].read_text()
     assert "There is no explorer" in text
     assert "explorer-model" not in text
 
 
-@pytest.mark.parametrize("missing", ["reproduction.json", "reproduction.npz", ".safetensors"])
+@pytest.mark.parametrize("missing", ["reproduction.npz", ".safetensors"])
 def test_what_is_missing_is_named_and_nothing_is_written(tmp_path: Path, missing: str) -> None:
     write(tmp_path, config())
     (path,) = [p for p in tmp_path.rglob("*") if p.name.endswith(missing)]
     path.unlink()
     with pytest.raises(ValueError, match=re.escape(path.name)) as told:
-        write_reproduction(tmp_path, "mnist")
+        write_reproduction(tmp_path)
     assert "\n" not in str(told.value)
     assert not (tmp_path / "report").exists()
-
-
-@pytest.mark.parametrize(
-    ("facts", "reason"),
-    [
-        (b"{", "Expecting property name .*"),
-        (b"[]", "list indices must be integers .*"),
-        (b"{}", "no 'samples'"),
-        (changed("map", images="many"), ".*"),
-        (changed("samples", counts=[1]), r"samples.counts \[1\] is not as agreed"),
-        (changed("used_manifold", dimensions=[3, 20]), "list index out of range"),
-    ],
-)
-def test_facts_that_are_not_whole_are_named(tmp_path: Path, facts: Any, reason: str) -> None:
-    write(tmp_path, config(), GOOD if isinstance(facts, bytes) else facts)
-    path = tmp_path / "reproduction.json"
-    if isinstance(facts, bytes):
-        path.write_bytes(facts)
-    told = rf"^{re.escape(str(path))}: {reason}; run `hvae reproduce` again$"
-    with pytest.raises(ValueError, match=told):
-        read_reproduction(tmp_path)
-
-
-def test_of_a_diverged_run_there_is_nothing_to_show(tmp_path: Path) -> None:
-    write(tmp_path, config())
-    (record,) = Store(tmp_path)
-    Store(tmp_path).path(record.digest).unlink()
-    Store(tmp_path).write(replace(record, status="diverged"))
-    with pytest.raises(ValueError, match=f"{record.digest}.json: diverged, so"):
-        read_reproduction(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("name", "array"),
-    [
-        ("samples", np.zeros((64, 64), np.uint8)),
-        ("map", np.zeros((300, 3), np.float32)),
-        ("map_labels", np.zeros(299, np.uint8)),
-        ("manifold", np.zeros((5, 4, 784), np.uint8)),
-        ("used_manifold", np.zeros((6, 6, 784), np.uint8)),
-        ("digits", np.zeros(784, np.uint8)),
-    ],
-)
-def test_an_array_of_another_shape_is_named(tmp_path: Path, name: str, array: Any) -> None:
-    write(tmp_path, config())
-    path = tmp_path / "reproduction.npz"
-    with np.load(path) as held:
-        content = {**held, name: array}
-    path.write_bytes(arrays_file(content))
-    with pytest.raises(ValueError, match=f"reproduction.npz: no {name} "):
-        read_reproduction(tmp_path)
-
-
-def test_another_data_set_is_refused(tmp_path: Path) -> None:
-    write(tmp_path, config())
-    with pytest.raises(ValueError, match="a reproduction with 'mnist', not 'digits'"):
-        write_reproduction(tmp_path, "digits")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     write(tmp_path, config())
     (tmp_path / "report").write_text("")
     with pytest.raises(ValueError, match="cannot write under"):
-        write_reproduction(tmp_path, "mnist")
+        write_reproduction(tmp_path)
 
 
 def test_the_page_is_written_without_torch_and_scikit_learn() -> None:
