@@ -84,37 +84,16 @@ def facets(
     height: float = PANEL_HEIGHT,
 ) -> Figure:
     """One panel per combination of the layout's panels that has rows, with one legend for all."""
-    groups = [("", frame)]
-    if layout.panels:
-        parts = frame.groupby([factor.name for factor in layout.panels], observed=True)
-        groups = [(layout.title(values), part) for values, part in parts]
-    return panels(groups, draw, (x_label, y_label), _across(layout), layout.is_shared, height)
-
-
-def _across(layout: Layout) -> int | None:
-    """Two factors make a table of panels: a column for each value of the last."""
-    count = len(layout.panels[-1].values) if len(layout.panels) > 1 else 0
-    return count if 1 < count <= MOST_COLUMNS else None
-
-
-def panels(
-    groups: Sequence[tuple[str, pd.DataFrame]],
-    draw: Callable[[Axes, pd.DataFrame], None],
-    labels: tuple[str, str],
-    across: int | None = None,
-    is_shared: bool = False,
-    height: float = PANEL_HEIGHT,
-) -> Figure:
-    """A panel per (title, rows), `across` in a row, else at most three."""
-    columns = min(len(groups), across or (2 if len(groups) in (2, 4) else 3))
+    groups = layout.groups(frame)
+    columns = min(len(groups), _across(layout) or (2 if len(groups) in (2, 4) else 3))
     rows = math.ceil(len(groups) / columns)
     with mpl.rc_context(STYLE):
         size = (PANEL_WIDTHS.get(columns, 2.4) * columns, height * rows + 0.3)
         figure = Figure(figsize=size, layout="constrained")
-        grid = figure.subplots(rows, columns, squeeze=False, sharey=is_shared)
+        grid = figure.subplots(rows, columns, squeeze=False, sharey=layout.is_shared)
         for axes, (title, part) in zip(grid.flat, groups, strict=False):
             draw(axes, part)
-            axes.set(title=title, xlabel=labels[0], ylabel=textwrap.fill(labels[1], LABEL_WIDTH))
+            axes.set(title=title, xlabel=x_label, ylabel=textwrap.fill(y_label, LABEL_WIDTH))
         for axes in grid.flat[len(groups) :]:
             axes.remove()
         _legend(figure)
@@ -123,6 +102,12 @@ def panels(
         engine.execute(figure)
         figure.set_layout_engine("none")  # laid out once: every file of it has the same places
     return figure
+
+
+def _across(layout: Layout) -> int | None:
+    """Two factors make a table of panels: a column for each value of the last."""
+    count = len(layout.panels[-1].values) if len(layout.panels) > 1 else 0
+    return count if 1 < count <= MOST_COLUMNS else None
 
 
 def _legend(figure: Figure) -> None:
@@ -151,7 +136,7 @@ def error_lines(axes: Axes, layout: Layout, part: pd.DataFrame, x: Factor) -> No
         ends = ordered[["lower", "upper"]].to_numpy(float).T - ordered["mean"].to_numpy(float)
         look = style if x.is_ordered else style | {"linestyle": ""}
         bars = np.nan_to_num(abs(ends))
-        axes.errorbar(places, ordered["mean"], bars, label=label or None, capsize=2.5, **look)
+        axes.errorbar(places, ordered["mean"], bars, label=label, capsize=2.5, **look)
     texts = [textwrap.fill(x.text(value), TICK_WIDTH) for value in values]
     axes.set_xticks(list(at.values()), texts)
     if not x.is_ordered:
@@ -169,6 +154,9 @@ def x_label(x: Factor) -> str:
     return f"{x.heading}, log scale" if x.is_log else x.heading
 
 
-def name_point(axes: Axes, text: str, point: tuple[float, float]) -> None:
-    """A small word below and right of a point."""
-    axes.annotate(text, point, (4, -9), textcoords="offset points", fontsize=7)
+def name_points(axes: Axes, rows: pd.DataFrame, factors: Sequence[Factor], x: str, y: str) -> None:
+    """The values of factors as small words below and right of the points of rows."""
+    for factor in factors:
+        for _, row in rows.iterrows():
+            text, point = factor.text(row[factor.name]), (row[x], row[y])
+            axes.annotate(text, point, (4, -9), textcoords="offset points", fontsize=7)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from report.data.factors import VARIANT, Factor
+from report.data.factors import VARIANT, Factor, words
 from report.data.frames import Study
 from report.data.metrics import Metric
 
@@ -37,21 +37,23 @@ class Layout:
         groups = part.groupby([factor.name for factor in self.lines], observed=True)
         return [
             (
-                ", ".join(f.describe(v) for f, v in zip(self.lines, values, strict=True)),
+                words(self.lines, values),
                 _style(first.values.index(values[0]), dashes.index(tuple(values[1:]))),
                 rows,
             )
             for values, rows in groups
         ]
 
+    def groups(self, frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+        """(title, rows) of each panel that has rows: `BCE, latent size 20`."""
+        if not self.panels:
+            return [("", frame)]
+        parts = frame.groupby([factor.name for factor in self.panels], observed=True)
+        return [(words(self.panels, values), part) for values, part in parts]
+
     def most(self, frame: pd.DataFrame) -> int:
         """The rows of the fullest panel."""
-        names = [factor.name for factor in self.panels]
-        return int(frame.groupby(names, observed=True).size().max()) if names else len(frame)
-
-    def title(self, values: Sequence[Any]) -> str:
-        """`BCE, latent size 20`: what one panel shows."""
-        return ", ".join(f.describe(v) for f, v in zip(self.panels, values, strict=True))
+        return max((len(part) for _, part in self.groups(frame)), default=0)
 
 
 def _style(colour: int, dash: int) -> dict[str, Any]:

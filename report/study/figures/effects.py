@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 from report.data.contrasts import Contrast
 from report.data.factors import Factor
 from report.data.frames import Study
-from report.render.drawing import INK, Drawing, panels
-from report.render.panels import MARKERS, PALETTE, span
+from report.render.drawing import INK, Drawing, facets
+from report.render.panels import MARKERS, PALETTE, Layout, span
 from report.study.findings import where
 
 MOST_ROWS = 30  # beyond, the main effects stand for the contrasts cell by cell
@@ -23,23 +23,20 @@ def effects(study: Study, factor: Factor) -> Drawing | None:
     if not rows:
         return None
     names = list(dict.fromkeys(_name(contrast, factor) for contrast in rows))
-    by_metric = [
-        (
-            metric.heading,
-            pd.DataFrame({"row": [c for c in rows if c.metric == metric]}, dtype=object),
-        )
-        for metric in dict.fromkeys(contrast.metric for contrast in rows)
-    ]
+    metrics = [contrast.metric.heading for contrast in rows]
+    panel = Factor("panel", "metric", "", tuple(dict.fromkeys(metrics)))
+    frame = pd.DataFrame({"contrast": pd.Series(rows, dtype=object)})
+    frame["panel"] = pd.Categorical(metrics, panel.values)
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:
         axes.axvline(0.0, color=INK, lw=0.8, zorder=1)
-        for contrast in part["row"]:
+        for contrast in part["contrast"]:
             _draw(axes, contrast, names.index(_name(contrast, factor)))
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -0.5)
 
     height = LEAST_INCHES + ROW_INCHES * len(names)
-    figure = panels(by_metric, draw, ("difference", ""), None, True, height)
+    figure = facets(frame, Layout((), (panel,), is_shared=True), draw, "difference", "", height)
     counts = [contrast.estimate.n for contrast in rows]
     what = ", ".join(map(str, dict.fromkeys(contrast.steps[0] for contrast in rows)))
     caption = (
