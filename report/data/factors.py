@@ -59,7 +59,7 @@ def factors_of(design: Design) -> tuple[Factor, ...]:
     """The axes that take more than one value, then the variants; where nothing varies, what
     usually names a run, at its one value."""
     known = [_axis(design, name) for name in design.axes]
-    known.append(Factor(VARIANT, VARIANT, VARIANT, _present(design)))
+    known.append(Factor(VARIANT, VARIANT, VARIANT, tuple(dict.fromkeys(design.variant_of))))
     varying = tuple(factor for factor in known if len(factor.values) > 1)
     return varying or tuple(_axis(design, name) for name in USUAL)
 
@@ -69,7 +69,3 @@ def _axis(design: Design, name: str) -> Factor:
     values = list(dict.fromkeys(value(run, known.name) for run in design.runs))
     order = tuple(sorted(values) if known.is_ordered else values)
     return Factor(known.name, known.label, known.heading, order, known.is_ordered, known.is_log)
-
-
-def _present(design: Design) -> tuple[str, ...]:
-    return tuple(name for name in design.variants if name in design.variant_of)

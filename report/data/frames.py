@@ -98,7 +98,7 @@ def load(design: Design, standings: Sequence[Standing], store: Store) -> Study:
         status=status,
         runs=runs,
         levels=frame(_level_rows, finished, "level"),
-        epochs=frame(_epoch_rows, records, "epoch", "loss_nats"),
+        epochs=frame(_epoch_rows, records, "epoch", "loss_nats", "is_lost"),
         curve=frame(_curve_rows, finished, "samples", "nll_nats"),
         throughput=frame(_throughput_rows, records, *RATES),
         made=frame(lambda record: [made_by(record)], records),
@@ -208,7 +208,9 @@ def _level_rows(record: Record) -> Iterable[Row]:
 
 
 def _epoch_rows(record: Record) -> Iterable[Row]:
-    return ({"epoch": e.get("epoch"), "loss_nats": e.get("loss")} for e in record.history)
+    is_lost = record.status == "diverged"
+    for epoch in record.history:
+        yield {"epoch": epoch["epoch"], "loss_nats": epoch["loss"], "is_lost": is_lost}
 
 
 def _curve_rows(record: Record) -> Iterable[Row]:

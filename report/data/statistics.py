@@ -121,8 +121,8 @@ def not_worse(
     """
     rows = []
     for _, group in groups(measured(runs, metric), within):
-        cells = [(fixed, part.set_index("seed")[metric]) for fixed, part in groups(group, cell)]
-        enough = [(f, values) for f, values in cells if len(values) >= FEWEST_SEEDS]
+        cells = [(fixed, part) for fixed, part in groups(group, cell) if len(part) >= FEWEST_SEEDS]
+        enough = [(fixed, part.set_index("seed")[metric]) for fixed, part in cells]
         best = max((v for _, v in enough), key=lambda v: direction * v.mean(), default=0)
         tests = [paired(values - best) for _, values in enough]
         adjusted = holm(

@@ -31,14 +31,14 @@ class Layout:
         """(label, style, rows) for each line that has rows: the colour and marker are those of the
         first factor's value, the dashes those of the others'."""
         if not self.lines:
-            return [("", _style(0, 0), part)]
+            return [("", style(0, 0), part)] if len(part) else []
         first, *others = self.lines
         dashes = list(product(*(factor.values for factor in others)))
         groups = part.groupby([factor.name for factor in self.lines], observed=True)
         return [
             (
                 words(self.lines, values),
-                _style(first.values.index(values[0]), dashes.index(tuple(values[1:]))),
+                style(first.values.index(values[0]), dashes.index(tuple(values[1:]))),
                 rows,
             )
             for values, rows in groups
@@ -56,9 +56,11 @@ class Layout:
         return max((len(part) for _, part in self.groups(frame)), default=0)
 
 
-def _style(colour: int, dash: int) -> dict[str, Any]:
+def style(colour: int, dash: int) -> dict[str, Any]:
+    """How a line and its points look: only the first kind of line has filled points."""
     filled = {} if dash == 0 else {"markerfacecolor": "none"}
-    look = {"color": PALETTE[colour], "marker": MARKERS[colour], "linestyle": LINES[dash % 3]}
+    place = colour % len(PALETTE)
+    look = {"color": PALETTE[place], "marker": MARKERS[place], "linestyle": LINES[dash % 3]}
     return {**look, "markersize": 4.5, "lw": 1.4, **filled}
 
 

@@ -42,10 +42,6 @@ class Entry:
     order: float | str
     is_bold: bool = False
 
-    @property
-    def is_number(self) -> bool:
-        return not isinstance(self.order, str)
-
 
 @dataclass(frozen=True)
 class Table:
@@ -58,10 +54,9 @@ class Table:
     notes: tuple[str, ...] = ()
 
     @property
-    def are_numbers(self) -> list[bool]:
-        """Whether each column is aligned as numbers."""
-        first = self.rows[0] if self.rows else ()
-        return [entry.is_number for entry in first] or [False] * len(self.headings)
+    def first(self) -> tuple[Entry, ...]:
+        """The row by which every column is aligned; texts where there is none."""
+        return self.rows[0] if self.rows else tuple(Entry(h, h) for h in self.headings)
 
 
 def table(

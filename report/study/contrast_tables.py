@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
-from report.data.contrasts import Contrast
+from report.data.contrasts import Contrast, Family
 from report.data.frames import Study
 from report.data.metrics import HEADLINE, METRICS
 from report.data.statistics import errors
@@ -29,19 +29,8 @@ ERROR_NOTE = (
 )
 
 
-def effects_table(study: Study) -> Table:
-    """Main effects, interactions, and what is compared with zero."""
-    known = study.contrasts
-    families = (*known.effects.values(), *known.interactions.values(), *known.against_zero.values())
-    return _table("effects", "Main effects and interactions", families)
-
-
-def contrasts_table(study: Study) -> Table:
-    """Every factor's contrasts, all others held."""
-    return _table("contrasts", "Contrasts cell by cell", study.contrasts.by_cell.values())
-
-
-def _table(name: str, caption: str, families: Iterable[tuple[Contrast, ...]]) -> Table:
+def contrast_table(name: str, caption: str, families: Iterable[Family]) -> Table:
+    """A row for each contrast of some families."""
     rows = map(_row, chain.from_iterable(families))
     return table(name, caption, COLUMNS, rows, [CONTRAST_NOTE])
 

@@ -96,19 +96,16 @@ def sheets(found: Mapping[str, npt.NDArray[Any]]) -> tuple[Sheet, ...]:
     Units are named from 1 on. Raises `KeyError` or `ValueError` where an array is missing or of
     another shape.
     """
-    units = " and ".join(str(int(unit) + 1) for unit in found["traversal_units"])
+    units = [str(int(unit) + 1) for unit in found["traversal_units"]]
     both = np.stack([found["originals"], found["reconstructions"]])
-    plural = "s" if " and " in units else ""
-    return (
-        Sheet(_tiled(found["samples"], COLUMNS["samples"]), "16 samples"),
-        Sheet(
-            _tiled(both, COLUMNS["reconstructions"]),
-            "a test image of each digit, its reconstruction below",
-        ),
-        Sheet(
-            _tiled(found["traversals"], COLUMNS["traversals"]), f"traversal of unit{plural} {units}"
-        ),
+    kinds = (found["samples"], both, found["traversals"])
+    texts = (
+        "16 samples",
+        "a test image of each digit, its reconstruction below",
+        f"traversal of unit{'s' if len(units) > 1 else ''} {' and '.join(units)}",
     )
+    tiled = map(_tiled, kinds, COLUMNS.values())
+    return tuple(Sheet(pixels, text) for pixels, text in zip(tiled, texts, strict=True))
 
 
 def _tiled(images: npt.NDArray[Any], columns: int) -> Pixels:

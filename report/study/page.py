@@ -14,12 +14,11 @@ from report.render.output import templates
 from report.render.tables import Table
 from report.study.cells import cells, cells_table, levels_table
 from report.study.contact_sheets import TITLES
-from report.study.contrast_tables import contrasts_table, effects_table, error_table
+from report.study.contrast_tables import contrast_table, error_table
 from report.study.figures.throughput import throughput_table
 from report.study.findings import findings
 from report.study.gallery import Gallery, data_uri
 from report.study.provenance import (
-    lacking_table,
     made_table,
     not_compared,
     status_counts,
@@ -29,6 +28,8 @@ from report.study.provenance import (
 
 def render(study: Study, drawings: Sequence[Drawing], benches: Benches, gallery: Gallery) -> str:
     """The page as HTML."""
+    lacking = study.status[study.status["status"] != "finished"]
+    every_run = status_table("status", "Every run of the study, by key", study, study.status)
     environment = templates()
     environment.filters |= {"tie": _tie, "svg": svg, "data_uri": data_uri}
     return environment.get_template("page.html.j2").render(
@@ -42,8 +43,8 @@ def render(study: Study, drawings: Sequence[Drawing], benches: Benches, gallery:
         gallery_titles=TITLES,
         benches=benches,
         details=[table for table in detail_tables(study) if table.rows],
-        lacking=lacking_table(study),
-        made=[table for table in (made_table(study), status_table(study)) if table.rows],
+        lacking=status_table("lacking", "Runs without numbers", study, lacking),
+        made=[table for table in (made_table(study), every_run) if table.rows],
         not_compared=not_compared(study),
         damaged_files=[*gallery.notices, *benches.notices],
     )
@@ -62,13 +63,15 @@ def headline_table(study: Study) -> Table:
 
 def detail_tables(study: Study) -> list[Table]:
     """What stands behind the headline: more metrics, contrasts, the errors apart."""
-    more = cells(study, DETAIL, has_throughput=False)
+    more, known = cells(study, DETAIL, has_throughput=False), study.contrasts
+    over_cells = (known.effects, known.interactions, known.against_zero)
+    mean_effects = [family for families in over_cells for family in families.values()]
     return [
         cells_table(more, study, "more", "Further metrics of every cell", [SHARE_NOTE]),
         throughput_table(study),
         levels_table(study),
-        effects_table(study),
-        contrasts_table(study),
+        contrast_table("effects", "Main effects and interactions", mean_effects),
+        contrast_table("contrasts", "Contrasts cell by cell", known.by_cell.values()),
         error_table(study),
     ]
 

@@ -33,18 +33,8 @@ def status_counts(study: Study) -> dict[str, int]:
     return {"expected": len(study.status)} | {n: int(counts.get(n, 0)) for n in STATUSES}
 
 
-def status_table(study: Study) -> Table:
-    """Every expected key: its settings, its state, and why it has no numbers if it has none."""
-    return _states(study, study.status, "status", "Every run of the study, by key")
-
-
-def lacking_table(study: Study) -> Table:
-    """The runs without numbers: failed, diverged, damaged or missing."""
-    lacking = study.status[study.status["status"] != "finished"]
-    return _states(study, lacking, "lacking", "Runs without numbers")
-
-
-def _states(study: Study, status: pd.DataFrame, name: str, caption: str) -> Table:
+def status_table(name: str, caption: str, study: Study, status: pd.DataFrame) -> Table:
+    """Runs by key: their settings, their state, and why one has no numbers if it has none."""
     rows = [
         [
             run["key"],

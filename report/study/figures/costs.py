@@ -84,9 +84,8 @@ def priced(study: Study, metric: Metric, price: str, machine: str) -> pd.DataFra
     if price == "time":
         rate = 1 / study.runs.get(f"train_step@{machine}", pd.Series(math.nan, study.runs.index))
     runs = study.runs.assign(price=study.runs["trained_images"] * rate)
-    table, prices = (summary(runs, study.cell, [name]) for name in (metric.name, "price"))
-    means = prices[[*study.cell, "mean"]].rename(columns={"mean": "price"})
-    return table.merge(means, on=study.cell).merge(study.grid)
+    prices = runs.groupby(study.cell, observed=True)["price"].mean().dropna().reset_index()
+    return summary(runs, study.cell, [metric.name]).merge(prices, on=study.cell).merge(study.grid)
 
 
 def machine_of(study: Study) -> str:

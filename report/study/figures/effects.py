@@ -7,7 +7,7 @@ from report.data.contrasts import Contrast
 from report.data.factors import Factor
 from report.data.frames import Study
 from report.render.drawing import INK, Drawing, facets
-from report.render.panels import MARKERS, PALETTE, Layout, span
+from report.render.panels import Layout, span, style
 from report.study.findings import where
 
 MOST_ROWS = 30  # beyond, the main effects stand for the contrasts cell by cell
@@ -56,15 +56,5 @@ def _name(contrast: Contrast, factor: Factor) -> str:
 
 def _draw(axes: Axes, contrast: Contrast, row: int) -> None:
     (step,), known = contrast.steps, contrast.estimate
-    colour = step.factor.values.index(step.end) % len(PALETTE)
-    bar = [[known.half_width], [known.half_width]] if known.n > 1 else None
-    axes.errorbar(
-        known.mean,
-        row,
-        xerr=bar,
-        color=PALETTE[colour],
-        marker=MARKERS[colour],
-        markersize=4.5,
-        markerfacecolor=PALETTE[colour] if contrast.is_clear else "none",
-        capsize=2.5,
-    )
+    look = style(step.factor.values.index(step.end), dash=int(not contrast.is_clear))
+    axes.errorbar(known.mean, row, xerr=known.half_width, capsize=2.5, **look)

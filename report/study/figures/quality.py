@@ -56,8 +56,7 @@ def loss_curves(study: Study) -> Drawing | None:
     frame = study.epochs.dropna(subset="loss_nats")
     if frame["epoch"].nunique() < 2:
         return None
-    states = study.status.drop_duplicates("key").set_index("key")["status"]
-    lost = frame["key"].map(states) == "diverged"
+    lost = frame["is_lost"].astype(bool)
     shape = layout(study, LOSS)
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:
