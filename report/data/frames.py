@@ -140,16 +140,15 @@ def _status(settings: pd.DataFrame, standings: Iterable[Standing], store: Store)
 
 
 def _run_rows(record: Record) -> Iterable[Row]:
-    run, metrics = record.run, record.metrics
+    run = record.run
+    scalars = [n for n, held in record.metrics.items() if not isinstance(held, list | dict)]
     yield {
         "flops_per_image": record.flops_per_image,
         "trained_images": run.train.epochs * DATASETS[run.data.name].training_images,
         "train_seconds": record.seconds.get("train", math.nan),
         "evaluate_seconds": record.seconds.get("evaluate", math.nan),
         **_upper_levels(record),
-        **{
-            n: number(record, n) for n, held in metrics.items() if not isinstance(held, list | dict)
-        },
+        **{name: number(record, name) for name in scalars},
         **_own_rates(record),
     }
 
@@ -234,7 +233,7 @@ def made_by(record: Record) -> Row:
     environment = {k: v for k, v in record.environment.items() if k != "flags"}
     return {
         "data_sha256": record.data_sha256,
-        "flags": ", ".join(f"{name} {flags[name]}" for name in sorted(flags)),
+        "flags": ", ".join(f"{name} {flags[name]}" for name in sorted(flags)) or None,
         **{f"code_{name}": value for name, value in record.code.items()},
         **environment,
         **{f"{name}_seconds": value for name, value in record.seconds.items()},

@@ -120,7 +120,8 @@ def not_worse(
     The best is the best mean among cells of at least three runs; smaller ones are never marked.
     """
     rows = []
-    for _, group in groups(measured(runs, metric), within):
+    known = runs.dropna(subset=metric) if metric in runs else runs.iloc[:0]
+    for _, group in groups(known, within):
         cells = [(fixed, part) for fixed, part in groups(group, cell) if len(part) >= FEWEST_SEEDS]
         enough = [(fixed, part.set_index("seed")[metric]) for fixed, part in cells]
         best = max((v for _, v in enough), key=lambda v: direction * v.mean(), default=0)
@@ -147,7 +148,7 @@ def errors(
     """
     tables = []
     for metric, (noise, images) in kinds.items():
-        known = measured(runs.reindex(columns=[*cell, metric, noise, images]), metric)
+        known = runs.reindex(columns=[*cell, metric, noise, images]).dropna(subset=metric)
         squared = known.assign(**{noise: known[noise].astype(float) ** 2})
         table = squared.groupby([*cell], observed=True, as_index=False).agg(
             n=(metric, "count"),
@@ -159,11 +160,6 @@ def errors(
         tables.append(table.assign(metric=metric))
     columns = [*cell, "metric", "n", "seed_error", "monte_carlo_error", "test_set_error"]
     return pd.concat(tables) if tables else pd.DataFrame(columns=columns)
-
-
-def measured(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The runs that have the metric."""
-    return runs.reindex(columns=[*dict.fromkeys([*runs, metric])]).dropna(subset=metric)
 
 
 def groups(

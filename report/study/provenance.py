@@ -1,7 +1,5 @@
 """How the records of a study were made, and which of them there are."""
 
-from typing import Any
-
 import pandas as pd
 
 from report.data.contrasts import Step
@@ -52,17 +50,14 @@ def made_table(study: Study) -> Table:
     made, rows = study.made, []
     for column, label in MADE.items():
         if column in made:
-            counts = made[column].map(_plain).value_counts().sort_index()
+            plain = made[column].astype(object).fillna("not recorded").astype(str)
+            counts = plain.value_counts().sort_index()
             rows += [[label, value, n] for value, n in counts.items()]
     for column, label in COSTS.items():
         if column in made:
             total = made[column].astype(float).sum()
             rows.append([f"cost of all runs: {label}", f"{total:,.0f}", len(made)])
     return table("made", "How the records were made", ["what", "value", "runs"], rows)
-
-
-def _plain(value: Any) -> str:
-    return str(value) if pd.notna(value) and value != "" else "not recorded"
 
 
 def not_compared(study: Study) -> list[Step]:

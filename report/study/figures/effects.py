@@ -22,21 +22,25 @@ def effects(study: Study, factor: Factor) -> Drawing | None:
         rows = [contrast for contrast in known.effects[factor.name] if contrast.estimate.n]
     if not rows:
         return None
-    names = list(dict.fromkeys(_name(contrast, factor) for contrast in rows))
+    named = [_name(contrast, factor) for contrast in rows]
     metrics = [contrast.metric.heading for contrast in rows]
-    panel = Factor("panel", "metric", "", tuple(dict.fromkeys(metrics)))
-    frame = pd.DataFrame({"contrast": pd.Series(rows, dtype=object)})
-    frame["panel"] = pd.Categorical(metrics, panel.values)
+    names, headings = (list(dict.fromkeys(texts)) for texts in (named, metrics))
+    frame = pd.DataFrame({"contrast": rows, "row": named}, dtype=object)
+    frame["panel"] = pd.Categorical(metrics, headings)
+    shape = Layout((), (Factor("panel", "", "", tuple(headings)),), is_shared=True)
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:
         axes.axvline(0.0, color=INK, lw=0.8, zorder=1)
-        for contrast in part["contrast"]:
-            _draw(axes, contrast, names.index(_name(contrast, factor)))
+        for contrast, row in zip(part["contrast"], part["row"], strict=True):
+            (step,), known = contrast.steps, contrast.estimate
+            look = style(factor.values.index(step.end), dash=int(not contrast.is_clear))
+            place = (known.mean, names.index(row))
+            axes.errorbar(*place, xerr=known.half_width, capsize=2.5, **look)
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -0.5)
 
     height = LEAST_INCHES + ROW_INCHES * len(names)
-    figure = facets(frame, Layout((), (panel,), is_shared=True), draw, "difference", "", height)
+    figure = facets(frame, shape, draw, "difference", "", height)
     counts = [contrast.estimate.n for contrast in rows]
     what = ", ".join(map(str, dict.fromkeys(contrast.steps[0] for contrast in rows)))
     caption = (
@@ -52,9 +56,3 @@ def _name(contrast: Contrast, factor: Factor) -> str:
     if len(factor.values) == 2 and place:
         return place
     return f"{step}, {place}" if place else step
-
-
-def _draw(axes: Axes, contrast: Contrast, row: int) -> None:
-    (step,), known = contrast.steps, contrast.estimate
-    look = style(step.factor.values.index(step.end), dash=int(not contrast.is_clear))
-    axes.errorbar(known.mean, row, xerr=known.half_width, capsize=2.5, **look)

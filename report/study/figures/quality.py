@@ -4,7 +4,6 @@ What means something else for another value of a factor (ELBO, NLL and reconstru
 loss) has panels with scales of their own; what may be compared stands in one panel.
 """
 
-import dataclasses
 from typing import Any
 
 import pandas as pd
@@ -36,7 +35,6 @@ EXCESS_NOTE = (
     "Above 0 the documented loss charges more KL than the joint posterior has: the covariance that "
     "its closed form drops, which takes more than one level."
 )
-SAMPLES = Factor("samples", "S", "importance samples S", (), is_ordered=True, is_log=True)
 
 
 def draw_all(study: Study) -> list[Drawing]:
@@ -141,7 +139,7 @@ def bound_curve(study: Study) -> Drawing | None:
     if table["samples"].nunique() < 2:
         return None
     shape, known = layout(study, METRICS["nll_nats"]), tuple(sorted(table["samples"].unique()))
-    x = dataclasses.replace(SAMPLES, values=known)
+    x = Factor("samples", "S", "importance samples S", known, is_ordered=True, is_log=True)
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:
         error_lines(axes, shape, part, x)
