@@ -45,6 +45,9 @@ STYLE: dict[Any, Any] = {
     **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "axes.titlecolor"), INK),
 }
 
+# For `imshow`: every pixel as it is, whatever the size on the screen.
+PIXELS: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "none"}
+
 
 @dataclass(frozen=True)
 class Drawing:

@@ -1,6 +1,6 @@
 """Which panels, lines and words a figure has; no drawing here."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -58,10 +58,10 @@ class Layout:
 
 def style(colour: int, dash: int) -> dict[str, Any]:
     """How a line and its points look: only the first kind of line has filled points."""
-    filled = {} if dash == 0 else {"markerfacecolor": "none"}
     place = colour % len(PALETTE)
     look = {"color": PALETTE[place], "marker": MARKERS[place], "linestyle": LINES[dash % 3]}
-    return {**look, "markersize": 4.5, "lw": 1.4, **filled}
+    filling = "none" if dash else PALETTE[place]
+    return {**look, "markersize": 4.5, "markerfacecolor": filling, "lw": 1.4}
 
 
 def layout(study: Study, metric: Metric | None, *inside: Factor, is_split: bool = False) -> Layout:
@@ -96,17 +96,16 @@ def path_of(study: Study) -> list[Factor]:
 
 def seed_count(frame: pd.DataFrame, cell: Sequence[str]) -> str:
     """`n = 5`, or `n = 3 to 5`: the seeds behind the means of the cells."""
-    counts = frame.groupby([*cell], observed=True)["seed"].nunique()
-    return span(int(counts.min()), int(counts.max()))
+    return span(frame.groupby([*cell], observed=True)["seed"].nunique())
 
 
 def interval_note(table: pd.DataFrame) -> str:
     """What the means and bars of a figure are, with n."""
-    low, high = int(table["n"].min()), int(table["n"].max())
-    bars = "bars: 95 % t intervals" if high > 1 else "one run has no interval"
-    return f"Mean over seeds ({span(low, high)}); {bars}."
+    bars = "bars: 95 % t intervals" if table["n"].max() > 1 else "one run has no interval"
+    return f"Mean over seeds ({span(table['n'])}); {bars}."
 
 
-def span(low: int, high: int) -> str:
+def span(counts: Collection[int]) -> str:
     """`n = 5`, or `n = 3 to 5`."""
+    low, high = min(counts), max(counts)
     return f"n = {low}" if low == high else f"n = {low} to {high}"

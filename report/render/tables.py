@@ -9,15 +9,9 @@ from report.render.numbers import ABSENT
 from report.render.output import templates
 
 LATEX = str.maketrans(
-    {
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {
         "\\": r"\textbackslash{}",
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "{": r"\{",
-        "}": r"\}",
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
         "−": "$-$",

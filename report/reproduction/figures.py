@@ -4,17 +4,14 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hvae.tiles import tile
-from report.render.drawing import STYLE, Drawing
+from report.render.drawing import PIXELS, STYLE, Drawing
 from report.render.panels import PALETTE
 from report.reproduction.folder import PLANES, Reproduction
-
-Bytes = npt.NDArray[np.uint8]
 
 # Petroff (2021, arXiv:2107.02270): ten colours that colour-blind readers tell apart best. Digits
 # that lie beside each other, 3-5-8 and 4-7-9, have the ones farthest apart.
@@ -57,7 +54,7 @@ def draw_curve(reproduction: Reproduction) -> Figure:
 def draw_samples(reproduction: Reproduction) -> Figure:
     """The 64 ancestral samples, eight by eight."""
     figure, axes = _canvas(4.2, 4.2)
-    _show(axes, tile(reproduction.arrays["samples"], COLUMNS, GAP, GREY), None)
+    axes.imshow(tile(reproduction.arrays["samples"], COLUMNS, GAP, GREY), **PIXELS)
     axes.set_axis_off()
     return figure
 
@@ -89,7 +86,7 @@ def draw_manifold(reproduction: Reproduction) -> Figure:
     titles = ("the first two dimensions, as documented", "the two that hold most")
     for axes, name, title in zip(figure.subplots(2), PLANES, titles, strict=True):
         tiles = reproduction.arrays[name]
-        _show(axes, tile(tiles, len(tiles), 0, GREY), edge)
+        axes.imshow(tile(tiles, len(tiles), 0, GREY), extent=2 * (-edge, edge), **PIXELS)
         across, up = (f"z_{level}, dimension {d + 1}" for d in reproduction.planes[name].dimensions)
         axes.set(title=title, xlabel=across, ylabel=up)
         axes.grid(visible=False)
@@ -99,9 +96,3 @@ def draw_manifold(reproduction: Reproduction) -> Figure:
 def _canvas(width: float, height: float, dpi: float = 100.0) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
     return figure, figure.add_subplot()
-
-
-def _show(axes: Axes, sheet: Bytes, edge: float | None) -> None:
-    """Every pixel as it is, whatever the size on the screen."""
-    extent = None if edge is None else (-edge, edge, -edge, edge)
-    axes.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="none", extent=extent)

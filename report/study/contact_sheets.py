@@ -9,12 +9,11 @@ from matplotlib.figure import Figure
 from hvae.records.files import slug
 from report.data.factors import VARIANT, Factor, words
 from report.data.frames import Study
-from report.render.drawing import LETTER, STYLE, Drawing
+from report.render.drawing import LETTER, PIXELS, STYLE, Drawing
 from report.study.gallery import COLUMNS, CellPictures, Gallery
 
 TITLES = ("samples", "test images, reconstructions below", "traversals, −3 … 3")
 IMAGE_INCHES = 0.26
-WHITE = 255
 
 
 def contact_sheets(study: Study, gallery: Gallery) -> list[Drawing]:
@@ -48,7 +47,7 @@ def _figure(cells: Sequence[CellPictures], labels: Sequence[str]) -> Figure:
         for row, cell, label in zip(grid, cells, labels, strict=True):
             row[0].set_ylabel(label, rotation=0, ha="right", va="center")
             for axes, sheet in zip(row, cell.sheets, strict=True):
-                axes.imshow(sheet.pixels, cmap="gray", vmin=0, vmax=WHITE, interpolation="none")
+                axes.imshow(sheet.pixels, **PIXELS)
                 axes.set(xticks=[], yticks=[], anchor="W")
                 axes.spines[:].set_visible(False)
         for axes, title in zip(grid[0], TITLES, strict=True):

@@ -41,10 +41,10 @@ def effects(study: Study, factor: Factor) -> Drawing | None:
 
     height = LEAST_INCHES + ROW_INCHES * len(names)
     figure = facets(frame, shape, draw, "difference", "", height)
-    counts = [contrast.estimate.n for contrast in rows]
+    n = span([contrast.estimate.n for contrast in rows])
     what = ", ".join(map(str, dict.fromkeys(contrast.steps[0] for contrast in rows)))
     caption = (
-        f"{what}: second minus first, paired by seed ({span(min(counts), max(counts))}); bars: "
+        f"{what}: second minus first, paired by seed ({n}); bars: "
         "95 % t intervals. Filled: Holm p below 0.05 among all contrasts of this factor."
     )
     return Drawing(f"effects-{factor.name}", f"What the {factor.label} changes", caption, figure)

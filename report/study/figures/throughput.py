@@ -104,8 +104,7 @@ def _rate(group: pd.DataFrame, batch: str) -> tuple[Entry, Entry]:
 
 def _caption(study: Study, frame: pd.DataFrame) -> str:
     """What a point and its bar are, and how often each cell was measured."""
-    counts = frame.groupby([*study.cell, "panel"], observed=True).size()
-    n = span(int(counts.min()), int(counts.max()))
+    n = span(frame.groupby([*study.cell, "panel"], observed=True).size())
     rounds = " or ".join(map(str, sorted(frame["repeats"].unique())))
     return (
         f"One model alone: median of {rounds} rounds, bars: quartiles over the rounds; {n} "
