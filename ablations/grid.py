@@ -70,7 +70,6 @@ def design(study: Study) -> Design:
         study.question,
         tuple(runs(study)),
         axes=tuple(name for name, _ in study.axes),
-        variants=tuple(variant.name for variant in study.variants),
         variant_of=tuple(cell.variant for cell in study.cells if cell.variant) * study.seeds,
     )
 

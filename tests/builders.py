@@ -42,8 +42,7 @@ def design(
     names = tuple(change.pop("variant") for change in changes)
     sets = [(variants or {}).get(name, {}) for name in names]
     runs = tuple(override(base, {**c, **own}) for c, own in zip(changes, sets, strict=True))
-    named = tuple(variants or ())
-    return Design("A & B", "Does <depth> help?", runs, tuple(axes), named, names if named else ())
+    return Design("A & B", "Does <depth> help?", runs, tuple(axes), names if variants else ())
 
 
 def filled(

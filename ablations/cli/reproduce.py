@@ -69,7 +69,7 @@ def reproduce(
     except TrainingFailed as error:
         raise click.ClickException(str(error)) from error
     measure_pictures(study, store, directory)
-    page = write_reproduction(store.folder, data)[0]
+    page = write_reproduction(store.folder)[0]
     click.echo(page)
     if is_opened:
         click.launch(str(page))

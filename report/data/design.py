@@ -10,13 +10,12 @@ class Design:
     """Every run that a study expects, and how they came about.
 
     `axes` are the settings it sweeps, by their names in `hvae.config.SETTINGS`, in the order it
-    names them; `variants` its named sets of overrides, the reference first, empty where it has
-    none; `variant_of` the variant of each run, in the order of `runs`.
+    names them; `variant_of` the named set of overrides of each run, those of the reference first,
+    empty where there are none.
     """
 
     name: str
     question: str
     runs: tuple[RunConfig, ...]
     axes: tuple[str, ...] = ()
-    variants: tuple[str, ...] = ()
     variant_of: tuple[str, ...] = ()

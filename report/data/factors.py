@@ -50,11 +50,16 @@ class Factor:
         return [(self.values[0], other) for other in self.values[1:]]
 
 
+def words(factors: Iterable[Factor], values: Iterable[Any]) -> str:
+    """`BCE, latent size 20`: a value of each factor."""
+    return ", ".join(f.describe(value) for f, value in zip(factors, values, strict=True))
+
+
 def factors_of(design: Design) -> tuple[Factor, ...]:
     """The axes that take more than one value, then the variants; where nothing varies, what
     usually names a run, at its one value."""
     known = [_axis(design, name) for name in design.axes]
-    known.append(Factor(VARIANT, VARIANT, VARIANT, _present(design)))
+    known.append(Factor(VARIANT, VARIANT, VARIANT, tuple(dict.fromkeys(design.variant_of))))
     varying = tuple(factor for factor in known if len(factor.values) > 1)
     return varying or tuple(_axis(design, name) for name in USUAL)
 
@@ -64,7 +69,3 @@ def _axis(design: Design, name: str) -> Factor:
     values = list(dict.fromkeys(value(run, known.name) for run in design.runs))
     order = tuple(sorted(values) if known.is_ordered else values)
     return Factor(known.name, known.label, known.heading, order, known.is_ordered, known.is_log)
-
-
-def _present(design: Design) -> tuple[str, ...]:
-    return tuple(name for name in design.variants if name in design.variant_of)

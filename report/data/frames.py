@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from hvae.closed_form import parameter_count
-from hvae.config import DATASETS, SETTINGS, digest, value
+from hvae.config import DATASETS, axis_names, digest, value
 from hvae.records.standings import Standing
 from hvae.records.store import Record, Store
 from report.data.contrasts import Contrasts, compare
@@ -21,11 +21,10 @@ from report.data.factors import VARIANT, Factor, factors_of
 from report.data.metrics import LEVEL_METRICS, SCOPES, Metric
 
 STATUSES = ("finished", "diverged", "failed", "missing", "damaged")
-RATES = (  # of a measurement of throughput, besides where and at which batch size it was taken
-    *("task", "device", "is_best_batch", "repeats"),
+RATES = (  # of a measurement of throughput
+    *("task", "device", "machine", "batch", "is_own_batch", "is_best_batch", "repeats"),
     *("images_per_second", "lower_quartile", "upper_quartile"),
 )
-PLACES = ("machine", "batch", "is_own_batch")
 Row = dict[str, Any]
 
 
@@ -80,85 +79,78 @@ def load(design: Design, standings: Sequence[Standing], store: Store) -> Study:
     `store` is asked only for records that nobody expects."""
     factors = factors_of(design)
     settings = _settings(design, factors)
-    keys = set(settings["key"])
-    by_key = {s.digest: s for s in standings if s.digest in keys}
-    records = [s.record for s in by_key.values() if s.record is not None]
+    records = {s.digest: s.record for s in standings if s.record is not None}.values()
     finished = [record for record in records if record.status == "finished"]
 
-    def frame(rows: Iterable[Row], *named: str) -> pd.DataFrame:
-        return settings.merge(_frame(rows, "key", *named), on="key")
+    def frame(
+        rows: Callable[[Record], Iterable[Row]], of: Iterable[Record], *columns: str
+    ) -> pd.DataFrame:
+        listed = [{"key": record.digest, **row} for record in of for row in rows(record)]
+        table = pd.DataFrame(listed) if listed else pd.DataFrame(columns=["key", *columns])
+        return settings.merge(table, on="key")
 
-    def long(rows: Callable[[Record], Iterable[Row]], of: list[Record], *named: str) -> Any:
-        return frame(({"key": r.digest, **row} for r in of for row in rows(r)), *named)
-
-    status = frame((_state(by_key.get(key), key, store) for key in keys), "status", "message")
-    runs = frame(map(_run_row, finished))
+    status = _status(settings, standings, store)
+    runs = frame(_run_rows, finished)
     return Study(
         design=design,
         factors=factors,
         common=_common(design, factors),
         status=status,
         runs=runs,
-        levels=long(_level_rows, finished, "level"),
-        epochs=long(_epoch_rows, records, "epoch", "loss_nats"),
-        curve=long(_curve_rows, finished, "samples", "nll_nats"),
-        throughput=long(_throughput_rows, records, *RATES, *PLACES),
-        made=frame(map(made_by, records)),
+        levels=frame(_level_rows, finished, "level"),
+        epochs=frame(_epoch_rows, records, "epoch", "loss_nats", "is_lost"),
+        curve=frame(_curve_rows, finished, "samples", "nll_nats"),
+        throughput=frame(_throughput_rows, records, *RATES),
+        made=frame(lambda record: [made_by(record)], records),
         contrasts=compare(runs, status, factors),
-        stale=sum(standing.state == "stale" for standing in by_key.values()),
-        unasked=len(store.finished() - keys),
+        stale=len({standing.digest for standing in standings if standing.state == "stale"}),
+        unasked=len(store.finished() - set(settings["key"])),
     )
 
 
 def _settings(design: Design, factors: Sequence[Factor]) -> pd.DataFrame:
     """One row per run and cell: key, factors, `SCOPES`, seed, parameters."""
-    names = dict.fromkeys([*(f.name for f in factors if f.name != VARIANT), *SCOPES, "seed"])
-    variants = design.variant_of or [""] * len(design.runs)
-    rows = (
-        {"key": digest(run), VARIANT: variant}
-        | {name: value(run, name) for name in names}
-        | {"parameters": parameter_count(run.model)}
-        for run, variant in zip(design.runs, variants, strict=True)
-    )
-    table = _frame(rows, "key", VARIANT, *names, "parameters")
+    cell, runs = [factor.name for factor in factors], design.runs
+    columns: dict[str, Any] = {"key": pd.Series(map(digest, runs), dtype=str)}
+    for name in (*cell, *SCOPES, "seed"):
+        is_variant = name == VARIANT
+        columns[name] = design.variant_of if is_variant else [value(run, name) for run in runs]
     for factor in factors:  # categories carry the order into every group and sort
-        table[factor.name] = pd.Categorical(table[factor.name], factor.values, ordered=True)
-    cell = [factor.name for factor in factors]
-    columns = dict.fromkeys(["key", *cell, *names, "parameters"])
-    return table[[*columns]].drop_duplicates(["key", *cell])
+        columns[factor.name] = pd.Categorical(columns[factor.name], factor.values, ordered=True)
+    columns["parameters"] = [parameter_count(run.model) for run in runs]
+    return pd.DataFrame(columns).drop_duplicates(["key", *cell])
 
 
 def _common(design: Design, factors: Sequence[Factor]) -> Row:
-    values = {
-        name: {value(run, name) for run in design.runs}
-        for name, known in SETTINGS.items()
-        if known.is_axis and name not in {factor.name for factor in factors}
+    values = {name: {value(run, name) for run in design.runs} for name in axis_names()}
+    cell = {factor.name for factor in factors}
+    return {
+        name: held.pop() for name, held in values.items() if len(held) == 1 and name not in cell
     }
-    return {name: next(iter(held)) for name, held in values.items() if len(held) == 1}
 
 
-def _state(standing: Standing | None, key: str, store: Store) -> Row:
-    """A key's status and message."""
-    if standing is None or standing.state == "missing":
-        return {"key": key, "status": "missing", "message": ""}
-    if standing.record is not None:
-        return {"key": key, "status": standing.record.status, "message": ""}
-    message = standing.reason.replace(f"{store.folder}/", "")  # one page, wherever the store lies
-    return {"key": key, "status": standing.state, "message": message}
+def _status(settings: pd.DataFrame, standings: Iterable[Standing], store: Store) -> pd.DataFrame:
+    """Every expected run with its status, and why it has no record; the message is the same
+    wherever the store lies."""
+    states = {s.digest: s.record.status if s.record else s.state for s in standings}
+    reasons = {s.digest: "" if s.record else s.reason for s in standings}
+    messages = {key: reason.replace(f"{store.folder}/", "") for key, reason in reasons.items()}
+    keys = settings["key"]
+    return settings.assign(status=keys.map(states), message=keys.map(messages))
 
 
-def _run_row(record: Record) -> Row:
-    scalars = {k: v for k, v in record.metrics.items() if not isinstance(v, list | dict)}
+def _run_rows(record: Record) -> Iterable[Row]:
     run = record.run
-    row = {
+    scalars = [n for n, held in record.metrics.items() if not isinstance(held, list | dict)]
+    yield {
         "flops_per_image": record.flops_per_image,
         "trained_images": run.train.epochs * DATASETS[run.data.name].training_images,
-        "train_seconds": record.seconds.get("train"),
-        "evaluate_seconds": record.seconds.get("evaluate"),
+        "train_seconds": record.seconds.get("train", math.nan),
+        "evaluate_seconds": record.seconds.get("evaluate", math.nan),
         **_upper_levels(record),
+        **{name: number(record, name) for name in scalars},
+        **_own_rates(record),
     }
-    numbers = {k: math.nan if v is None else v for k, v in {**row, **scalars}.items()}
-    return {"key": record.digest} | numbers | _throughput_columns(record)
 
 
 def _upper_levels(record: Record) -> Row:
@@ -170,7 +162,7 @@ def _upper_levels(record: Record) -> Row:
     rate, elbo, reconstruction = (
         number(record, name) for name in ("rate_nats", "elbo_nats", "reconstruction_nats")
     )
-    values = record.metrics.get("level_value_nats") or [None]
+    values = record.metrics.get("level_value_nats") or [math.nan]
     return {
         "top_level_value_nats": values[-1],
         "kl_excess_nats": closed_form_nats(record) - rate,
@@ -198,7 +190,7 @@ def number(record: Record, metric: str) -> float:
     return math.nan if held is None else float(held)
 
 
-def _throughput_columns(record: Record) -> Row:
+def _own_rates(record: Record) -> Row:
     """Images per second at the batch size that trains, as scalars; the name holds all that must
     not be averaged over."""
     return {
@@ -215,7 +207,9 @@ def _level_rows(record: Record) -> Iterable[Row]:
 
 
 def _epoch_rows(record: Record) -> Iterable[Row]:
-    return ({"epoch": e.get("epoch"), "loss_nats": e.get("loss")} for e in record.history)
+    is_lost = record.status == "diverged"
+    for epoch in record.history:
+        yield {"epoch": epoch["epoch"], "loss_nats": epoch["loss"], "is_lost": is_lost}
 
 
 def _curve_rows(record: Record) -> Iterable[Row]:
@@ -224,23 +218,13 @@ def _curve_rows(record: Record) -> Iterable[Row]:
 
 
 def _throughput_rows(record: Record) -> Iterable[Row]:
-    own_batch = record.run.train.batch_size
-    for measurement in record.throughput.get("measurements") or []:
-        if measurement.get("images_per_second") is not None:
-            batch = measurement.get("batch_size", own_batch)
-            known = {"device": "?", "task": "?", "is_best_batch": False} | measurement
-            yield {
-                **{name: known.get(name) for name in RATES},
-                "batch": batch,
-                "is_own_batch": batch == own_batch,
-                "machine": _machine(known),
-            }
-
-
-def _machine(measurement: Row) -> str:
-    name = measurement.get("device_name") or measurement["device"]
-    threads = measurement.get("threads", "?")
-    return f"{measurement['device']}, {name}, {threads} thread{'' if threads == 1 else 's'}"
+    for measurement in record.throughput.get("measurements", ()):
+        known = {"is_best_batch": False} | measurement  # older records do not say which is best
+        batch, threads = known["batch_size"], known["threads"]
+        named = f"{threads} thread{'' if threads == 1 else 's'}"
+        known["machine"] = f"{known['device']}, {known['device_name']}, {named}"
+        known |= {"batch": batch, "is_own_batch": batch == record.run.train.batch_size}
+        yield {name: known[name] for name in RATES}
 
 
 def made_by(record: Record) -> Row:
@@ -248,17 +232,9 @@ def made_by(record: Record) -> Row:
     flags = record.environment.get("flags") or {}
     environment = {k: v for k, v in record.environment.items() if k != "flags"}
     return {
-        "key": record.digest,
         "data_sha256": record.data_sha256,
-        "flags": ", ".join(f"{name} {flags[name]}" for name in sorted(flags)),
+        "flags": ", ".join(f"{name} {flags[name]}" for name in sorted(flags)) or None,
         **{f"code_{name}": value for name, value in record.code.items()},
         **environment,
         **{f"{name}_seconds": value for name, value in record.seconds.items()},
     }
-
-
-def _frame(rows: Iterable[Row], *columns: str) -> pd.DataFrame:
-    """A frame that has `columns` even where there are no rows."""
-    listed = list(rows)
-    frame = pd.DataFrame(listed) if listed else pd.DataFrame(columns=list(columns))
-    return frame.reindex(columns=[*frame.columns.union(list(columns), sort=False)])

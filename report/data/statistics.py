@@ -120,9 +120,10 @@ def not_worse(
     The best is the best mean among cells of at least three runs; smaller ones are never marked.
     """
     rows = []
-    for _, group in groups(measured(runs, metric), within):
-        cells = [(fixed, part.set_index("seed")[metric]) for fixed, part in groups(group, cell)]
-        enough = [(f, values) for f, values in cells if len(values) >= FEWEST_SEEDS]
+    known = runs.dropna(subset=metric) if metric in runs else runs.iloc[:0]
+    for _, group in groups(known, within):
+        cells = [(fixed, part) for fixed, part in groups(group, cell) if len(part) >= FEWEST_SEEDS]
+        enough = [(fixed, part.set_index("seed")[metric]) for fixed, part in cells]
         best = max((v for _, v in enough), key=lambda v: direction * v.mean(), default=0)
         tests = [paired(values - best) for _, values in enough]
         adjusted = holm(
@@ -145,28 +146,20 @@ def errors(
     `seed_error` shrinks with seeds (it contains the Monte-Carlo error), `monte_carlo_error` with
     samples and seeds, `test_set_error` only with test images: all runs share them.
     """
-    rows = []
-    for metric, (monte_carlo, test_set) in kinds.items():
-        for fixed, group in groups(measured(runs, metric), cell):
-            n = len(group)
-            noise, own = (
-                group.get(name, pd.Series(math.nan, group.index)).astype(float)
-                for name in (monte_carlo, test_set)
-            )
-            row = {
-                "n": n,
-                "seed_error": float(group[metric].std(ddof=1)) / math.sqrt(n),
-                "monte_carlo_error": math.sqrt((noise**2).mean() / n),
-                "test_set_error": float(own.mean()),
-            }
-            rows.append({**fixed, "metric": metric, **row})
-    names = ["n", "seed_error", "monte_carlo_error", "test_set_error"]
-    return pd.DataFrame(rows, columns=[*cell, "metric", *names])
-
-
-def measured(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The runs that have the metric."""
-    return runs.dropna(subset=metric) if metric in runs else runs.iloc[:0].assign(**{metric: 0.0})
+    tables = []
+    for metric, (noise, images) in kinds.items():
+        known = runs.reindex(columns=[*cell, metric, noise, images]).dropna(subset=metric)
+        squared = known.assign(**{noise: known[noise].astype(float) ** 2})
+        table = squared.groupby([*cell], observed=True, as_index=False).agg(
+            n=(metric, "count"),
+            seed_error=(metric, "sem"),
+            monte_carlo_error=(noise, "mean"),
+            test_set_error=(images, "mean"),
+        )
+        table["monte_carlo_error"] = np.sqrt(table["monte_carlo_error"] / table["n"])
+        tables.append(table.assign(metric=metric))
+    columns = [*cell, "metric", "n", "seed_error", "monte_carlo_error", "test_set_error"]
+    return pd.concat(tables) if tables else pd.DataFrame(columns=columns)
 
 
 def groups(

@@ -2,19 +2,18 @@
 table out."""
 
 import json
-import math
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from report.machine.gate_trials import gate_table, is_trial, read_trials
+from hvae.records.files import slug
+from report.machine.gate_trials import NAME, gate_table, trials_row
 from report.machine.ladder import caption, ladder
 from report.render.drawing import Drawing
 from report.render.tables import Table
 
-Found = TypeVar("Found")
+Shown = TypeVar("Shown")
 
 
 @dataclass(frozen=True)
@@ -29,42 +28,30 @@ class Benches:
 
 def read_benches(folder: Path) -> Benches:
     """The ladders in `folder`, the trials in its folder `gate`; none where there is no folder."""
-    ladders, notices = _read(sorted(folder.glob("*.json")), _drawing, "ladder")
-    files = sorted(path for path in (folder / "gate").glob("*.json") if is_trial(path))
-    trials, damaged = _read(files, read_trials, "record of trials")
-    table = gate_table(trials) if trials else None
-    return Benches(tuple(ladders), table, (*notices, *damaged))
+    ladders, notices = _read(folder.glob("*.json"), _drawing, "ladder")
+    files = (path for path in (folder / "gate").glob("*.json") if NAME.fullmatch(path.name))
+    rows, damaged = _read(files, lambda _, document: trials_row(document), "record of trials")
+    return Benches(tuple(ladders), gate_table(rows) if rows else None, (*notices, *damaged))
 
 
 def _read(
-    files: Sequence[Path], read: Callable[[Path], Found], what: str
-) -> tuple[list[Found], list[str]]:
-    """What each whole file holds, and a line per damaged one."""
-    found, notices = [], []
-    for path in files:
+    files: Iterable[Path], show: Callable[[Path, Any], Shown], what: str
+) -> tuple[list[Shown], list[str]]:
+    """What is shown of each whole file, and a line per damaged one."""
+    shown, notices = [], []
+    for path in sorted(files):
         try:
-            found.append(read(path))
+            shown.append(show(path, json.loads(path.read_text(encoding="utf-8"))))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             place = f"{path.parent.name}/{path.name}"
             notices.append(f"{place} is no whole {what}: {_reason(error)}.")
-    return found, notices
+    return shown, notices
 
 
-def _drawing(path: Path) -> Drawing:
-    document = json.loads(path.read_text(encoding="utf-8"))
-    _require_rates(document)
-    title = str(document["machine"]["device_name"])
-    name = "bench-" + re.sub(r"[^A-Za-z0-9-]+", "-", path.stem)
-    drawing = Drawing(name, title, caption(document), ladder(document))
-    drawing.figure.draw_without_rendering()  # what cannot be drawn shows here, not in the page
-    return drawing
-
-
-def _require_rates(document: dict[str, Any]) -> None:
-    """Raise `ValueError` unless there is a rung and every rate may stand on a logarithmic axis."""
-    rates = [rate for rung in document["rungs"] for rate in rung["model_steps_per_second"].values()]
-    if not rates or not all(math.isfinite(rate) and rate > 0 for rate in rates):
-        raise ValueError("its rates are not all positive numbers")
+def _drawing(path: Path, document: dict[str, Any]) -> Drawing:
+    figure, title = ladder(document), str(document["machine"]["device_name"])
+    figure.draw_without_rendering()  # what cannot be drawn shows here, not in the page
+    return Drawing(f"bench-{slug(path.stem)}", title, caption(document), figure)
 
 
 def _reason(error: Exception) -> str:

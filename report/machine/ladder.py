@@ -3,6 +3,8 @@
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
@@ -10,30 +12,36 @@ from report.render.drawing import INK, STYLE
 
 BAR, PACKED_BAR = "#9aa7b5", "#0b4f85"
 ROOM = 5.0  # right of the longest bar, as a factor of it: the labels stand there
+RATE = "model_steps_per_second."
 
 
 def ladder(document: dict[str, Any]) -> Figure:
     """Model-steps per second of each rung on a logarithmic axis, first rung on top; whiskers are
-    quartiles over the rounds, labels the ratios to the documented and to the in-memory loop."""
-    rungs = document["rungs"]
-    steps = [rung["model_steps_per_second"] for rung in rungs]
-    medians = [step["median"] for step in steps]
-    whiskers = [
-        [step["median"] - step["lower_quartile"] for step in steps],
-        [step["upper_quartile"] - step["median"] for step in steps],
-    ]
+    quartiles over the rounds, labels the ratios to the documented and to the in-memory loop.
+
+    Raises `ValueError` where a rate may not stand on such an axis.
+    """
+    rungs = pd.json_normalize(document["rungs"])
+    rates = rungs.filter(like=RATE)
+    if rates.empty or not (np.isfinite(rates) & (rates > 0)).all(axis=None):
+        raise ValueError("its rates are not all positive numbers")
+    ends = ("lower_quartile", "median", "upper_quartile")
+    lower, medians, upper = (rates[RATE + end] for end in ends)
+    ratios = rungs[["ratio_to_documented.median", "ratio_to_in_memory.median"]]
+    labels = [f"{documented:.3g}× ({in_memory:.3g}×)" for documented, in_memory in ratios.values]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.0, 0.6 + 0.3 * len(rungs)), layout="constrained")
         axes = figure.subplots()
-        colours = [PACKED_BAR if rung["kind"] == "pack" else BAR for rung in rungs]
-        places = range(len(rungs))
-        axes.barh(places, medians, xerr=whiskers, color=colours, ecolor=INK, capsize=2.0)
-        for place, rung, step in zip(places, rungs, steps, strict=True):
-            end = (step["upper_quartile"], place)
-            axes.annotate(
-                _label(rung), end, (5, 0), textcoords="offset points", va="center", fontsize=7.5
-            )
-        axes.set_yticks(places, [rung["title"] for rung in rungs])
+        bars = axes.barh(
+            rungs.index,
+            medians,
+            xerr=[medians - lower, upper - medians],
+            color=np.where(rungs["kind"] == "pack", PACKED_BAR, BAR),
+            tick_label=rungs["title"],
+            ecolor=INK,
+            capsize=2.0,
+        )
+        axes.bar_label(bars, labels, padding=5, fontsize=7.5)
         axes.invert_yaxis()
         axes.set(xscale="log", xlabel="model-steps per second (log scale)")
         axes.xaxis.set_major_formatter("{x:,.0f}")
@@ -56,10 +64,3 @@ def caption(document: dict[str, Any]) -> str:
         "documented loop, in brackets times the in-memory one, ratios taken within a round. "
         f"Every rung had at least {share:.0%} of its cores to itself."
     )
-
-
-def _label(rung: dict[str, Any]) -> str:
-    documented, in_memory = (
-        rung[f"ratio_to_{name}"]["median"] for name in ("documented", "in_memory")
-    )
-    return f"{documented:.3g}× ({in_memory:.3g}×)"

@@ -15,7 +15,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -28,8 +28,6 @@ PANEL_WIDTHS = {1: 5.0, 2: 3.5, 3: 2.9}  # inches, by columns; 2.4 beyond
 PANEL_HEIGHT = 2.6
 LETTER = 0.075  # inches, of a legend's text on average; a sample and its margins take five letters
 MOST_COLUMNS = 5
-WIDE_INCHES = 8.0  # on the page, wider figures take its whole width
-REM_PER_INCH = 6.5
 TICK_WIDTH, LABEL_WIDTH = 14, 32  # letters of words at an axis before they break
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "hvae",
@@ -47,6 +45,9 @@ STYLE: dict[Any, Any] = {
     **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "axes.titlecolor"), INK),
 }
 
+# For `imshow`: every pixel as it is, whatever the size on the screen.
+PIXELS: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "none"}
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -58,35 +59,14 @@ class Drawing:
     figure: Figure
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A drawing as a page needs it."""
-
-    name: str
-    title: str
-    caption: str
-    svg: Markup
-    is_wide: bool
-    width_rem: float
-
-
-def picture(drawing: Drawing) -> Picture:
-    """The drawing as inline SVG with its name for a screen reader."""
-    inches = float(drawing.figure.get_figwidth())
-    opening = f'<svg role="img" aria-label="{escape(drawing.title)}"'
-    # The rest is our own output, already escaped by matplotlib.
-    graphic = Markup(svg(drawing).replace("<svg", opening, 1))
-    words = (drawing.name, drawing.title, drawing.caption)
-    return Picture(*words, graphic, inches > WIDE_INCHES, REM_PER_INCH * inches)
-
-
-def svg(drawing: Drawing) -> str:
+def svg(drawing: Drawing) -> Markup:
     """Inline SVG: the page's own ink, ids of its own, no date; same data, same bytes."""
     buffer = io.StringIO()
     with mpl.rc_context(STYLE):
         drawing.figure.savefig(buffer, format="svg", transparent=True)
     text = slim(buffer.getvalue(), drawing.name)
-    return text.replace(INK, "var(--ink)").replace(FAINT, "var(--line)")
+    # Our own output, already escaped by matplotlib.
+    return Markup(text.replace(INK, "var(--ink)").replace(FAINT, "var(--line)"))
 
 
 def image(drawing: Drawing, kind: str) -> bytes:
@@ -107,37 +87,16 @@ def facets(
     height: float = PANEL_HEIGHT,
 ) -> Figure:
     """One panel per combination of the layout's panels that has rows, with one legend for all."""
-    groups = [("", frame)]
-    if layout.panels:
-        parts = frame.groupby([factor.name for factor in layout.panels], observed=True)
-        groups = [(layout.title(values), part) for values, part in parts]
-    return panels(groups, draw, (x_label, y_label), _across(layout), layout.is_shared, height)
-
-
-def _across(layout: Layout) -> int | None:
-    """Two factors make a table of panels: a column for each value of the last."""
-    count = len(layout.panels[-1].values) if len(layout.panels) > 1 else 0
-    return count if 1 < count <= MOST_COLUMNS else None
-
-
-def panels(
-    groups: Sequence[tuple[str, pd.DataFrame]],
-    draw: Callable[[Axes, pd.DataFrame], None],
-    labels: tuple[str, str],
-    across: int | None = None,
-    is_shared: bool = False,
-    height: float = PANEL_HEIGHT,
-) -> Figure:
-    """A panel per (title, rows), `across` in a row, else at most three."""
-    columns = min(len(groups), across or (2 if len(groups) in (2, 4) else 3))
+    groups = layout.groups(frame)
+    columns = min(len(groups), _across(layout) or (2 if len(groups) in (2, 4) else 3))
     rows = math.ceil(len(groups) / columns)
     with mpl.rc_context(STYLE):
         size = (PANEL_WIDTHS.get(columns, 2.4) * columns, height * rows + 0.3)
         figure = Figure(figsize=size, layout="constrained")
-        grid = figure.subplots(rows, columns, squeeze=False, sharey=is_shared)
+        grid = figure.subplots(rows, columns, squeeze=False, sharey=layout.is_shared)
         for axes, (title, part) in zip(grid.flat, groups, strict=False):
             draw(axes, part)
-            axes.set(title=title, xlabel=labels[0], ylabel=textwrap.fill(labels[1], LABEL_WIDTH))
+            axes.set(title=title, xlabel=x_label, ylabel=textwrap.fill(y_label, LABEL_WIDTH))
         for axes in grid.flat[len(groups) :]:
             axes.remove()
         _legend(figure)
@@ -146,6 +105,12 @@ def panels(
         engine.execute(figure)
         figure.set_layout_engine(None)  # laid out once: every file of it has the same places
     return figure
+
+
+def _across(layout: Layout) -> int | None:
+    """Two factors make a table of panels: a column for each value of the last."""
+    count = len(layout.panels[-1].values) if len(layout.panels) > 1 else 0
+    return count if 1 < count <= MOST_COLUMNS else None
 
 
 def _legend(figure: Figure) -> None:
@@ -174,7 +139,7 @@ def error_lines(axes: Axes, layout: Layout, part: pd.DataFrame, x: Factor) -> No
         ends = ordered[["lower", "upper"]].to_numpy(float).T - ordered["mean"].to_numpy(float)
         look = style if x.is_ordered else style | {"linestyle": ""}
         bars = np.nan_to_num(abs(ends))
-        axes.errorbar(places, ordered["mean"], bars, label=label or None, capsize=2.5, **look)
+        axes.errorbar(places, ordered["mean"], bars, label=label, capsize=2.5, **look)
     texts = [textwrap.fill(x.text(value), TICK_WIDTH) for value in values]
     axes.set_xticks(list(at.values()), texts)
     if not x.is_ordered:
@@ -192,6 +157,9 @@ def x_label(x: Factor) -> str:
     return f"{x.heading}, log scale" if x.is_log else x.heading
 
 
-def name_point(axes: Axes, text: str, point: tuple[float, float]) -> None:
-    """A small word below and right of a point."""
-    axes.annotate(text, point, (4, -9), textcoords="offset points", fontsize=7)
+def name_points(axes: Axes, rows: pd.DataFrame, factors: Sequence[Factor], x: str, y: str) -> None:
+    """The values of factors as small words below and right of the points of rows."""
+    for factor in factors:
+        for _, row in rows.iterrows():
+            text, point = factor.text(row[factor.name]), (row[x], row[y])
+            axes.annotate(text, point, (4, -9), textcoords="offset points", fontsize=7)

@@ -1,13 +1,13 @@
 """Which panels, lines and words a figure has; no drawing here."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import pandas as pd
 
-from report.data.factors import VARIANT, Factor
+from report.data.factors import VARIANT, Factor, words
 from report.data.frames import Study
 from report.data.metrics import Metric
 
@@ -31,33 +31,37 @@ class Layout:
         """(label, style, rows) for each line that has rows: the colour and marker are those of the
         first factor's value, the dashes those of the others'."""
         if not self.lines:
-            return [("", _style(0, 0), part)]
+            return [("", style(0, 0), part)] if len(part) else []
         first, *others = self.lines
         dashes = list(product(*(factor.values for factor in others)))
         groups = part.groupby([factor.name for factor in self.lines], observed=True)
         return [
             (
-                ", ".join(f.describe(v) for f, v in zip(self.lines, values, strict=True)),
-                _style(first.values.index(values[0]), dashes.index(tuple(values[1:]))),
+                words(self.lines, values),
+                style(first.values.index(values[0]), dashes.index(tuple(values[1:]))),
                 rows,
             )
             for values, rows in groups
         ]
 
+    def groups(self, frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+        """(title, rows) of each panel that has rows: `BCE, latent size 20`."""
+        if not self.panels:
+            return [("", frame)]
+        parts = frame.groupby([factor.name for factor in self.panels], observed=True)
+        return [(words(self.panels, values), part) for values, part in parts]
+
     def most(self, frame: pd.DataFrame) -> int:
         """The rows of the fullest panel."""
-        names = [factor.name for factor in self.panels]
-        return int(frame.groupby(names, observed=True).size().max()) if names else len(frame)
-
-    def title(self, values: Sequence[Any]) -> str:
-        """`BCE, latent size 20`: what one panel shows."""
-        return ", ".join(f.describe(v) for f, v in zip(self.panels, values, strict=True))
+        return max((len(part) for _, part in self.groups(frame)), default=0)
 
 
-def _style(colour: int, dash: int) -> dict[str, Any]:
-    filled = {} if dash == 0 else {"markerfacecolor": "none"}
-    look = {"color": PALETTE[colour], "marker": MARKERS[colour], "linestyle": LINES[dash % 3]}
-    return {**look, "markersize": 4.5, "lw": 1.4, **filled}
+def style(colour: int, dash: int) -> dict[str, Any]:
+    """How a line and its points look: only the first kind of line has filled points."""
+    place = colour % len(PALETTE)
+    look = {"color": PALETTE[place], "marker": MARKERS[place], "linestyle": LINES[dash % 3]}
+    filling = "none" if dash else PALETTE[place]
+    return {**look, "markersize": 4.5, "markerfacecolor": filling, "lw": 1.4}
 
 
 def layout(study: Study, metric: Metric | None, *inside: Factor, is_split: bool = False) -> Layout:
@@ -92,17 +96,16 @@ def path_of(study: Study) -> list[Factor]:
 
 def seed_count(frame: pd.DataFrame, cell: Sequence[str]) -> str:
     """`n = 5`, or `n = 3 to 5`: the seeds behind the means of the cells."""
-    counts = frame.groupby([*cell], observed=True)["seed"].nunique()
-    return span(int(counts.min()), int(counts.max()))
+    return span(frame.groupby([*cell], observed=True)["seed"].nunique())
 
 
 def interval_note(table: pd.DataFrame) -> str:
     """What the means and bars of a figure are, with n."""
-    low, high = int(table["n"].min()), int(table["n"].max())
-    bars = "bars: 95 % t intervals" if high > 1 else "one run has no interval"
-    return f"Mean over seeds ({span(low, high)}); {bars}."
+    bars = "bars: 95 % t intervals" if table["n"].max() > 1 else "one run has no interval"
+    return f"Mean over seeds ({span(table['n'])}); {bars}."
 
 
-def span(low: int, high: int) -> str:
+def span(counts: Collection[int]) -> str:
     """`n = 5`, or `n = 3 to 5`."""
+    low, high = min(counts), max(counts)
     return f"n = {low}" if low == high else f"n = {low} to {high}"

@@ -2,35 +2,29 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import pandas as pd
-
+from report.render.numbers import ABSENT
 from report.render.output import templates
 
-LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "−": "$-$",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "≥": r"$\ge$",
-    "–": "--",
-    "→": r"$\to$",
-    "·": r"$\cdot$",
-    "Δ": r"$\Delta$",
-}
-WIDE_TEXT, LONG_NUMBER = 60, 24  # characters; longer entries wrap
+LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "−": "$-$",
+        "±": r"$\pm$",
+        "×": r"$\times$",
+        "≥": r"$\ge$",
+        "–": "--",
+        "→": r"$\to$",
+        "·": r"$\cdot$",
+        "Δ": r"$\Delta$",
+        "\n": " ",
+    }
+)
 MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#])")
 
 
@@ -41,23 +35,6 @@ class Entry:
     text: str
     order: float | str
     is_bold: bool = False
-
-    @property
-    def is_number(self) -> bool:
-        return not isinstance(self.order, str)
-
-    @property
-    def sort_key(self) -> str:
-        """Empty for what is no number: it stands last, whatever the direction."""
-        is_nan = isinstance(self.order, float) and math.isnan(self.order)
-        return "" if is_nan else str(self.order)
-
-    @property
-    def kind(self) -> str:
-        """The classes of a cell: how it is aligned, and whether it wraps."""
-        if self.is_number:
-            return "number long" if len(self.text) > LONG_NUMBER else "number"
-        return "wide" if len(self.text) > WIDE_TEXT else ""
 
 
 @dataclass(frozen=True)
@@ -71,23 +48,32 @@ class Table:
     notes: tuple[str, ...] = ()
 
     @property
-    def are_numbers(self) -> list[bool]:
-        """Whether each column is aligned as numbers."""
-        first = self.rows[0] if self.rows else ()
-        return [entry.is_number for entry in first] or [False] * len(self.headings)
+    def first(self) -> tuple[Entry, ...]:
+        """The row by which every column is aligned; texts where there is none."""
+        return self.rows[0] if self.rows else tuple(Entry(h, h) for h in self.headings)
 
 
-def frame_table(frame: pd.DataFrame, name: str, caption: str, notes: Sequence[str] = ()) -> Table:
-    """A frame of finished texts and numbers as a table, its columns the headings."""
-    rows = tuple(
-        tuple(v if isinstance(v, Entry) else Entry(str(v), _order(v)) for v in row)
-        for row in frame.itertuples(index=False, name=None)
-    )
-    return Table(name, caption, tuple(map(str, frame.columns)), rows, tuple(notes))
+def table(
+    name: str,
+    caption: str,
+    headings: Iterable[str],
+    rows: Iterable[Iterable[object]],
+    notes: Sequence[str] = (),
+) -> Table:
+    """A table in which what is no entry stands for its own: a number, or a text."""
+    entries = tuple(tuple(map(_entry, row)) for row in rows)
+    return Table(name, caption, tuple(headings), entries, tuple(notes))
 
 
-def _order(value: Any) -> float | str:
-    return value if isinstance(value, int | float) else str(value)
+def _entry(value: object) -> Entry:
+    if isinstance(value, Entry):
+        return value
+    return Entry(str(value), value if isinstance(value, int | float) else str(value))
+
+
+def number(value: float, text: str) -> Entry:
+    """A number as its text; a dash where it is none."""
+    return Entry(ABSENT if math.isnan(value) else text, value)
 
 
 def written(table: Table, kind: str) -> str:
@@ -104,5 +90,4 @@ def escape_markdown(text: str) -> str:
 
 def escape_latex(text: str) -> str:
     """ASCII that LaTeX prints as `text`; a character it has no name for becomes `?`."""
-    mapped = "".join(LATEX.get(character, character) for character in text)
-    return mapped.encode("ascii", "replace").decode().replace("\n", " ")
+    return text.translate(LATEX).encode("ascii", "replace").decode()

@@ -6,13 +6,11 @@ weights fewer. Half precision keeps 11 bits, and the decoded pixels within 1e-2.
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from hvae.config import ModelConfig
+from hvae.records.attachments import Arrays
+from hvae.records.store import Record
 
 PARTS = ("linear", "linear_mu"), ("linear_1", "linear_2")  # of an encoder, of a decoder
 
@@ -28,14 +26,10 @@ def tensor_names(levels: int) -> list[str]:
     ]
 
 
-def embed(
-    model: ModelConfig,
-    weights: Mapping[str, npt.NDArray[Any]],
-    digits: npt.NDArray[np.uint8],
-    labels: npt.NDArray[np.uint8],
-    kl_per_unit_nats: Sequence[Sequence[float]],
-) -> str | None:
-    """JSON for the page, safe inside `<script>`; None where half precision cannot hold a weight."""
+def embed(record: Record, weights: Arrays, arrays: Arrays) -> str | None:
+    """A run's model with its `digits` and `digit_labels` as JSON for the page, safe inside
+    `<script>`; None where half precision cannot hold a weight."""
+    model = record.run.model
     names = tensor_names(model.num_layers)
     with np.errstate(over="ignore"):
         halves = [np.asarray(weights[name]).astype("<f2") for name in names]
@@ -46,9 +40,9 @@ def embed(
         "latent": model.latent_dim,
         "tensors": [[name, half.size] for name, half in zip(names, halves, strict=True)],
         "weights": _base64(b"".join(half.tobytes() for half in halves)),
-        "digits": _base64(np.ascontiguousarray(digits).tobytes()),
-        "labels": labels.tolist(),
-        "kl": [[round(float(kl), 2) for kl in level] for level in kl_per_unit_nats],
+        "digits": _base64(arrays["digits"].tobytes()),
+        "labels": arrays["digit_labels"].tolist(),
+        "kl": np.round(record.metrics["kl_per_unit_nats"], 2).tolist(),
     }
     return json.dumps(held, sort_keys=True, separators=(",", ":"), allow_nan=False)
 

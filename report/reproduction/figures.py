@@ -4,18 +4,14 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from hvae.tiles import tile
-from report.render.drawing import STYLE, Drawing
+from report.render.drawing import PIXELS, STYLE, Drawing
 from report.render.panels import PALETTE
 from report.reproduction.folder import PLANES, Reproduction
-
-Bytes = npt.NDArray[np.uint8]
 
 # Petroff (2021, arXiv:2107.02270): ten colours that colour-blind readers tell apart best. Digits
 # that lie beside each other, 3-5-8 and 4-7-9, have the ones farthest apart.
@@ -58,7 +54,7 @@ def draw_curve(reproduction: Reproduction) -> Figure:
 def draw_samples(reproduction: Reproduction) -> Figure:
     """The 64 ancestral samples, eight by eight."""
     figure, axes = _canvas(4.2, 4.2)
-    _show(axes, tile(reproduction.arrays["samples"], COLUMNS, GAP, GREY), None)
+    axes.imshow(tile(reproduction.arrays["samples"], COLUMNS, GAP, GREY), **PIXELS)
     axes.set_axis_off()
     return figure
 
@@ -67,17 +63,18 @@ def draw_map(reproduction: Reproduction) -> Figure:
     """The t-SNE map, a colour per digit and each digit written at the median of its points."""
     figure, axes = _canvas(5.2, 5.4, POINTS_DPI)
     points, labels = reproduction.arrays["map"], reproduction.arrays["map_labels"]
-    colours = np.array(DIGIT_COLOURS)[labels]
-    axes.scatter(points[:, 0], points[:, 1], s=4, c=colours, linewidths=0, rasterized=True)
-    for digit in np.unique(labels):
-        across, up = np.median(points[labels == digit], axis=0)
-        box = BOX | {"edgecolor": DIGIT_COLOURS[digit]}
-        axes.text(across, up, str(digit), ha="center", va="center", color="#000", bbox=box)
+    for digit, colour in enumerate(DIGIT_COLOURS):
+        own, name = points[labels == digit], str(digit)
+        axes.scatter(
+            own[:, 0], own[:, 1], s=4, color=colour, linewidths=0, rasterized=True, label=name
+        )
+        box = BOX | {"edgecolor": colour}
+        across, up = np.median(own, axis=0)
+        axes.text(across, up, name, ha="center", va="center", color="#000", bbox=box)
     axes.set(xlabel="first axis of the map", ylabel="second axis of the map", xticks=[], yticks=[])
     axes.set_aspect("equal", "datalim")
-    handles = [_dot(colour, str(digit)) for digit, colour in enumerate(DIGIT_COLOURS)]
-    layout: dict[str, Any] = {"ncols": 10, "handletextpad": 0.0, "columnspacing": 1.0}
-    figure.legend(handles=handles, loc="outside upper center", **layout)
+    looks: dict[str, Any] = {"handletextpad": 0.0, "columnspacing": 1.0, "markerscale": 2.5}
+    figure.legend(loc="outside upper center", ncols=10, **looks)
     return figure
 
 
@@ -89,7 +86,7 @@ def draw_manifold(reproduction: Reproduction) -> Figure:
     titles = ("the first two dimensions, as documented", "the two that hold most")
     for axes, name, title in zip(figure.subplots(2), PLANES, titles, strict=True):
         tiles = reproduction.arrays[name]
-        _show(axes, tile(tiles, len(tiles), 0, GREY), edge)
+        axes.imshow(tile(tiles, len(tiles), 0, GREY), extent=2 * (-edge, edge), **PIXELS)
         across, up = (f"z_{level}, dimension {d + 1}" for d in reproduction.planes[name].dimensions)
         axes.set(title=title, xlabel=across, ylabel=up)
         axes.grid(visible=False)
@@ -99,13 +96,3 @@ def draw_manifold(reproduction: Reproduction) -> Figure:
 def _canvas(width: float, height: float, dpi: float = 100.0) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
     return figure, figure.add_subplot()
-
-
-def _show(axes: Axes, sheet: Bytes, edge: float | None) -> None:
-    """Every pixel as it is, whatever the size on the screen."""
-    extent = None if edge is None else (-edge, edge, -edge, edge)
-    axes.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="none", extent=extent)
-
-
-def _dot(colour: str, label: str) -> Line2D:
-    return Line2D([], [], color=colour, marker="o", linestyle="", markersize=5, label=label)

@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from markupsafe import Markup
-
 from hvae.closed_form import parameter_count
 from hvae.config import RunConfig
 from report.data.frames import closed_form_nats, made_by
@@ -22,24 +20,14 @@ from report.reproduction.figures import draw_reproduction
 from report.reproduction.folder import Reproduction, read_reproduction
 from report.study.provenance import MADE
 
-MARKS = {  # grade -> its class and its sign
-    verdicts.REPRODUCED: ("yes", "✓"),
-    verdicts.DIFFERENT: ("near", "≈"),
-    verdicts.FAILED: ("no", "✗"),
-}
 
-
-def write_reproduction(folder: Path, data_name: str) -> list[Path]:
+def write_reproduction(folder: Path) -> list[Path]:
     """Write the page of a reproduction into `folder/report`, its figures as PNG and PDF below;
     the paths written, the page first.
 
-    Raises `ValueError` where `folder` holds no whole reproduction of `data_name`, or cannot be
-    written.
+    Raises `ValueError` where a file of `folder` is missing or damaged, or it cannot be written.
     """
     reproduction = read_reproduction(folder)
-    name = reproduction.record.run.data.name
-    if name != data_name:
-        raise ValueError(f"data: {folder} holds a reproduction with {name!r}, not {data_name!r}")
     drawings = draw_reproduction(reproduction)
     files = {"index.html": render(reproduction, drawings).encode()}
     for kind in ("png", "pdf"):
@@ -51,11 +39,7 @@ def render(reproduction: Reproduction, drawings: Mapping[str, Drawing]) -> str:
     """The page as HTML."""
     record, judged = reproduction.record, judge_all(reproduction)
     environment = templates()
-    environment.filters |= {
-        "percent": verdicts.percent,
-        "rounded": rounded,
-        "svg": lambda drawing: Markup(svg(drawing)),
-    }
+    environment.filters |= {"percent": verdicts.percent, "rounded": rounded, "svg": svg}
     return environment.get_template("reproduction.html.j2").render(
         reproduction=reproduction,
         record=record,
@@ -67,42 +51,26 @@ def render(reproduction: Reproduction, drawings: Mapping[str, Drawing]) -> str:
         verdicts=judged,
         counts=Counter(verdict.grade for verdict in judged.values()),
         thresholds=vars(verdicts),
-        marks=MARKS,
         drawings=drawings,
-        explorer=_explorer(reproduction),
+        explorer=embed(record, reproduction.weights, reproduction.arrays),
         made={label: made_by(record).get(column) for column, label in MADE.items()},
     )
 
 
 def judge_all(reproduction: Reproduction) -> dict[str, verdicts.Verdict]:
     """A verdict per result, in the order of the documentation, by the name of its template and of
-    its drawing."""
+    its drawing. A model of other sizes has another count; nothing else that differs does."""
     facts, differences = reproduction.facts, reproduction.differences
+    expected = parameter_count(reproduction.record.run.model)
+    other = [f"the model is {reproduction.sizes}"] if expected != verdicts.PARAMETERS else []
+    count = verdicts.judge_count(reproduction.record.parameters, expected)
     of_pictures = {
         "loss-curve": verdicts.judge_curve(reproduction.losses, reproduction.trained_kl_nats),
         "samples": verdicts.judge_samples(facts["samples"]),
         "latent-map": verdicts.judge_map(facts["map"], reproduction.last_kl_nats),
         "manifold": verdicts.judge_manifold(*reproduction.planes.values()),
     }
-    judged = {name: verdicts.with_differences(v, differences) for name, v in of_pictures.items()}
-    return {"parameters": _judge_parameters(reproduction), **judged}
-
-
-def _judge_parameters(reproduction: Reproduction) -> verdicts.Verdict:
-    """A model of other sizes has another count; nothing else that differs does."""
-    expected = parameter_count(reproduction.record.run.model)
-    others = [f"the model is {reproduction.sizes}"] if expected != verdicts.PARAMETERS else []
-    verdict = verdicts.judge_count(reproduction.record.parameters, expected)
-    return verdicts.with_differences(verdict, others)
-
-
-def _explorer(reproduction: Reproduction) -> Markup | None:
-    arrays, record = reproduction.arrays, reproduction.record
-    model = embed(
-        record.run.model,
-        reproduction.weights,
-        arrays["digits"],
-        arrays["digit_labels"],
-        record.metrics["kl_per_unit_nats"],
-    )
-    return Markup(model) if model else None  # numbers and base64 only
+    return {
+        "parameters": verdicts.with_differences(count, other),
+        **{n: verdicts.with_differences(v, differences) for n, v in of_pictures.items()},
+    }

@@ -54,9 +54,7 @@ def judge(demands: Mapping[str, bool], differences: Sequence[str] = ()) -> Verdi
     """Not reproduced where a demand is not met; differences count where all are. A demand is named
     by what is said where it is not met."""
     unmet = tuple(shortfall for shortfall, is_met in demands.items() if not is_met)
-    return (
-        Verdict(FAILED, unmet) if unmet else with_differences(Verdict(REPRODUCED, ()), differences)
-    )
+    return with_differences(Verdict(FAILED if unmet else REPRODUCED, unmet), differences)
 
 
 def with_differences(verdict: Verdict, differences: Sequence[str]) -> Verdict:
@@ -71,9 +69,7 @@ def judge_count(counted: int, in_closed_form: int) -> Verdict:
     return judge({f"{counted:,} parameters, not {in_closed_form:,}": counted == in_closed_form})
 
 
-def judge_curve(
-    losses: Sequence[float], kl_nats: float, differences: Sequence[str] = ()
-) -> Verdict:
+def judge_curve(losses: Sequence[float], kl_nats: float) -> Verdict:
     """Means of the training loss per epoch, and the KL of all levels at the end."""
     if len(losses) < 2:
         return judge({"one epoch is no curve": False})

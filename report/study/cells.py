@@ -13,8 +13,8 @@ from report.data.factors import Factor
 from report.data.frames import STATUSES, Study
 from report.data.metrics import ALIVE_NATS, HEADLINE, HEADLINE_TASKS, TASKS, Metric
 from report.data.statistics import groups, not_worse, summary
-from report.render.numbers import ABSENT, shown
-from report.render.tables import Entry, Table
+from report.render.numbers import shown
+from report.render.tables import Entry, Table, table
 
 OF_LEVELS = {  # column of `Study.levels` -> its heading
     "kl_nats": "KL (nats)",
@@ -37,11 +37,9 @@ def cells(
     A metric that no run has gives no rows; a cell without runs has n = 0 and shows "–".
     """
     rates = throughput_metrics(study) if has_throughput else []
-    named = {m.name: m for m in (*metrics, *rates) if study.shows(m)}
-    counts = _counts(study)
-    if not named:
-        return counts.assign(metric="", heading="", n=0, shown=ABSENT, is_best=False)
-    grid = counts.merge(pd.DataFrame({"metric": list(named)}), how="cross")
+    shown_metrics = [m for m in (*metrics, *rates) if study.shows(m)]
+    named = {m.name: m for m in shown_metrics or [Metric("", "")]}  # a cell without any has a row
+    grid = _counts(study).merge(pd.DataFrame({"metric": list(named)}), how="cross")
     on = [*study.cell, "metric"]
     tidy = grid.merge(summary(study.runs, study.cell, list(named)), on=on, how="left")
     tidy = tidy.merge(_best(study, list(named.values())), on=on, how="left")
@@ -93,16 +91,15 @@ def cells_table(
     tidy: pd.DataFrame, study: Study, name: str, caption: str, notes: Sequence[str] = ()
 ) -> Table:
     """The tidy frame laid out with one row per cell."""
-    names = [metric for metric in tidy["metric"].unique() if metric]
-    headings = tidy.drop_duplicates("metric").set_index("metric")["heading"]
+    headings = [heading for heading in tidy["heading"].unique() if heading]
     rows = []
     for settings, group in groups(tidy, study.cell):
-        first, by_metric = group.iloc[0], group.set_index("metric")
+        first = group.iloc[0]
         count = Entry(f"{first['parameters']:,}", int(first["parameters"]))
-        left = (*place(study, settings), runs_entry(first), count)
-        rows.append((*left, *(_value(by_metric.loc[metric]) for metric in names)))
-    titles = (*titles_of(study), "n", "parameters", *(headings[metric] for metric in names))
-    return Table(name, caption, titles, tuple(rows), tuple(notes))
+        values = [_value(row) for _, row in group.iterrows() if row["heading"]]
+        rows.append([*place(study, settings), _runs(first), count, *values])
+    titles = [*titles_of(study), "n", "parameters", *headings]
+    return table(name, caption, titles, rows, notes)
 
 
 def levels_table(study: Study) -> Table:
@@ -110,17 +107,14 @@ def levels_table(study: Study) -> Table:
     names = [name for name in OF_LEVELS if study.levels.get(name, pd.Series()).notna().any()]
     rows = []
     for settings, group in groups(study.levels, [*study.cell, "level"]):
-        level, n = int(settings.pop("level")), len(group)
-        table = summary(group, [], names).set_index("metric").reindex(names)
-        values = [
-            Entry(shown(mean, half), mean)
-            for mean, half in table[["mean", "half_width"]].itertuples(index=False, name=None)
-        ]
-        alive = int((group["kl_nats"].astype(float) >= ALIVE_NATS).sum())
-        counts = (Entry(str(level), level), Entry(str(n), n), Entry(f"{alive} of {n}", alive))
-        rows.append((*place(study, settings), *counts, *values))
-    headings = (*titles_of(study), "level", "n", "alive", *(OF_LEVELS[name] for name in names))
-    return Table("levels", "Every level of every cell", headings, tuple(rows), (LEVELS_NOTE,))
+        means = summary(group, [], names).set_index("metric").reindex(names)
+        pairs = zip(means["mean"], means["half_width"], strict=True)
+        values = [Entry(shown(*pair), pair[0]) for pair in pairs]
+        n, alive = len(group), int((group["kl_nats"].astype(float) >= ALIVE_NATS).sum())
+        counts = (settings["level"], n, Entry(f"{alive} of {n}", alive))
+        rows.append([*place(study, settings), *counts, *values])
+    headings = [*titles_of(study), "level", "n", "alive", *(OF_LEVELS[name] for name in names)]
+    return table("levels", "Every level of every cell", headings, rows, [LEVELS_NOTE])
 
 
 def titles_of(study: Study) -> list[str]:
@@ -128,7 +122,7 @@ def titles_of(study: Study) -> list[str]:
     return [factor.label for factor in study.factors]
 
 
-def place(study: Study, settings: Mapping[str, Any]) -> list[Entry]:
+def place(study: Study, settings: Mapping[Any, Any]) -> list[Entry]:
     """What names a cell, as entries of a table."""
     return [setting(factor, settings[factor.name]) for factor in study.factors]
 
@@ -139,7 +133,7 @@ def setting(factor: Factor, value: Any) -> Entry:
     return Entry(text, float(value) if isinstance(value, Real) else text)
 
 
-def runs_entry(row: "pd.Series[Any]") -> Entry:
+def _runs(row: "pd.Series[Any]") -> Entry:
     """`5`, or `3 of 5 (1 failed, 1 missing)`: no cell hides what it lacks."""
     lacking = [f"{row[name]} {name}" for name in STATUSES[1:] if row[name]]
     text = f"{row['finished']} of {row['expected']} ({', '.join(lacking)})"
@@ -147,7 +141,5 @@ def runs_entry(row: "pd.Series[Any]") -> Entry:
 
 
 def _value(row: "pd.Series[Any]") -> Entry:
-    text = str(row["shown"])
-    if row["n"] and row["n"] != row["finished"]:
-        text += f" (n = {row['n']})"
-    return Entry(text, float(row["mean"]), bool(row["is_best"]))
+    own_n = f" (n = {row['n']})" if row["n"] not in (0, row["finished"]) else ""
+    return Entry(f"{row['shown']}{own_n}", float(row["mean"]), bool(row["is_best"]))

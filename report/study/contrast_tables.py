@@ -1,14 +1,14 @@
 """Contrasts and errors of a study laid out as tables."""
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import chain
 
-from report.data.contrasts import Contrast
+from report.data.contrasts import Contrast, Family
 from report.data.frames import Study
 from report.data.metrics import HEADLINE, METRICS
 from report.data.statistics import errors
 from report.render.numbers import ABSENT, detectable, p_text, rounded, shown
-from report.render.tables import Entry, Table
+from report.render.tables import Entry, Table, number, table
 from report.study.cells import place, titles_of
 from report.study.findings import ERRORS, where
 
@@ -29,50 +29,38 @@ ERROR_NOTE = (
 )
 
 
-def effects_table(study: Study) -> Table:
-    """Main effects, interactions, and what is compared with zero."""
-    known = study.contrasts
-    families = (*known.effects.values(), *known.interactions.values(), *known.against_zero.values())
-    return _table("effects", "Main effects and interactions", families)
+def contrast_table(name: str, caption: str, families: Iterable[Family]) -> Table:
+    """A row for each contrast of some families."""
+    rows = map(_row, chain.from_iterable(families))
+    return table(name, caption, COLUMNS, rows, [CONTRAST_NOTE])
 
 
-def contrasts_table(study: Study) -> Table:
-    """Every factor's contrasts, all others held."""
-    return _table("contrasts", "Contrasts cell by cell", study.contrasts.by_cell.values())
-
-
-def _table(name: str, caption: str, families: Iterable[tuple[Contrast, ...]]) -> Table:
-    rows = tuple(_row(contrast) for family in families for contrast in family)
-    return Table(name, caption, COLUMNS, rows, (CONTRAST_NOTE,))
-
-
-def _row(contrast: Contrast) -> tuple[Entry, ...]:
+def _row(contrast: Contrast) -> Sequence[object]:
     known = contrast.estimate
-    steps = " × ".join(map(str, contrast.steps)) or "against zero"
-    words = (steps, where(contrast) or ABSENT, contrast.metric.heading)
-    return (
-        *(Entry(text, text) for text in words),
-        Entry(str(known.n), known.n),
+    return [
+        " × ".join(map(str, contrast.steps)) or "against zero",
+        where(contrast) or ABSENT,
+        contrast.metric.heading,
+        known.n,
         Entry(shown(known.mean, known.half_width), known.mean),
-        _number(known.correlation, rounded(known.correlation, 2)),
-        _number(contrast.holm_p, p_text(contrast.holm_p).removeprefix("= ")),
-        _number(known.margin, detectable(known.margin)),
-        _number(contrast.detectable, detectable(contrast.detectable)),
-    )
-
-
-def _number(value: float, text: str) -> Entry:
-    return Entry(ABSENT if math.isnan(value) else text, value)
+        number(known.correlation, rounded(known.correlation, 2)),
+        number(contrast.holm_p, p_text(contrast.holm_p).removeprefix("= ")),
+        number(known.margin, detectable(known.margin)),
+        number(contrast.detectable, detectable(contrast.detectable)),
+    ]
 
 
 def error_table(study: Study) -> Table:
     """The three standard errors of each cell's mean, apart."""
     kinds = {m.name: m.errors for m in HEADLINE if m.errors and study.shows(m)}
-    rows = []
-    for record in errors(study.runs, study.cell, kinds).to_dict("records"):
-        row = {str(name): value for name, value in record.items()}
-        heading = METRICS[row["metric"]].heading
-        left = [*place(study, row), Entry(heading, heading), Entry(str(row["n"]), row["n"])]
-        rows.append((*left, *(_number(row[kind], detectable(row[kind])) for kind in ERRORS)))
-    headings = (*titles_of(study), "metric", "n", *ERRORS.values())
-    return Table("errors", "Three errors of a mean, apart", headings, tuple(rows), (ERROR_NOTE,))
+    rows = [
+        [
+            *place(study, row),
+            METRICS[row["metric"]].heading,
+            row["n"],
+            *(number(row[kind], detectable(row[kind])) for kind in ERRORS),
+        ]
+        for row in errors(study.runs, study.cell, kinds).to_dict("records")
+    ]
+    headings = [*titles_of(study), "metric", "n", *ERRORS.values()]
+    return table("errors", "Three errors of a mean, apart", headings, rows, [ERROR_NOTE])

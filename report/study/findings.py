@@ -179,7 +179,7 @@ def _precision(study: Study) -> Finding:
     for metric, group in errors(study.runs, study.cell, kinds).groupby("metric", sort=False):
         medians = {words: group[name].median() for name, words in ERRORS.items()}
         parts = [f"{w} {detectable(v)} nats" for w, v in medians.items() if not math.isnan(v)]
-        n = span(int(group["n"].min()), int(group["n"].max()))
+        n = span(group["n"])
         label = METRICS[str(metric)].label
         if parts:
             sentences.append(

@@ -18,6 +18,7 @@ from PIL import Image
 from hvae.records.attachments import AttachmentError, read_arrays
 from hvae.records.store import Store
 from hvae.tiles import Pixels, tile
+from report.data.factors import words
 from report.data.frames import Study
 
 GREYS = 16  # in the page: half the bytes of 256, and nobody sees a difference in digits this size
@@ -38,18 +39,14 @@ class Sheet:
 class CellPictures:
     """The three sheets of one run, in the order of `COLUMNS`, and the settings of its cell."""
 
-    settings: Mapping[str, Any]
+    settings: Mapping[Any, Any]
     sheets: tuple[Sheet, ...]
-
-    @property
-    def side(self) -> int:
-        """Pixels along an image and the black one after it."""
-        return int(self.sheets[0].pixels.shape[1] + GAP) // COLUMNS["samples"]
 
     @property
     def zoom(self) -> int:
         """Screen pixels per pixel: whole, so that all pixels are of one size."""
-        return max(1, -(-LEAST_SIDE // self.side))
+        side = int(self.sheets[0].pixels.shape[1] + GAP) // COLUMNS["samples"]
+        return -(-LEAST_SIDE // side)
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class Gallery:
 
     seed: int = 0
     cells: tuple[CellPictures, ...] = ()
-    absent: tuple[Mapping[str, Any], ...] = ()
+    absent: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
 
 
@@ -68,22 +65,21 @@ def read_gallery(store: Store, study: Study) -> Gallery:
     runs = runs[[store.arrays_path(key).exists() for key in runs["key"]]]
     if runs.empty:
         return Gallery()
-    seed = min(runs["seed"], key=lambda seed: (-(runs["seed"] == seed).sum(), seed))
-    shown = runs[runs["seed"] == seed]
-    keys = dict(
-        zip(shown[study.cell].itertuples(index=False, name=None), shown["key"], strict=True)
-    )
+    seed = int(runs["seed"].mode().min())
+    shown = study.grid[study.cell].merge(runs[runs["seed"] == seed], how="left", on=study.cell)
     cells, absent, notices = [], [], []
-    for values in study.grid[study.cell].itertuples(index=False, name=None):
-        settings = dict(zip(study.cell, values, strict=True))
+    for settings in shown.to_dict("records"):
         try:
-            cells.append(CellPictures(settings, _sheets(store.arrays_path(keys[values]))))
+            key = settings["key"]
+            pictures = _sheets(store.arrays_path(key)) if isinstance(key, str) else None
         except AttachmentError as error:
             notices.append(str(error).replace(f"{store.folder}/", ""))
-            absent.append(settings)
-        except KeyError:
-            absent.append(settings)
-    return Gallery(int(seed), tuple(cells), tuple(absent), tuple(notices))
+            pictures = None
+        if pictures:
+            cells.append(CellPictures(settings, pictures))
+        else:
+            absent.append(words(study.factors, (settings[name] for name in study.cell)))
+    return Gallery(seed, tuple(cells), tuple(absent), tuple(notices))
 
 
 def _sheets(path: Path) -> tuple[Sheet, ...]:
@@ -100,19 +96,16 @@ def sheets(found: Mapping[str, npt.NDArray[Any]]) -> tuple[Sheet, ...]:
     Units are named from 1 on. Raises `KeyError` or `ValueError` where an array is missing or of
     another shape.
     """
-    units = " and ".join(str(int(unit) + 1) for unit in found["traversal_units"])
+    units = [str(int(unit) + 1) for unit in found["traversal_units"]]
     both = np.stack([found["originals"], found["reconstructions"]])
-    plural = "s" if " and " in units else ""
-    return (
-        Sheet(_tiled(found["samples"], COLUMNS["samples"]), "16 samples"),
-        Sheet(
-            _tiled(both, COLUMNS["reconstructions"]),
-            "a test image of each digit, its reconstruction below",
-        ),
-        Sheet(
-            _tiled(found["traversals"], COLUMNS["traversals"]), f"traversal of unit{plural} {units}"
-        ),
+    kinds = (found["samples"], both, found["traversals"])
+    texts = (
+        "16 samples",
+        "a test image of each digit, its reconstruction below",
+        f"traversal of unit{'s' if len(units) > 1 else ''} {' and '.join(units)}",
     )
+    tiled = map(_tiled, kinds, COLUMNS.values())
+    return tuple(Sheet(pixels, text) for pixels, text in zip(tiled, texts, strict=True))
 
 
 def _tiled(images: npt.NDArray[Any], columns: int) -> Pixels:

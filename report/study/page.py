@@ -4,86 +4,55 @@ Nothing of now enters it: the same records give the same bytes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from hvae.config import describe
 from report.data.frames import Study
 from report.data.metrics import BOLD_NOTE, COMMON_NOTE, DETAIL, SHARE_NOTE
 from report.machine.benches import Benches
-from report.render.drawing import Drawing, picture
+from report.render.drawing import Drawing, svg
 from report.render.output import templates
 from report.render.tables import Table
-from report.study.cells import cells, cells_table, levels_table, place, titles_of
-from report.study.contact_sheets import TITLES, caption
-from report.study.contrast_tables import contrasts_table, effects_table, error_table
+from report.study.cells import cells, cells_table, levels_table
+from report.study.contact_sheets import TITLES
+from report.study.contrast_tables import contrast_table, error_table
 from report.study.figures.throughput import throughput_table
 from report.study.findings import findings
-from report.study.gallery import CellPictures, Gallery, data_uri
-from report.study.provenance import lacking_table, made_table, notices, status_counts, status_table
-
-
-@dataclass(frozen=True)
-class Thumb:
-    """A sheet of images as the template needs it; sizes in CSS pixels."""
-
-    source: str
-    text: str
-    width: int
-    height: int
+from report.study.gallery import Gallery, data_uri
+from report.study.provenance import (
+    made_table,
+    not_compared,
+    status_counts,
+    status_table,
+)
 
 
 def render(study: Study, drawings: Sequence[Drawing], benches: Benches, gallery: Gallery) -> str:
     """The page as HTML."""
-    found = templates()
-    found.filters["tie"] = _tie
-    return found.get_template("page.html.j2").render(
-        title=study.design.name,
-        question=study.design.question,
+    lacking = study.status[study.status["status"] != "finished"]
+    every_run = status_table("status", "Every run of the study, by key", study, study.status)
+    environment = templates()
+    environment.filters |= {"tie": _tie, "svg": svg, "data_uri": data_uri}
+    return environment.get_template("page.html.j2").render(
+        study=study,
         common=[describe(name, value) for name, value in study.common.items()],
         findings=findings(study),
         counts=status_counts(study),
         headline=headline_table(study),
-        pictures=[picture(drawing) for drawing in drawings],
-        gallery=[(place(study, cell.settings), _thumbs(cell)) for cell in gallery.cells],
-        gallery_axes=titles_of(study),
+        drawings=drawings,
+        gallery=gallery,
         gallery_titles=TITLES,
-        gallery_notes=gallery_notes(study, gallery),
-        ladders=[picture(drawing) for drawing in benches.drawings],
-        gate=benches.gate,
+        benches=benches,
         details=[table for table in detail_tables(study) if table.rows],
-        lacking=lacking_table(study),
-        made=[table for table in (made_table(study), status_table(study)) if table.rows],
-        notices=[*notices(study), *gallery.notices, *benches.notices],
+        lacking=status_table("lacking", "Runs without numbers", study, lacking),
+        made=[table for table in (made_table(study), every_run) if table.rows],
+        not_compared=not_compared(study),
+        damaged_files=[*gallery.notices, *benches.notices],
     )
 
 
 def _tie(text: str) -> str:
     """No line break inside `n = 5` or `1.5 ± 0.1`."""
     return text.replace("n = ", "n\xa0=\xa0").replace(" ± ", "\xa0±\xa0")
-
-
-def _thumbs(cell: CellPictures) -> list[Thumb]:
-    zoom = cell.zoom
-    return [
-        Thumb(data_uri(s.pixels), s.text, zoom * s.pixels.shape[1], zoom * s.pixels.shape[0])
-        for s in cell.sheets
-    ]
-
-
-def gallery_notes(study: Study, gallery: Gallery) -> list[str]:
-    """What the pictures show, and which cells have none."""
-    if study.runs.empty:
-        return []
-    if not gallery.cells:
-        return ["No run of this study has left pictures beside its record."]
-    notes = [caption(gallery), "Shown in 16 grey levels."]
-    if gallery.absent:
-        cells = [
-            ", ".join(factor.describe(settings[factor.name]) for factor in study.factors)
-            for settings in gallery.absent
-        ]
-        notes.append(f"No pictures of seed {gallery.seed} in {len(cells)}: {'; '.join(cells)}.")
-    return notes
 
 
 def headline_table(study: Study) -> Table:
@@ -94,13 +63,15 @@ def headline_table(study: Study) -> Table:
 
 def detail_tables(study: Study) -> list[Table]:
     """What stands behind the headline: more metrics, contrasts, the errors apart."""
-    more = cells(study, DETAIL, has_throughput=False)
+    more, known = cells(study, DETAIL, has_throughput=False), study.contrasts
+    over_cells = (known.effects, known.interactions, known.against_zero)
+    mean_effects = [family for families in over_cells for family in families.values()]
     return [
         cells_table(more, study, "more", "Further metrics of every cell", [SHARE_NOTE]),
         throughput_table(study),
         levels_table(study),
-        effects_table(study),
-        contrasts_table(study),
+        contrast_table("effects", "Main effects and interactions", mean_effects),
+        contrast_table("contrasts", "Contrasts cell by cell", known.by_cell.values()),
         error_table(study),
     ]
 

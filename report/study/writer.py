@@ -10,14 +10,14 @@ from hvae.records.store import Store
 from hvae.validation import require_choice
 from report.data.design import Design
 from report.data.frames import Study, load
-from report.machine.benches import Benches, read_benches
+from report.machine.benches import read_benches
 from report.render.drawing import image
 from report.render.output import write_files
 from report.render.tables import written
 from report.study.cells import cells
 from report.study.contact_sheets import contact_sheets
 from report.study.figures.quality import draw_all
-from report.study.gallery import Gallery, read_gallery
+from report.study.gallery import read_gallery
 from report.study.page import headline_table, render
 
 FORMATS = ("html", "latex", "csv", "md", "png", "pdf")
@@ -28,7 +28,7 @@ def write_report(
     standings: Sequence[Standing],
     store: Store,
     folder: Path,
-    formats: Sequence[str] = ("html", "latex", "csv", "md"),
+    formats: Sequence[str],
 ) -> list[Path]:
     """Write the report of a study from its standings' records; the paths written, the page first.
 
@@ -39,33 +39,24 @@ def write_report(
     """
     for name in formats:
         require_choice("format", name, FORMATS)
-    study = load(design, standings, store)
+    study, files = load(design, standings, store), {}
     benches = read_benches(store.folder.parent / "bench")  # where `hvae bench` writes
-    drawn = {"html", "png", "pdf"} & set(formats)
-    gallery = read_gallery(store, study) if drawn else Gallery()
-    return write_files(folder, _contents(study, benches, gallery, formats))
-
-
-def _contents(
-    study: Study, benches: Benches, gallery: Gallery, formats: Sequence[str]
-) -> dict[str, bytes]:
-    """File name -> content, the page first."""
-    files: dict[str, bytes] = {}
-    pictures = [kind for kind in ("png", "pdf") if kind in formats]
-    drawings = draw_all(study) if pictures or "html" in formats else []
+    gallery = read_gallery(store, study)
+    kinds = [kind for kind in ("png", "pdf") if kind in formats]
+    drawings = draw_all(study) if kinds or "html" in formats else []
     if "html" in formats:
         files["index.html"] = render(study, drawings, benches, gallery).encode()
     for kind, suffix in (("latex", "tex"), ("md", "md")):
         if kind in formats:
             files[f"cells.{suffix}"] = written(headline_table(study), suffix).encode()
     if "csv" in formats:
-        files["cells.csv"] = _csv(cells(study).drop(columns="heading", errors="ignore"))
+        files["cells.csv"] = _csv(cells(study).drop(columns="heading"))
         files["runs.csv"] = _csv(long_runs(study))
-    sheets = contact_sheets(study, gallery) if pictures else []
-    for kind in pictures:
+    sheets = contact_sheets(study, gallery) if kinds else []
+    for kind in kinds:
         everything = (*drawings, *benches.drawings, *sheets)
         files |= {f"figures/{d.name}.{kind}": image(d, kind) for d in everything}
-    return files
+    return write_files(folder, files)
 
 
 def long_runs(study: Study) -> pd.DataFrame:

@@ -46,7 +46,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
         if run not in made:
             folder = tmp_path_factory.mktemp("reproduce")
             state = write(folder, run)
-            made[run] = write_reproduction(folder, run.data.name)[0], with_weights(run, state)
+            made[run] = write_reproduction(folder)[0], with_weights(run, state)
         return made[run]
 
     return page

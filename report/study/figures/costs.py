@@ -14,7 +14,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from report.data.frames import Study
 from report.data.metrics import Metric
 from report.data.statistics import summary
-from report.render.drawing import INK, Drawing, facets, name_point
+from report.render.drawing import INK, Drawing, facets, name_points
 from report.render.panels import interval_note, layout, path_of
 
 LEAST = 1.05  # dearest over cheapest: below, what differs is the noise of the clock
@@ -61,10 +61,8 @@ def cost(study: Study, metric: Metric, price: str) -> Drawing | None:
         for label, style, points in shape.series(part):
             bars = points["half_width"].fillna(0.0)
             look = style | {"linestyle": "", "capsize": 2.5}
-            axes.errorbar(points["price"], points["mean"], bars, label=label or None, **look)
-            for factor in path:
-                for _, row in points.merge(best).iterrows():
-                    name_point(axes, factor.text(row[factor.name]), (row["price"], row["mean"]))
+            axes.errorbar(points["price"], points["mean"], bars, label=label, **look)
+            name_points(axes, points.merge(best), path, "price", "mean")
         axes.xaxis.set_major_locator(MaxNLocator(5))
         if price == "arithmetic":
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -86,9 +84,8 @@ def priced(study: Study, metric: Metric, price: str, machine: str) -> pd.DataFra
     if price == "time":
         rate = 1 / study.runs.get(f"train_step@{machine}", pd.Series(math.nan, study.runs.index))
     runs = study.runs.assign(price=study.runs["trained_images"] * rate)
-    table, prices = (summary(runs, study.cell, [name]) for name in (metric.name, "price"))
-    means = prices[[*study.cell, "mean"]].rename(columns={"mean": "price"})
-    return table.merge(means, on=study.cell).merge(study.grid)
+    prices = runs.groupby(study.cell, observed=True)["price"].mean().dropna().reset_index()
+    return summary(runs, study.cell, [metric.name]).merge(prices, on=study.cell).merge(study.grid)
 
 
 def machine_of(study: Study) -> str:

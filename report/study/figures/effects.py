@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 from report.data.contrasts import Contrast
 from report.data.factors import Factor
 from report.data.frames import Study
-from report.render.drawing import INK, Drawing, panels
-from report.render.panels import MARKERS, PALETTE, span
+from report.render.drawing import INK, Drawing, facets
+from report.render.panels import Layout, span, style
 from report.study.findings import where
 
 MOST_ROWS = 30  # beyond, the main effects stand for the contrasts cell by cell
@@ -22,28 +22,29 @@ def effects(study: Study, factor: Factor) -> Drawing | None:
         rows = [contrast for contrast in known.effects[factor.name] if contrast.estimate.n]
     if not rows:
         return None
-    names = list(dict.fromkeys(_name(contrast, factor) for contrast in rows))
-    by_metric = [
-        (
-            metric.heading,
-            pd.DataFrame({"row": [c for c in rows if c.metric == metric]}, dtype=object),
-        )
-        for metric in dict.fromkeys(contrast.metric for contrast in rows)
-    ]
+    named = [_name(contrast, factor) for contrast in rows]
+    metrics = [contrast.metric.heading for contrast in rows]
+    names, headings = (list(dict.fromkeys(texts)) for texts in (named, metrics))
+    frame = pd.DataFrame({"contrast": rows, "row": named}, dtype=object)
+    frame["panel"] = pd.Categorical(metrics, headings)
+    shape = Layout((), (Factor("panel", "", "", tuple(headings)),), is_shared=True)
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:
         axes.axvline(0.0, color=INK, lw=0.8, zorder=1)
-        for contrast in part["row"]:
-            _draw(axes, contrast, names.index(_name(contrast, factor)))
+        for contrast, row in zip(part["contrast"], part["row"], strict=True):
+            (step,), known = contrast.steps, contrast.estimate
+            look = style(factor.values.index(step.end), dash=int(not contrast.is_clear))
+            place = (known.mean, names.index(row))
+            axes.errorbar(*place, xerr=known.half_width, capsize=2.5, **look)
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -0.5)
 
     height = LEAST_INCHES + ROW_INCHES * len(names)
-    figure = panels(by_metric, draw, ("difference", ""), None, True, height)
-    counts = [contrast.estimate.n for contrast in rows]
+    figure = facets(frame, shape, draw, "difference", "", height)
+    n = span([contrast.estimate.n for contrast in rows])
     what = ", ".join(map(str, dict.fromkeys(contrast.steps[0] for contrast in rows)))
     caption = (
-        f"{what}: second minus first, paired by seed ({span(min(counts), max(counts))}); bars: "
+        f"{what}: second minus first, paired by seed ({n}); bars: "
         "95 % t intervals. Filled: Holm p below 0.05 among all contrasts of this factor."
     )
     return Drawing(f"effects-{factor.name}", f"What the {factor.label} changes", caption, figure)
@@ -55,19 +56,3 @@ def _name(contrast: Contrast, factor: Factor) -> str:
     if len(factor.values) == 2 and place:
         return place
     return f"{step}, {place}" if place else step
-
-
-def _draw(axes: Axes, contrast: Contrast, row: int) -> None:
-    (step,), known = contrast.steps, contrast.estimate
-    colour = step.factor.values.index(step.end) % len(PALETTE)
-    bar = [[known.half_width], [known.half_width]] if known.n > 1 else None
-    axes.errorbar(
-        known.mean,
-        row,
-        xerr=bar,
-        color=PALETTE[colour],
-        marker=MARKERS[colour],
-        markersize=4.5,
-        markerfacecolor=PALETTE[colour] if contrast.is_clear else "none",
-        capsize=2.5,
-    )

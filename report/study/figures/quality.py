@@ -4,30 +4,26 @@ What means something else for another value of a factor (ELBO, NLL and reconstru
 loss) has panels with scales of their own; what may be compared stands in one panel.
 """
 
-import dataclasses
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
-from seaborn.utils import relative_luminance
 
 from report.data.contrasts import LEVELS
 from report.data.factors import Factor
 from report.data.frames import Study
 from report.data.metrics import LOSS, METRICS, Metric
-from report.data.statistics import groups, summary
-from report.render.drawing import INK, Drawing, error_lines, facets, name_point, x_label
+from report.data.statistics import summary
+from report.render.drawing import INK, Drawing, error_lines, facets, name_points, x_label
 from report.render.numbers import rounded
 from report.render.panels import horizontal, interval_note, layout, path_of, seed_count
 from report.study.figures.costs import PRICES, QUALITIES, cost
 from report.study.figures.effects import effects
 from report.study.figures.throughput import throughput
 
-EVEN_LUMINANCE = 0.179  # black and white have the same contrast on it: 4.58
+SHADES = "blend:#eef4fa,#3d87c4"  # black has a contrast of 5 or more on all of them
 ROW_INCHES = 0.3  # of a heat map
 AGAINST = ("elbo_nats", "nll_nats", "scoreboard_nll_nats", "kl_excess_nats")
 LEVEL_MAPS = (
@@ -39,7 +35,6 @@ EXCESS_NOTE = (
     "Above 0 the documented loss charges more KL than the joint posterior has: the covariance that "
     "its closed form drops, which takes more than one level."
 )
-SAMPLES = Factor("samples", "S", "importance samples S", (), is_ordered=True, is_log=True)
 
 
 def draw_all(study: Study) -> list[Drawing]:
@@ -59,19 +54,20 @@ def loss_curves(study: Study) -> Drawing | None:
     frame = study.epochs.dropna(subset="loss_nats")
     if frame["epoch"].nunique() < 2:
         return None
-    states = study.status.drop_duplicates("key").set_index("key")["status"]
-    lost = frame["key"].map(states) == "diverged"
+    lost = frame["is_lost"].astype(bool)
     shape = layout(study, LOSS)
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:
-        for label, style, group in shape.series(part[~lost[part.index]]):
-            _draw_seeds(axes, group, label, style | {"marker": ""})
+        is_lost = lost[part.index]
+        place: dict[str, Any] = {"x": "epoch", "y": "loss_nats", "ax": axes, "legend": False}
+        for label, style, group in shape.series(part[~is_lost]):
+            look = style | {"marker": "", "label": label}
+            sns.lineplot(group, errorbar=("pi", 100), err_kws={"lw": 0}, **place, **look)
         limits = axes.get_ylim()
-        for label, style, group in shape.series(part[lost[part.index]]):
-            look = style | {"marker": "", "linestyle": ":"}
-            for _, run in group.groupby("key"):
-                axes.plot(run["epoch"], run["loss_nats"], label=f"{label} diverged".strip(), **look)
-        if not lost[part.index].all():
+        for label, style, group in shape.series(part[is_lost]):
+            look = style | {"marker": "", "linestyle": ":", "label": f"{label} diverged".strip()}
+            sns.lineplot(group, units="key", estimator=None, **place, **look)
+        if not is_lost.all():
             axes.set_ylim(limits)  # what diverges may leave the panel, not flatten it
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
@@ -81,13 +77,6 @@ def loss_curves(study: Study) -> Drawing | None:
     if lost.any():
         caption += " Dotted: diverged runs, one line each; the scale is that of the finished ones."
     return Drawing("loss-curves", LOSS.title, caption, figure)
-
-
-def _draw_seeds(axes: Axes, runs: pd.DataFrame, label: str, style: dict[str, Any]) -> None:
-    curve = runs.groupby("epoch")["loss_nats"].agg(["mean", "min", "max"]).astype(float)
-    axes.plot(curve.index, curve["mean"], label=label or None, **style)
-    band = {"color": style["color"], "alpha": 0.2, "lw": 0}
-    axes.fill_between(curve.index, curve["min"], curve["max"], **band)
 
 
 def against(study: Study, metric: Metric, x: Factor) -> Drawing | None:
@@ -130,13 +119,10 @@ def rate_distortion(study: Study) -> Drawing | None:
         return None
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:
-        for i, (label, style, group) in enumerate(shape.series(part)):
-            axes.plot(group[rate.name], group[error.name], label=label or None, **style)
-            for factor in path if i == 0 else ():
-                for _, row in group.iterrows():
-                    name_point(
-                        axes, factor.text(row[factor.name]), (row[rate.name], row[error.name])
-                    )
+        lines = shape.series(part)
+        for label, style, group in lines:
+            axes.plot(group[rate.name], group[error.name], label=label, **style)
+        name_points(axes, lines[0][-1], path, rate.name, error.name)
         axes.xaxis.set_major_locator(MaxNLocator(5))
 
     figure = facets(means, shape, draw, rate.heading, error.heading)
@@ -153,7 +139,7 @@ def bound_curve(study: Study) -> Drawing | None:
     if table["samples"].nunique() < 2:
         return None
     shape, known = layout(study, METRICS["nll_nats"]), tuple(sorted(table["samples"].unique()))
-    x = dataclasses.replace(SAMPLES, values=known)
+    x = Factor("samples", "S", "importance samples S", known, is_ordered=True, is_log=True)
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:
         error_lines(axes, shape, part, x)
@@ -168,20 +154,29 @@ def level_map(study: Study, metric: str, title: str, unit: str) -> Drawing | Non
     vary, per cell."""
     if metric not in study.levels or study.levels[metric].isna().all():
         return None
-    frame = study.levels.astype({metric: float, "level": int})
-    ends: dict[str, Any] = {"vmin": min(0.0, frame[metric].min()), "vmax": frame[metric].max()}
     depth = [factor for factor in study.varying if factor.name == LEVELS]
-    shape = layout(study, None, *(depth or study.varying), is_split=True)
     rows = depth or study.factors
-    names = {
-        tuple(place.values()): ", ".join(f.text(place[f.name]) for f in rows)
-        for place, _ in groups(frame, [f.name for f in rows])
-    }
+    columns = [factor.name for factor in rows]
+    frame = study.levels.astype({metric: float, "level": int}).sort_values(columns)
+    named = [
+        ", ".join(factor.text(value) for factor, value in zip(rows, values, strict=True))
+        for values in frame[columns].itertuples(index=False)
+    ]
+    names = list(dict.fromkeys(named))
+    frame["row"] = pd.Categorical(named, names)
+    ends = {"vmin": min(0.0, frame[metric].min()), "vmax": frame[metric].max()}
+    shape = layout(study, None, *(depth or study.varying), is_split=True)
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:
-        keys = list(part[[f.name for f in rows]].itertuples(index=False, name=None))
-        labelled = part.assign(row=pd.Categorical([names[key] for key in keys], [*names.values()]))
-        _heat(axes, labelled, metric, count_text if unit == "units" else cell_text, ends)
+        means = part.pivot_table(metric, "row", "level", observed=True)
+        texts = means.map(count_text if unit == "units" else cell_text, na_action="ignore")
+        shades = sns.color_palette(SHADES, as_cmap=True)
+        ink = {"color": "black"}
+        sns.heatmap(
+            means, annot=texts, fmt="", annot_kws=ink, cmap=shades, cbar=False, ax=axes, **ends
+        )
+        axes.grid(visible=False)
+        axes.tick_params(length=0, rotation=0)
 
     label = depth[0].heading if depth else ", ".join(factor.label for factor in rows)
     height = 0.9 + ROW_INCHES * len(names)
@@ -191,32 +186,6 @@ def level_map(study: Study, metric: str, title: str, unit: str) -> Drawing | Non
         "Level 1 is next to the pixels."
     )
     return Drawing(metric.replace("_", "-") + "-per-level", title, caption, figure)
-
-
-def _heat(
-    axes: Axes,
-    part: pd.DataFrame,
-    metric: str,
-    text: Callable[[float], str],
-    ends: dict[str, Any],
-) -> None:
-    means = part.groupby(["row", "level"], observed=True)[metric].mean().unstack()
-    shades = sns.color_palette("blend:#eef4fa,#0b4f85", as_cmap=True)
-    texts = means.map(text, na_action="ignore")
-    sns.heatmap(means, ax=axes, annot=texts, fmt="", cmap=shades, cbar=False, **ends)
-    _make_legible(axes)
-    axes.grid(visible=False)
-    axes.tick_params(length=0, rotation=0)
-
-
-def _make_legible(axes: Axes) -> None:
-    """Black or white numbers on a heat map, whichever has more contrast: 4.5 or better."""
-    (mesh,) = axes.collections
-    is_drawn = ~np.ma.getmaskarray(np.ma.asarray(mesh.get_array())).ravel()
-    faces = np.asarray(mesh.get_facecolor())[is_drawn]
-    for text, face in zip(axes.texts, faces, strict=True):
-        is_light = relative_luminance(tuple(face)) > EVEN_LUMINANCE
-        text.set_color("black" if is_light else "white")
 
 
 def cell_text(value: float) -> str:

@@ -14,10 +14,10 @@ from report.data.factors import Factor
 from report.data.frames import Study
 from report.data.metrics import TASKS
 from report.data.statistics import groups
-from report.render.drawing import Drawing, error_lines, panels, x_label
+from report.render.drawing import Drawing, error_lines, facets, x_label
 from report.render.numbers import ABSENT, shown
-from report.render.panels import layout, span
-from report.render.tables import Entry, Table
+from report.render.panels import Layout, layout, span
+from report.render.tables import Entry, Table, table
 from report.study.cells import place, titles_of
 
 RATE, LOWER, UPPER = "images_per_second", "lower_quartile", "upper_quartile"
@@ -29,10 +29,12 @@ TABLE_NOTE = (
 
 def throughput(study: Study, x: Factor) -> Drawing | None:
     """Images per second against a factor, one panel per task, device and batch."""
-    frame = by_panel(study)
-    if frame.empty or frame[x.name].nunique() < 2:
+    if study.throughput[x.name].nunique() < 2:
         return None
-    shape, names = layout(study, None, x), {RATE: "mean", LOWER: "lower", UPPER: "upper"}
+    frame = by_panel(study)
+    panel = Factor("panel", "", "", tuple(frame["panel"].cat.categories))
+    shape = Layout(layout(study, None, x).lines, (panel,), is_shared=False)
+    names = {RATE: "mean", LOWER: "lower", UPPER: "upper"}
     columns = ["panel", x.name, *(factor.name for factor in shape.lines)]
     means = frame.groupby(columns, observed=True)[[*names]].mean()
     table = means.reset_index().rename(columns=names)
@@ -42,8 +44,7 @@ def throughput(study: Study, x: Factor) -> Drawing | None:
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_formatter(EngFormatter(sep=""))
 
-    titled = [(str(title), part) for title, part in table.groupby("panel", observed=True)]
-    figure = panels(titled, draw, (x_label(x), "images per second"))
+    figure = facets(table, shape, draw, x_label(x), "images per second")
     title = f"Throughput against {x.label}"
     return Drawing(f"throughput-{x.name}", title, _caption(study, frame), figure)
 
@@ -52,19 +53,16 @@ def by_panel(study: Study) -> pd.DataFrame:
     """The measurements with the `panel` they belong to, once per cell, sorted by device, then
     batch, then task. What is best at the batch size that trains stands in two panels."""
     frame = _measured(study)
-    if frame.empty:
-        return frame.assign(panel="")
     machines = frame.groupby("device")["machine"].transform("nunique")
     frame = frame.assign(
         where=frame["device"].where(machines == 1, frame["machine"]),
-        order=frame["task"].map({task: place for place, task in enumerate(TASKS)}),
+        task=pd.Categorical(frame["task"], list(TASKS)),
     )
     own = frame[frame["is_own_batch"].astype(bool)].assign(is_best=False)
     best = frame[frame["is_best_batch"].astype(bool)].assign(is_best=True)
     both = pd.concat([own, best])
-    titled = [
-        part.assign(panel=_panel(part)) for _, part in groups(both, ["where", "is_best", "order"])
-    ]
+    places = ["where", "is_best", "task"]
+    titled = [part.assign(panel=_panel(part)) for _, part in groups(both, places)]
     shown = pd.concat(titled, ignore_index=True)
     return shown.assign(panel=pd.Categorical(shown["panel"], shown["panel"].unique()))
 
@@ -73,12 +71,11 @@ def throughput_table(study: Study) -> Table:
     """A row per cell, task and machine: the rate at the batch size that trains, and at the best."""
     rows = []
     for settings, group in groups(_measured(study), [*study.cell, "machine", "task"]):
-        words = (TASKS[settings["task"]], settings["machine"])
-        left = (*place(study, settings), *(Entry(text, text) for text in words))
-        rows.append((*left, *_rate(group, "is_own_batch"), *_rate(group, "is_best_batch")))
+        left = [*place(study, settings), TASKS[settings["task"]], settings["machine"]]
+        rows.append([*left, *_rate(group, "is_own_batch"), *_rate(group, "is_best_batch")])
     rates = ("batch", "images/s (quartiles)", "best batch", "images/s there (quartiles)")
-    headings = (*titles_of(study), "task", "machine", *rates)
-    return Table("throughput", "Throughput of every cell", headings, tuple(rows), (TABLE_NOTE,))
+    headings = [*titles_of(study), "task", "machine", *rates]
+    return table("throughput", "Throughput of every cell", headings, rows, [TABLE_NOTE])
 
 
 def _measured(study: Study) -> pd.DataFrame:
@@ -107,8 +104,7 @@ def _rate(group: pd.DataFrame, batch: str) -> tuple[Entry, Entry]:
 
 def _caption(study: Study, frame: pd.DataFrame) -> str:
     """What a point and its bar are, and how often each cell was measured."""
-    counts = frame.groupby([*study.cell, "panel"], observed=True).size()
-    n = span(int(counts.min()), int(counts.max()))
+    n = span(frame.groupby([*study.cell, "panel"], observed=True).size())
     rounds = " or ".join(map(str, sorted(frame["repeats"].unique())))
     return (
         f"One model alone: median of {rounds} rounds, bars: quartiles over the rounds; {n} "

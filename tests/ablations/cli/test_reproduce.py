@@ -62,12 +62,12 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
 
 
 @pytest.fixture
-def pages(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, str]]:
-    """In place of the page: what it was asked for."""
-    asked: list[tuple[Path, str]] = []
+def pages(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """In place of the page: the folders it was asked for."""
+    asked: list[Path] = []
 
-    def write(folder: Path, data_name: str) -> list[Path]:
-        asked.append((folder, data_name))
+    def write(folder: Path) -> list[Path]:
+        asked.append(folder)
         return [folder / "report" / "index.html", folder / "report" / "figure.png"]
 
     monkeypatch.setattr("report.reproduction.page.write_reproduction", write)
@@ -114,7 +114,7 @@ def test_a_reproduction_is_trained_measured_and_written_once(
     result = call(tmp_path, *OPTIONS)
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == str(tmp_path / "reproduce-digits" / "report" / "index.html")
-    assert pages == [(store.folder, "digits")]
+    assert pages == [store.folder]
     assert measured == [RUN.model]
     (record,) = store
     assert (record.run, record.study) == (RUN, "reproduce-digits")

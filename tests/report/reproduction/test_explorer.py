@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from builders import record
 from reproduction_builders import arrays, config, weights
 
 from report.reproduction.explorer import embed, tensor_names
 
 
 def embedded(depth: int, **changes: Any) -> dict[str, Any] | None:
-    model = config("digits", depth).model
-    state = weights(model) | changes
-    images = arrays(64)
-    kl = [[0.123] * 20] * depth
-    text = embed(model, state, images["digits"], images["digit_labels"], kl)
+    run = config("digits", depth)
+    made = record(run)
+    made.metrics["kl_per_unit_nats"] = [[0.123] * 20] * depth
+    text = embed(made, weights(run.model) | changes, arrays(64))
     if text is None:
         return None
     assert "<" not in text  # nothing that could end the element it lies in

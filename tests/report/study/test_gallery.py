@@ -12,10 +12,16 @@ from hvae.config import digest
 from hvae.records.store import Store
 from report.data.design import Design
 from report.data.frames import Study
+from report.machine.benches import Benches
 from report.render.drawing import image
-from report.study.contact_sheets import caption, contact_sheets
+from report.study.contact_sheets import contact_sheets
 from report.study.gallery import Gallery, data_uri, read_gallery, sheets
-from report.study.page import gallery_notes
+from report.study.page import render
+
+
+def page(study: Study, gallery: Gallery) -> str:
+    """The text of the page, without line breaks."""
+    return " ".join(render(study, (), Benches(), gallery).split())
 
 
 def arrays(units: int = 2, side: int = 8) -> dict[str, np.ndarray]:
@@ -87,7 +93,7 @@ def test_a_cell_without_pictures_is_named_and_a_damaged_file_is_a_line(store: St
     assert [cell.settings["depth"] for cell in gallery.cells] == [1]
     (notice,) = gallery.notices
     assert notice.startswith(f"runs/{digest(asked.runs[1])}.npz: ")
-    assert gallery_notes(study, gallery)[-1] == "No pictures of seed 0 in 2: depth 2; depth 3."
+    assert "No pictures of seed 0 in 2: depth 2; depth 3." in page(study, gallery)
 
 
 @pytest.mark.parametrize(
@@ -116,12 +122,10 @@ def test_a_study_without_pictures_says_so_and_draws_nothing(
     full_store: Store, full_study: Study
 ) -> None:
     gallery = read_gallery(full_store, full_study)
-    assert gallery_notes(full_study, gallery) == [
-        "No run of this study has left pictures beside its record."
-    ]
+    assert "No run of this study has left pictures beside its record." in page(full_study, gallery)
     assert contact_sheets(full_study, gallery) == []
     empty = study_of(full_store, Design("none", "", ()))
-    assert gallery_notes(empty, read_gallery(full_store, empty)) == []
+    assert "pictures" not in page(empty, read_gallery(full_store, empty))
 
 
 def pictured(store: Store, asked: Design) -> tuple[Study, Gallery]:
@@ -136,25 +140,25 @@ def test_contact_sheets_have_a_row_per_cell_and_a_figure_per_loss(store: Store) 
     study, gallery = pictured(store, design(axes, seeds=1))
     drawings = contact_sheets(study, gallery)
     assert [drawing.name for drawing in drawings] == ["pictures-bce", "pictures-mse"]
-    (axes_of_bce,) = drawings[0].figure.axes
-    labels = [label.get_text() for label in axes_of_bce.get_yticklabels()]
+    grid = np.reshape(drawings[0].figure.axes, (4, 3))
+    labels = [axes.get_ylabel() for axes in grid[:, 0]]
     assert labels == [f"depth {d}, latent size {n}" for d in (1, 2) for n in (2, 20)]
-    page = np.asarray(axes_of_bce.images[0].get_array())
-    zoom = gallery.cells[0].zoom
-    first = gallery.cells[0].sheets[0].pixels[:8, :8]
-    assert (page[: 8 * zoom : zoom, : 8 * zoom : zoom] == first).all()
-    drawings[0].figure.draw_without_rendering()
-    for label in (*axes_of_bce.get_yticklabels(), *axes_of_bce.get_xticklabels()):
-        ends = label.get_window_extent()
+    bce = [cell for cell in gallery.cells if cell.settings["loss"] == "bce"]
+    for row, cell in zip(grid, bce, strict=True):
+        for axes, sheet in zip(row, cell.sheets, strict=True):
+            assert (np.asarray(axes.images[0].get_array()) == sheet.pixels).all()
+    figure = drawings[0].figure
+    figure.draw_without_rendering()
+    for words in (*(axes.yaxis.label for axes in grid[:, 0]), *(axes.title for axes in grid[0])):
+        ends = words.get_window_extent()
         assert ends.x0 >= 0
-        assert ends.y1 <= drawings[0].figure.bbox.height
-    assert "n = 1" in caption(gallery)
+        assert ends.y1 <= figure.bbox.height
+    assert "(n = 1 run each" in page(study, gallery)
     assert image(drawings[0], "pdf") == image(contact_sheets(study, gallery)[0], "pdf")
 
 
 def test_images_of_all_sizes_stand_in_one_figure_where_only_their_data_vary(store: Store) -> None:
     study, gallery = pictured(store, design({"data.name": ("digits", "mnist")}, seeds=1))
     (drawing,) = contact_sheets(study, gallery)
-    (axes,) = drawing.figure.axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["digits", "mnist"]
+    assert [axes.get_ylabel() for axes in drawing.figure.axes[::3]] == ["digits", "mnist"]
     assert [cell.zoom for cell in gallery.cells] == [4, 1]

@@ -39,7 +39,7 @@ def compiled(table: Table, folder: Path) -> str:
 
 
 def test_every_special_character_compiles(tmp_path: Path) -> None:
-    text = "a<b> & 50% $x_1$ #{y} ~^\\ | *z* ü " + " ".join(LATEX)
+    text = "a<b> & 50% $x_1$ #{y} ~^\\ | *z* ü " + " ".join(map(chr, LATEX))
     entries = (Entry(text, text), Entry("−1 ± 2", -1.0, True))
     compiled(Table("t", text, (text, "n"), (entries,), (text,)), tmp_path)
 

@@ -18,8 +18,8 @@ from report.study.writer import FORMATS, write_report
 
 
 def whole(store: Store, asked: Design, *formats: str) -> str:
-    """The page."""
-    return report_of(store, asked, *(formats or ("html",)))[0].read_text()
+    """The page, without line breaks."""
+    return report_of(store, asked, *(formats or ("html",)))[0].read_text().replace("\n", " ")
 
 
 def test_every_file_is_written_and_listed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
