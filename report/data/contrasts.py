@@ -46,7 +46,8 @@ class Contrast:
     second; with none, the metric against zero.
 
     `held` is what it stands at, `averaged` what it is the mean over. `detectable` is at Holm's
-    level; `noise` is of the metric's Monte-Carlo, where all seeds share it.
+    level; `noise` is of the metric's Monte-Carlo, where all seeds share it; `test_set_error` is
+    over test images, whose own differences are known where each run left its metric by image.
     """
 
     metric: Metric
@@ -55,6 +56,7 @@ class Contrast:
     averaged: tuple[Factor, ...]
     estimate: Estimate
     noise: float = 0.0
+    test_set_error: float = math.nan
     holm_p: float = math.nan
     detectable: float = math.nan
 
@@ -86,7 +88,12 @@ class Contrasts:
         return all(self.differing[step].isdisjoint(metric.within) for step in steps)
 
 
-def compare(runs: pd.DataFrame, expected: pd.DataFrame, factors: Sequence[Factor]) -> Contrasts:
+ByImage = Mapping[str, Mapping[str, Floats]]  # metric -> key -> a value per test image [N]
+
+
+def compare(
+    runs: pd.DataFrame, expected: pd.DataFrame, factors: Sequence[Factor], by_image: ByImage
+) -> Contrasts:
     """The contrasts of finished `runs`; `expected` are all runs of the study with the settings of
     `SCOPES`, from which is read what may be compared."""
     varying = [factor for factor in factors if len(factor.values) > 1]
@@ -98,7 +105,8 @@ def compare(runs: pd.DataFrame, expected: pd.DataFrame, factors: Sequence[Factor
     shown = [m for m in (*OWN, *COMMON, *DIFFERENCES) if m.is_shown(runs)]
     names = {name for m in shown for name in (m.name, m.noise) if name}
     values = {name: _values(runs, varying, name) for name in names}
-    grid = _Grid(varying, values, Contrasts(differing, {}, {}, {}, {}))
+    images = {name: _images(runs, varying, by_image.get(name, {})) for name in names}
+    grid = _Grid(varying, values, images, Contrasts(differing, {}, {}, {}, {}))
     return Contrasts(
         differing,
         {f.name: grid.family([f]) for f in varying},
@@ -119,18 +127,38 @@ def _values(runs: pd.DataFrame, factors: Sequence[Factor], metric: str) -> Float
     """A metric by the value of each factor and by seed, NaN where it is absent: [..., seeds]."""
     columns = [*(factor.name for factor in factors), "seed"]
     assert not runs.duplicated(columns).any()  # never averaged: what the runs differ in is missing
+    return _placed(runs, factors, runs[metric].to_numpy(float))
+
+
+def _images(
+    runs: pd.DataFrame, factors: Sequence[Factor], by_key: Mapping[str, Floats]
+) -> Floats | None:
+    """A metric by the value of each factor, by seed and by test image: [..., seeds, N]; none where
+    runs have it of other images."""
+    lengths = {len(values) for values in by_key.values()}
+    if len(lengths) != 1:
+        return None
+    absent = np.full(lengths.pop(), math.nan)
+    return _placed(runs, factors, np.stack([by_key.get(key, absent) for key in runs["key"]]))
+
+
+def _placed(runs: pd.DataFrame, factors: Sequence[Factor], rows: Floats) -> Floats:
+    """A row for each run, laid out by factors and seed, NaN where there is no run."""
     seeds = pd.Categorical(runs["seed"])
-    values = np.full([*(len(f.values) for f in factors), len(seeds.categories)], math.nan)
+    sizes = [*(len(factor.values) for factor in factors), len(seeds.categories)]
+    values = np.full([*sizes, *rows.shape[1:]], math.nan)
     place: tuple[Any, ...] = (*(runs[f.name].cat.codes for f in factors), seeds.codes)
-    values[place] = runs[metric]
+    values[place] = rows
     return values
 
 
 class _Grid(NamedTuple):
-    """What varies, the finished runs' values of each metric, and what may be compared."""
+    """What varies, the finished runs' values of each metric, also by image where they are known,
+    and what may be compared."""
 
     factors: Sequence[Factor]
     values: Mapping[str, Floats]
+    images: Mapping[str, Floats | None]
     known: Contrasts
 
     def family(self, factors: Sequence[Factor], is_averaged: bool = True) -> Family:
@@ -171,8 +199,10 @@ class _Grid(NamedTuple):
         along = [step.factor for step in steps]
         over = [f for f in averaged if f not in along]
         held = [f for f in self.factors if f not in along and f not in over]
-        means = self._means(metric.name, along, held, over)
-        noise = self._means(metric.noise, along, held, over) if metric.noise else np.zeros(1)
+        means = self._means(self.values[metric.name], along, held, over)
+        noise = self._means(self.values[metric.noise], along, held, over) if metric.noise else None
+        images = self.images[metric.name]
+        by_image = None if images is None else self._means(images, along, held, over)
         corners = list(product(*((f.values.index(a), f.values.index(b)) for f, a, b in steps)))
         signs = [math.prod(signs) for signs in product(*[(-1, 1)] * len(steps))]
         for place in np.ndindex(means.shape[len(steps) : -1]):
@@ -184,17 +214,27 @@ class _Grid(NamedTuple):
                     tuple((f, f.values[i]) for f, i in zip(held, place, strict=True)),
                     tuple(over),
                     estimate(sides, signs),
-                    float(np.nan_to_num(noise[place]).mean()) if metric.noise else 0.0,
+                    0.0 if noise is None else float(np.nan_to_num(noise[place]).mean()),
+                    math.nan
+                    if by_image is None
+                    else _test_set_error([by_image[*corner, *place] for corner in corners], signs),
                 )
 
     def _means(
-        self, metric: str, along: list[Factor], held: list[Factor], over: list[Factor]
+        self, values: Floats, along: list[Factor], held: list[Factor], over: list[Factor]
     ) -> Floats:
         """Values by what is stepped along, held, and by seed; the rest averaged within a seed, on
         the seeds that have all of it."""
         order = [self.factors.index(factor) for factor in (*along, *held, *over)]
-        values = self.values[metric].transpose(*order, len(order))
+        values = values.transpose(*order, *range(len(order), values.ndim))
         return np.asarray(values.mean(tuple(range(len(along) + len(held), len(order)))))
+
+
+def _test_set_error(sides: Sequence[Floats], signs: Sequence[int]) -> float:
+    """Standard error over test images of a sum of sides [seeds, N], the mean over whole seeds."""
+    differences = np.tensordot(signs, np.stack(sides), 1)
+    whole = differences[~np.isnan(differences).any(1)]
+    return float(whole.mean(0).std(ddof=1) / math.sqrt(whole.shape[1])) if len(whole) else math.nan
 
 
 def _adjusted(contrasts: Iterable[Contrast]) -> Family:

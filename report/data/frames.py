@@ -5,6 +5,7 @@ Reads what is expected, key by key, so that no key counts twice and every missin
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -13,12 +14,14 @@ import pandas as pd
 
 from hvae.closed_form import parameter_count
 from hvae.config import DATASETS, axis_names, digest, value
+from hvae.records.attachments import AttachmentError, read_arrays
 from hvae.records.standings import Standing
 from hvae.records.store import Record, Store
-from report.data.contrasts import Contrasts, compare
+from report.data.contrasts import LEVELS, Contrasts, compare
 from report.data.design import Design
 from report.data.factors import VARIANT, Factor, factors_of
-from report.data.metrics import LEVEL_METRICS, SCOPES, Metric
+from report.data.metrics import BY_IMAGE, LEVEL_METRICS, SCOPES, Metric
+from report.data.statistics import Floats
 
 STATUSES = ("finished", "diverged", "failed", "missing", "damaged")
 RATES = (  # of a measurement of throughput
@@ -97,15 +100,26 @@ def load(design: Design, standings: Sequence[Standing], store: Store) -> Study:
         common=_common(design, factors),
         status=status,
         runs=runs,
-        levels=frame(_level_rows, finished, "level"),
+        levels=_with_retrained_gaps(frame(_level_rows, finished, "level"), runs, factors),
         epochs=frame(_epoch_rows, records, "epoch", "loss_nats", "is_lost"),
-        curve=frame(_curve_rows, finished, "samples", "nll_nats"),
+        curve=frame(_curve_rows, finished, "samples", "nll_encoder_nats"),
         throughput=frame(_throughput_rows, records, *RATES),
         made=frame(lambda record: [made_by(record)], records),
-        contrasts=compare(runs, status, factors),
+        contrasts=compare(runs, status, factors, _by_image(store, runs["key"])),
         stale=len({standing.digest for standing in standings if standing.state == "stale"}),
         unasked=len(store.finished() - set(settings["key"])),
     )
+
+
+def _by_image(store: Store, keys: Iterable[str]) -> dict[str, dict[str, Floats]]:
+    """What the runs left by test image, metric by metric; a damaged file is named elsewhere."""
+    found: dict[str, dict[str, Floats]] = {name: {} for name in BY_IMAGE}
+    for key in keys:
+        with suppress(AttachmentError):
+            for name, values in read_arrays(store.arrays_path(key)).items():
+                if name in found:
+                    found[name][key] = values.astype(float)
+    return found
 
 
 def _settings(design: Design, factors: Sequence[Factor]) -> pd.DataFrame:
@@ -154,7 +168,7 @@ def _run_rows(record: Record) -> Iterable[Row]:
 
 
 def _upper_levels(record: Record) -> Row:
-    """What needs more than one level: the ELBO that the top one buys, and what the closed form
+    """What needs more than one level: what the top one adds, and what the closed form
     charges beyond the joint KL. Its noise: the distance of two estimates of that KL, the rate and
     −ELBO − reconstruction, for all seeds are evaluated with the same draws."""
     if record.run.model.num_layers < 2:
@@ -162,9 +176,9 @@ def _upper_levels(record: Record) -> Row:
     rate, elbo, reconstruction = (
         number(record, name) for name in ("rate_nats", "elbo_nats", "reconstruction_nats")
     )
-    values = record.metrics.get("level_value_nats") or [math.nan]
+    gains = record.metrics.get("level_gain_nats") or [math.nan]
     return {
-        "top_level_value_nats": values[-1],
+        "top_level_gain_nats": gains[-1],
         "kl_excess_nats": closed_form_nats(record) - rate,
         "kl_noise_nats": abs(rate + elbo + reconstruction),
     }
@@ -206,6 +220,21 @@ def _level_rows(record: Record) -> Iterable[Row]:
         yield {"level": level, **dict(zip(LEVEL_METRICS.values(), values, strict=True))}
 
 
+def _with_retrained_gaps(
+    levels: pd.DataFrame, runs: pd.DataFrame, factors: Sequence[Factor]
+) -> pd.DataFrame:
+    """The levels with how much higher the NLL of the same seed is that was trained without levels
+    t to T; NaN where the study has no such run."""
+    if "nll_nats" not in runs or LEVELS not in runs:
+        return levels.assign(retrained_gap_nats=math.nan)
+    same = [*(factor.name for factor in factors if factor.name != LEVELS), "seed"]
+    shorter = runs[[*same, LEVELS, "nll_nats"]].astype({LEVELS: int})
+    shorter = shorter.assign(level=shorter.pop(LEVELS) + 1).rename(columns={"nll_nats": "without"})
+    known = levels.merge(runs[["key", "nll_nats"]].drop_duplicates(), on="key", how="left")
+    known = known.merge(shorter, on=[*same, "level"], how="left")
+    return known.assign(retrained_gap_nats=known.pop("without") - known.pop("nll_nats"))
+
+
 def _epoch_rows(record: Record) -> Iterable[Row]:
     is_lost = record.status == "diverged"
     for epoch in record.history:
@@ -213,8 +242,8 @@ def _epoch_rows(record: Record) -> Iterable[Row]:
 
 
 def _curve_rows(record: Record) -> Iterable[Row]:
-    curve = record.metrics.get("nll_curve_nats") or {}
-    return ({"samples": int(samples), "nll_nats": nats} for samples, nats in curve.items())
+    curve = record.metrics.get("nll_encoder_curve_nats") or {}
+    return ({"samples": int(samples), "nll_encoder_nats": nats} for samples, nats in curve.items())
 
 
 def _throughput_rows(record: Record) -> Iterable[Row]:

@@ -18,14 +18,18 @@ from report.render.tables import Entry, Table, table
 
 OF_LEVELS = {  # column of `Study.levels` -> its heading
     "kl_nats": "KL (nats)",
-    "value_nats": "levels t to T buy (nats)",
+    "gain_nats": "gain of levels t to T (nats)",
+    "retrained_gap_nats": "retrained gap (nats)",
     "active_units": "active units",
     "active_units_scale_free": "active units, scale-free",
     "probe_accuracy": "probe accuracy",
 }
 LEVELS_NOTE = (
     "Level 1 is next to the pixels. 95 % t intervals over seeds. Alive: seeds in which the level "
-    f"has a KL of at least {ALIVE_NATS} nats; a mean over both kinds describes neither."
+    f"has a KL of at least {ALIVE_NATS} nats; a mean over both kinds describes neither. Gain: how "
+    "much likelier the test images are than under the model that ends below level t, with a "
+    "Gaussian of full covariance for its prior. Retrained gap: than under the model that was "
+    "trained with the levels below only."
 )
 
 

@@ -13,11 +13,12 @@ from report.study.cells import place, titles_of
 from report.study.findings import ERRORS, where
 
 COLUMNS = (
-    *("contrast", "held", "metric", "n", "difference", "correlation", "Holm p", "equivalence"),
-    "detectable",
+    *("contrast", "held", "metric", "n", "difference", "test-set error", "correlation"),
+    *("Holm p", "equivalence", "detectable"),
 )
 CONTRAST_NOTE = (
-    "Differences are second minus first, paired by seed, with 95 % t intervals. Correlation: of "
+    "Differences are second minus first, paired by seed, with 95 % t intervals. Test-set error: "
+    "the standard error of the difference over test images, seeds averaged. Correlation: of "
     "the two sides over seeds, all that pairing gains. Holm p is adjusted within one question: a "
     "factor, or a pair of factors. Equivalence: the least margin that two one-sided tests at 0.05 "
     "keep the effect within. Detectable: the difference that a two-sided paired t test at the "
@@ -43,6 +44,7 @@ def _row(contrast: Contrast) -> Sequence[object]:
         contrast.metric.heading,
         known.n,
         Entry(shown(known.mean, known.half_width), known.mean),
+        number(contrast.test_set_error, detectable(contrast.test_set_error)),
         number(known.correlation, rounded(known.correlation, 2)),
         number(contrast.holm_p, p_text(contrast.holm_p).removeprefix("= ")),
         number(known.margin, detectable(known.margin)),

@@ -13,6 +13,7 @@ from report.data.metrics import HEADLINE, METRICS
 from report.data.statistics import FEWEST_SEEDS, errors
 from report.render.numbers import detectable, p_text, shown
 from report.render.panels import span
+from report.study.alive import aliveness
 
 ERRORS = {  # column of `errors` -> what it is over
     "seed_error": "seed to seed",
@@ -39,10 +40,10 @@ class Claim:
 
 
 CLAIMS = {
-    "top_level_value_nats": Claim(
-        "What does the top level buy?",
-        "the top level buys {size} nats of ELBO",
-        "the top level costs {size} nats of ELBO",
+    "top_level_gain_nats": Claim(
+        "What does the top level add?",
+        "an image is {size} nats likelier than with a Gaussian prior in place of the top level",
+        "an image is {size} nats less likely than with a Gaussian prior in place of the top level",
     ),
     "kl_excess_nats": Claim(
         "Is the KL that the documented loss charges that of the joint posterior?",
@@ -80,6 +81,7 @@ def findings(study: Study) -> list[Finding]:
     found += [
         _answer(CLAIMS[m].question, family, _each) for m, family in known.against_zero.items()
     ]
+    found.append(Finding("Which top levels are alive?", aliveness(study)))
     return [finding for finding in (*found, _precision(study)) if finding.sentences]
 
 

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 
 from hvae.config import describe
 from report.data.frames import Study
-from report.data.metrics import BOLD_NOTE, COMMON_NOTE, DETAIL, SHARE_NOTE
+from report.data.metrics import (
+    BOLD_NOTE,
+    COMMON_NOTE,
+    DETAIL,
+    FEW_NOTE,
+    NLL_NOTE,
+    SHARE_NOTE,
+)
 from report.machine.benches import Benches
 from report.render.drawing import Drawing, svg
 from report.render.output import templates
@@ -57,8 +64,10 @@ def _tie(text: str) -> str:
 
 def headline_table(study: Study) -> Table:
     """One row per cell: runs, parameters, quality, throughput."""
-    notes = [COMMON_NOTE, BOLD_NOTE, *_machines(study)]
-    return cells_table(cells(study), study, "cells", "Every cell of the study", notes)
+    tidy = cells(study)
+    few = [FEW_NOTE] if "effective_sample_size" in set(tidy["metric"]) else []
+    notes = [COMMON_NOTE, BOLD_NOTE, *few, *_machines(study)]
+    return cells_table(tidy, study, "cells", "Every cell of the study", notes)
 
 
 def detail_tables(study: Study) -> list[Table]:
@@ -67,7 +76,7 @@ def detail_tables(study: Study) -> list[Table]:
     over_cells = (known.effects, known.interactions, known.against_zero)
     mean_effects = [family for families in over_cells for family in families.values()]
     return [
-        cells_table(more, study, "more", "Further metrics of every cell", [SHARE_NOTE]),
+        cells_table(more, study, "more", "Further metrics of every cell", [NLL_NOTE, SHARE_NOTE]),
         throughput_table(study),
         levels_table(study),
         contrast_table("effects", "Main effects and interactions", mean_effects),

@@ -1,13 +1,15 @@
 """What is compared with what, by which metric, and in which family."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
-from builders import design, filled
+from builders import design, filled, study_of
 
-from hvae.config import RunConfig, value
+from hvae.config import RunConfig, digest, value
+from hvae.records.attachments import arrays_file
 from hvae.records.store import Store
 from report.data.contrasts import Contrast
 from report.data.frames import Study
@@ -168,3 +170,30 @@ def test_without_runs_there_is_nothing_to_compare(store: Store) -> None:
     study = filled(store, design({"depth": (1, 2)}), lambda run: {"metrics": {"nll_nats": np.nan}})
     assert study.contrasts.effects == {"depth": ()}
     assert study.contrasts.against_zero == {}
+
+
+def test_the_test_set_error_of_a_contrast_is_over_the_differences_of_images(store: Store) -> None:
+    """Images differ by far more than models do on one of them: that cancels."""
+    rng, images = np.random.default_rng(0), 400
+    hard, effect = 20 * rng.normal(size=images), 1 + 0.1 * rng.normal(size=images)
+
+    def nlls(run: RunConfig) -> Any:
+        return 90 + hard + (run.model.num_layers - 1) * effect + 0.3 * run.train.seed
+
+    def metrics(run: RunConfig) -> dict[str, Any]:
+        return {"metrics": {"nll_nats": float(nlls(run).mean())}}
+
+    asked = design({"depth": (1, 2)}, seeds=3)
+    filled(store, asked, metrics)
+    for run in asked.runs:
+        arrays = {"nll_nats": nlls(run).astype(np.float32)}
+        store.arrays_path(digest(run)).write_bytes(arrays_file(arrays))
+    (contrast,) = study_of(store, asked).contrasts.effects["depth"]
+    assert contrast.estimate.mean == pytest.approx(effect.mean())
+    expected = effect.std(ddof=1) / images**0.5
+    assert contrast.test_set_error == pytest.approx(expected, rel=1e-3)
+
+
+def test_without_metrics_by_image_a_contrast_has_no_test_set_error(store: Store) -> None:
+    study = filled(store, design({"depth": (1, 2)}))
+    assert all(math.isnan(c.test_set_error) for c in study.contrasts.effects["depth"])

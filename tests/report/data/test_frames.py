@@ -1,11 +1,13 @@
 """Records → tidy frames, whatever state the folder is in."""
 
 import math
+from typing import Any
 
+import numpy as np
 import pytest
 from builders import SMALL, design, filled, record, study_of
 
-from hvae.config import digest
+from hvae.config import RunConfig, digest
 from hvae.records.store import Store
 from report.data.design import Design
 from report.data.frames import Study, closed_form_nats
@@ -150,3 +152,19 @@ def test_the_closed_form_is_read_back_from_the_documented_loss(store: Store, los
     assert runs["kl_noise_nats"].tolist() == pytest.approx([math.nan, 0.02], nan_ok=True)
     assert closed_form_nats(record(asked.runs[0], metrics=metrics)) == pytest.approx(7.5)
     assert math.isnan(closed_form_nats(record(asked.runs[0], metrics={})))
+
+
+def test_a_retrained_gap_is_the_step_from_the_model_of_the_same_seed_without_the_level(
+    store: Store,
+) -> None:
+    nll = {1: 100.0, 2: 97.0, 3: 96.0}
+
+    def metrics(run: RunConfig) -> dict[str, Any]:
+        own = nll[run.model.num_layers] + run.train.seed
+        return {"metrics": record(run).metrics | {"nll_nats": own}}
+
+    levels = filled(store, design({"depth": (1, 2, 3)}, seeds=2), metrics).levels
+    gaps = levels[levels["depth"] == 3].groupby("level")["retrained_gap_nats"].agg(list)
+    assert np.isnan(gaps[1]).all()
+    assert gaps[2] == [4.0, 4.0]  # levels 2 and 3 together
+    assert gaps[3] == [1.0, 1.0]

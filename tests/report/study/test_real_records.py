@@ -45,11 +45,11 @@ def real(few_digits: Images, tmp_path_factory: pytest.TempPathFactory) -> Store:
     for runs in packs.values():
         fitted = fit(runs, few_digits)
         evaluated = evaluate(fitted.models, few_digits, runs[0].evaluation.importance_samples)
-        left = zip(runs, fitted.models, fitted.histories, evaluated.metrics, strict=True)
-        for run, model, history, metrics in left:
+        left = zip(runs, fitted.models, fitted.histories, *evaluated[:2], strict=True)
+        for run, model, history, metrics, nlls in left:
             made = record(run, history=history, metrics=metrics)
             drawn = pictures(model, few_digits, metrics["kl_per_unit_nats"][0])
-            store.write(made, {ARRAYS: arrays_file(drawn)})
+            store.write(made, {ARRAYS: arrays_file(drawn | nlls)})
     return store
 
 
@@ -71,6 +71,8 @@ def test_real_records_reach_every_output(real: Store) -> None:
     study = study_of(real, ASKED)
     assert len(read_gallery(real, study).cells) == 6
     assert study.runs["kl_excess_nats"].notna().all()
+    for contrast in study.contrasts.by_cell["train.kl_weight"]:
+        assert contrast.test_set_error > 0 or contrast.metric.name == "psnr_db"
 
 
 def test_builders_and_the_report_know_every_metric_of_a_real_record(real: Store) -> None:
@@ -79,9 +81,8 @@ def test_builders_and_the_report_know_every_metric_of_a_real_record(real: Store)
         assert set(made.metrics) == synthetic
         assert made.history[0].keys() == record(SMALL).history[0].keys()
     scalars = {name for m in (*HEADLINE, *DETAIL) for name in (m.name, *m.errors)}
-    elsewhere = {
-        "importance_samples",
-        "nll_curve_nats",
-        "kl_per_unit_nats",
-    }  # curve, setting, units
+    elsewhere = {  # settings, curve, units, errors
+        *("importance_samples", "nll_images", "nll_encoder_curve_nats", "kl_per_unit_nats"),
+        *("nll_encoder_standard_error_nats", "nll_gap_standard_error_nats"),
+    }
     assert (scalars - DERIVED) | set(LEVEL_METRICS) | elsewhere == synthetic

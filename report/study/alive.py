@@ -1,0 +1,123 @@
+"""Which levels live, and what decides it: counted seed by seed, because a mean over living and dead
+levels describes neither."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hvae.config import axis_names, describe, digest, setting, value
+from report.data.contrasts import LEVELS
+from report.data.factors import words
+from report.data.frames import Study
+from report.data.metrics import ALIVE_NATS
+from report.data.statistics import FEWEST_SEEDS, groups
+
+
+@dataclass(frozen=True)
+class Top:
+    """The top level of a cell: in how many of its runs it is alive."""
+
+    level: int
+    name: str  # what the cell is called beside its depth
+    settings: Mapping[str, Any]
+    alive: int
+    runs: int
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether all of enough seeds agree."""
+        return self.runs >= FEWEST_SEEDS and self.alive in (0, self.runs)
+
+
+def aliveness(study: Study) -> tuple[str, ...]:
+    """For every depth above one in how many seeds the top level is alive, cell by cell, and which
+    setting decides it; nothing where no such level was measured."""
+    tops = _tops(study)
+    said: list[str] = []
+    for level in sorted({top.level for top in tops}):
+        own = [top for top in tops if top.level == level]
+        said.append(_counts(level, own))
+        said += _cause(level, own)
+    return tuple(said)
+
+
+def _tops(study: Study) -> list[Top]:
+    """The top levels of the cells with two levels or more, in the order of the tables."""
+    if study.levels.empty or "kl_nats" not in study.levels:
+        return []
+    runs = {digest(run): run for run in study.design.runs}
+    others = [factor for factor in study.factors if factor.name != LEVELS]
+    tops = []
+    for place, cell in groups(study.levels, study.cell):
+        level = int(cell["level"].max())
+        if level < 2:
+            continue
+        top = cell[cell["level"] == level]
+        settings = {name: value(runs[top["key"].iloc[0]], name) for name in axis_names()}
+        name = words(others, (place[factor.name] for factor in others))
+        alive = int((top["kl_nats"].astype(float) >= ALIVE_NATS).sum())
+        tops.append(Top(level, name, settings, alive, len(top)))
+    return tops
+
+
+def _counts(level: int, tops: Sequence[Top]) -> str:
+    """`Level 3 of 3 is alive in 3 of 3 seeds (ELBO), in 0 of 3 (documented; β = 1).`"""
+    cells: dict[tuple[int, int], list[str]] = {}
+    for top in tops:
+        cells.setdefault((top.alive, top.runs), []).append(top.name)
+    parts = []
+    for (alive, runs), names in sorted(cells.items(), reverse=True):
+        named = "; ".join(name for name in names if name)
+        parts.append(f"in {alive} of {runs} seeds" + (f" ({named})" if named else ""))
+    return f"Level {level} of {level} is alive {', '.join(parts)}."
+
+
+def _cause(level: int, tops: Sequence[Top]) -> Iterator[str]:
+    """The setting that alone tells the living from the dead, among all cells or among those that
+    change nothing which only one of them changes; of several that do so together, all."""
+    for cells in (list(tops), _without_rarities(tops)):
+        if not all(top.is_certain for top in cells) or len({top.alive for top in cells}) < 2:
+            continue
+        if deciding := [name for name in axis_names() if _decides(name, cells)]:
+            yield _said(level, deciding, cells, len(cells) < len(tops))
+            return
+
+
+def _decides(name: str, tops: Sequence[Top]) -> bool:
+    living = {top.settings[name] for top in tops if top.alive}
+    dead = {top.settings[name] for top in tops if not top.alive}
+    return bool(name != LEVELS and living.isdisjoint(dead))
+
+
+def _without_rarities(tops: Sequence[Top]) -> list[Top]:
+    def rare(top: Top, name: str) -> bool:
+        return sum(other.settings[name] == top.settings[name] for other in tops) == 1
+
+    once_changed = [
+        name
+        for name in axis_names()
+        if name != LEVELS and sum(rare(top, name) for top in tops) == 1
+    ]
+    return [top for top in tops if not any(rare(top, name) for name in once_changed)]
+
+
+def _said(level: int, deciding: Sequence[str], tops: Sequence[Top], is_part: bool) -> str:
+    living, dead = (
+        " or ".join(dict.fromkeys(_words(top, deciding) for top in tops if bool(top.alive) is kind))
+        for kind in (True, False)
+    )
+    varied = [
+        setting(name).label
+        for name in axis_names()
+        if name not in (*deciding, LEVELS) and len({top.settings[name] for top in tops}) > 1
+    ]
+    whatever = f", whatever the {' and the '.join(varied)}" if varied else ""
+    among = " Where nothing else is changed," if is_part else ""
+    told = f"level {level} of {level} lives in every seed with {living} and dies with {dead}"
+    first = f"{among} {told}".strip()
+    together = "" if len(deciding) == 1 else " These settings change together in this study."
+    return f"{first[0].upper()}{first[1:]}{whatever}.{together}"
+
+
+def _words(top: Top, names: Sequence[str]) -> str:
+    return ", ".join(describe(name, top.settings[name]) for name in names)

@@ -1,0 +1,81 @@
+"""Which top levels live, and which setting is said to decide it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from builders import design, filled, record
+
+from hvae.config import RunConfig
+from hvae.records.store import Store
+from report.study.alive import aliveness
+
+FORMS = {
+    "documented": {},
+    "β = 1": {"train.kl_weight": 0.5},
+    "joint KL": {"objective": "elbo", "train.kl_weight": 2.0},
+    "ELBO": {"objective": "elbo"},
+}
+WEIGHTS = {"light": {"train.kl_weight": 0.5}, "heavy": {"train.kl_weight": 2.0}}
+
+
+def said(
+    store: Store, alive: Any, variants: Mapping[str, Mapping[str, Any]], seeds: int = 3
+) -> tuple[str, ...]:
+    def metrics(run: RunConfig) -> dict[str, Any]:
+        *lower, _ = record(run).metrics["kl_per_level_nats"]
+        top = 5.0 if alive(run) else 0.001
+        return {"metrics": record(run).metrics | {"kl_per_level_nats": [*lower, top]}}
+
+    return aliveness(filled(store, design({"depth": (3,)}, variants, seeds=seeds), metrics))
+
+
+def is_joint(run: RunConfig) -> bool:
+    return run.train.objective == "elbo"
+
+
+def test_levels_are_counted_by_seed_and_the_setting_that_parts_them_is_named(store: Store) -> None:
+    assert said(store, is_joint, FORMS) == (
+        "Level 3 of 3 is alive in 3 of 3 seeds (joint KL; ELBO), "
+        "in 0 of 3 seeds (documented; β = 1).",
+        "Level 3 of 3 lives in every seed with ELBO and dies with documented, "
+        "whatever the KL weight.",
+    )
+
+
+def test_a_cell_that_alone_changes_something_does_not_hide_what_decides(store: Store) -> None:
+    variants = FORMS | {"warm-up": {"train.kl_warmup_epochs": 15}}
+    found = said(store, lambda r: is_joint(r) or r.train.kl_warmup_epochs > 0, variants)
+    assert found[1:] == (
+        "Where nothing else is changed, level 3 of 3 lives in every seed with ELBO and dies with "
+        "documented, whatever the KL weight.",
+    )
+
+
+def test_settings_that_change_together_are_not_told_apart(store: Store) -> None:
+    variants = {"documented": {}, "both": {"objective": "elbo", "train.kl_weight": 2.0}}
+    (_, cause) = said(store, is_joint, variants)
+    assert "lives in every seed with ELBO, KL weight 2 and dies with documented" in cause
+    assert cause.endswith("These settings change together in this study.")
+
+
+@pytest.mark.parametrize(
+    ("alive", "counts"),
+    [
+        (lambda run: run.train.seed == 0, "is alive in 1 of 3 seeds (light; heavy)."),
+        (lambda run: True, "is alive in 3 of 3 seeds (light; heavy)."),
+    ],
+)
+def test_where_seeds_disagree_or_all_live_no_cause_is_named(
+    store: Store, alive: Any, counts: str
+) -> None:
+    (only,) = said(store, alive, WEIGHTS)
+    assert only == f"Level 3 of 3 {counts}"
+
+
+def test_two_seeds_are_too_few_for_a_cause(store: Store) -> None:
+    assert len(said(store, is_joint, FORMS, seeds=2)) == 1
+
+
+def test_one_level_raises_no_question(store: Store) -> None:
+    assert aliveness(filled(store, design({"depth": (1,)}))) == ()
