@@ -165,10 +165,10 @@ def test_a_design_says_which_run_is_of_which_variant() -> None:
     assert (asked.name, asked.question) == ("s", "What for?")
     assert asked.runs == tuple(runs(VARIANTS))
     assert asked.axes == ("train.kl_weight", "data.name")
-    assert asked.variants == ("documented", "ELBO, deeper")
+    assert tuple(dict.fromkeys(asked.variant_of)) == ("documented", "ELBO, deeper")
     for run, variant in zip(asked.runs, asked.variant_of, strict=True):
         assert variant == ("documented" if run.train.objective == "documented" else "ELBO, deeper")
-    assert design(QUICK).variants == design(QUICK).variant_of == ()
+    assert design(QUICK).variant_of == ()
 
 
 def test_a_prediction_takes_no_longer_for_a_deep_model() -> None:

@@ -141,7 +141,7 @@ def test_a_study_refuses_in_one_line_what_cannot_be_run(change: dict[str, Any], 
 def test_a_variant_may_be_called_anything_that_prints() -> None:
     names = ("ELBO, β = ½ <b>&</b>", "x" * 60)
     study = Study("s", variants=(Variant(names[0]), Variant(names[1], {"depth": 3})))
-    assert design(study).variants == names
+    assert design(study).variant_of == names
 
 
 def test_settings_are_known_by_either_name() -> None:
@@ -181,7 +181,7 @@ def test_data_bring_their_pixels(name: str) -> None:
 def test_variants_are_narrowed_by_name_in_the_order_of_the_study() -> None:
     study = Study("s", variants=(Variant("documented"), ELBO, WARM_UP))
     chosen = narrow(study, variants=("ELBO, warm-up", "documented"))
-    assert design(chosen).variants == ("documented", "ELBO, warm-up")
+    assert design(chosen).variant_of == ("documented", "ELBO, warm-up")
     assert set(runs(chosen)) < set(runs(study))
     with pytest.raises(
         ValueError, match=r"^variant: 'elbo' is not known; allowed: 'documented', 'E"
