@@ -91,7 +91,7 @@ def _decides(name: str, tops: Sequence[Top]) -> bool:
 
 def _without_rarities(tops: Sequence[Top]) -> list[Top]:
     def rare(top: Top, name: str) -> bool:
-        return sum(other.settings[name] == top.settings[name] for other in tops) == 1
+        return [other.settings[name] for other in tops].count(top.settings[name]) == 1
 
     once_changed = [
         name

@@ -71,7 +71,7 @@ def test_all_four_formats_show_the_same_number_for_the_same_cell(store: Store) -
     page, tex, md, table, _ = report_of(store, asked, "html", "latex", "md", "csv")
     rows = html_rows(page.read_text())
     assert len(rows) == 12
-    assert {len(row) for row in rows} == {12}  # three axes, n, parameters, seven metrics
+    assert {len(row) for row in rows} == {14}  # three axes, n, parameters, nine metrics
     assert markdown_rows(md.read_text()) == rows
     assert latex_rows(tex.read_text()) == rows
     assert csv_rows(table.read_text(), 7) == rows
