@@ -7,7 +7,7 @@ run: setup
 	$(BIN)/hvae run quick
 
 test: setup
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist worksteal
 
 check: setup
 	$(BIN)/ruff check

@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scipy.stats import binomtest
-
 from bench.gate.gate import Device, compare, time_adaptively
 from bench.gate.paired_timing import Progress
 from bench.gate.planted import plant, rows_for
@@ -69,6 +67,8 @@ def run(
 def summary(trials: list[Document], is_planted: bool) -> Document:
     """How many failed, how many said nothing, and the Clopper-Pearson bound of the rate of
     failures: from above on false alarms, from below on what was caught."""
+    from scipy.stats import binomtest  # as late as in `statistics`
+
     failed = sum(trial["verdict"] == FAIL for trial in trials)
     tested = binomtest(failed, len(trials), alternative="greater" if is_planted else "less")
     interval = tested.proportion_ci(CONFIDENCE, "exact")

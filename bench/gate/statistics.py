@@ -12,8 +12,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from scipy.stats import wilcoxon
-
 from hvae.statistics import holm
 
 ALPHA = 0.001
@@ -118,6 +116,8 @@ def _judgement(values: Sequence[float], clock: Clock, p: float, is_rejected: boo
 
 def signed_rank_p(values: Sequence[float]) -> float:
     """One-sided exact p of Wilcoxon's signed-rank test that head is slower; 1 of equal sides."""
+    from scipy.stats import wilcoxon  # half a second, which a hook of identical sources is spared
+
     moved = [value for value in values if value != 0.0]
     if not moved:
         return 1.0

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import worker_functions as work
+from click.testing import CliRunner
 
+from ablations.cli.main import main
 from hvae.native.build import c_compiler
 from hvae.records.store import Store
 
@@ -63,7 +65,8 @@ def test_a_grid_that_is_killed_again_and_again_gets_on_and_ends_bit_for_bit_the_
 ) -> None:
     """Killed after each record, until so many are there."""
     whole, killed = Store(tmp_path / "whole" / "quick"), Store(tmp_path / "killed" / "quick")
-    assert start(tmp_path / "whole").wait(work.LONG_SECONDS) == 0
+    in_this_process = [*COMMAND, "--executor", "serial", "--results", str(tmp_path / "whole")]
+    assert CliRunner().invoke(main, in_this_process).exit_code == 0
 
     moments: dict[str, int] = {}  # when each record was written
     while len(moments) < records:

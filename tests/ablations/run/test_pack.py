@@ -2,7 +2,9 @@
 
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ ENGINES = ["traced", "compiled"] if c_compiler() else ["traced"]
 BLOCK = {"measurements": [{"task": "train_step"}]}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pack() -> Pack:
     """Two cells, two seeds, one epoch."""
     axes = {"depth": (1,), "latent": (2,), "loss": ("bce", "mse")}
@@ -51,9 +53,17 @@ def science(finished: Finished) -> dict[str, Any]:
     return {"metrics": finished.record.metrics, "history": history, "files": finished.files}
 
 
+@pytest.fixture(scope="module")
+def whole(pack: Pack) -> Callable[[str], list[Finished]]:
+    """The whole pack, trained once by each engine."""
+    return cache(lambda engine: run_all(pack, engine=engine))
+
+
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_record_holds_all_that_design_promises(pack: Pack, engine: str) -> None:
-    found = [finished.record for finished in run_all(pack, engine=engine)]
+def test_a_record_holds_all_that_design_promises(
+    pack: Pack, whole: Callable[[str], list[Finished]], engine: str
+) -> None:
+    found = [finished.record for finished in whole(engine)]
     assert [record.run for record in found] == list(pack.runs)
     for record in found:
         assert record.status == "finished"
@@ -67,21 +77,24 @@ def test_a_record_holds_all_that_design_promises(pack: Pack, engine: str) -> Non
 
 
 @pytest.mark.skipif(len(ENGINES) == 1, reason="needs a C compiler")
-def test_the_traced_step_finds_what_the_compiled_one_does(pack: Pack) -> None:
-    both = (run_all(pack, engine=engine) for engine in ENGINES)
-    for one, other in zip(*both, strict=True):
+def test_the_traced_step_finds_what_the_compiled_one_does(
+    whole: Callable[[str], list[Finished]],
+) -> None:
+    for one, other in zip(*map(whole, ENGINES), strict=True):
         # float32 over 23 steps.
         elbo = pytest.approx(other.record.metrics["elbo_nats"], rel=1e-4)
         assert one.record.metrics["elbo_nats"] == elbo
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_what_is_recorded_already_changes_no_bit_of_the_rest(pack: Pack, engine: str) -> None:
-    whole = run_all(pack, engine=engine)
+def test_what_is_recorded_already_changes_no_bit_of_the_rest(
+    pack: Pack, whole: Callable[[str], list[Finished]], engine: str
+) -> None:
+    expected = whole(engine)
     left = without(pack, {digest(run) for run in pack.runs[1:3]})
     resumed = run_all(left, engine=engine)
     assert [finished.record.run for finished in resumed] == [pack.runs[0], pack.runs[3]]
-    assert list(map(science, resumed)) == [science(whole[0]), science(whole[3])]
+    assert list(map(science, resumed)) == [science(expected[0]), science(expected[3])]
     flags = {"pack_size": 2 if engine == "compiled" else 4, "engine": engine}
     assert resumed[0].record.environment["flags"] == flags
 

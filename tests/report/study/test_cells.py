@@ -74,7 +74,7 @@ def test_all_four_formats_show_the_same_number_for_the_same_cell(store: Store) -
     assert {len(row) for row in rows} == {14}  # three axes, n, parameters, nine metrics
     assert markdown_rows(md.read_text()) == rows
     assert latex_rows(tex.read_text()) == rows
-    assert csv_rows(table.read_text(), 7) == rows
+    assert csv_rows(table.read_text(), 9) == rows
     shown = [entry for row in rows for entry in row]
     for expected in ("–", "0 of 3 (3 missing)", "2 of 3 (1 failed)", "2 of 3 (1 diverged)"):
         assert expected in shown
