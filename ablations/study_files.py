@@ -32,6 +32,7 @@ Settings are named as on the command line, `section.key` or short (`depth`, `lat
 file's.
 """
 
+import json
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,7 @@ from hvae.validation import require_known
 
 COPY = "study.toml"  # in the folder of the records
 KEYS = ("name", "question", "budget", "seeds", "axes", "set", "variants")
+OLDER_AXES = {"depths": "depth", "latents": "latent", "losses": "loss", "objectives": "objective"}
 
 T = TypeVar("T")
 
@@ -89,6 +91,7 @@ def _read(path: Path, file: str) -> Study:
 
 
 def _study(values: dict[str, Any], path: Path, file: str, text: str) -> Study:
+    _refuse_older(values)
     require_known("key", values, KEYS)
     if not values.keys() & {"axes", "set", "variants"}:
         raise ValueError("nothing is asked; allowed: [axes], [set] or [[variants]]")
@@ -104,6 +107,18 @@ def _study(values: dict[str, Any], path: Path, file: str, text: str) -> Study:
         file=file,
         toml=text,
     )
+
+
+def _refuse_older(values: dict[str, Any]) -> None:
+    """Raise `ValueError` that shows the form of today for every part of an older one."""
+    axes = dict(_table("axes", values))
+    told = [f"{old!r} is now {new} under [axes]" for old, new in OLDER_AXES.items() if old in axes]
+    for name, held in _table("base", values):
+        told.append(
+            f"'base.{name}' is now {json.dumps(name)} = {json.dumps(held, default=str)} under [set]"
+        )
+    if told:
+        raise ValueError(f"of an older form: {'; '.join(told)}")
 
 
 def flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

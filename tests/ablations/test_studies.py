@@ -57,6 +57,21 @@ def test_presets_run_what_is_documented() -> None:
     assert quick in runs(PRESETS["quick"])
 
 
+def test_the_levels_study_crosses_the_weight_of_the_kl_with_its_form() -> None:
+    study = PRESETS["levels"]
+    grid = runs(study)
+    assert len(grid) == len(set(grid)) == 6 * 4 * 10
+    assert {run.data.binarize for run in grid} == {"dynamic"}
+    # The documented loss weighs the KL twice: half of that is its weight 1.
+    plain = [run.train for run in grid if not run.train.kl_warmup_epochs + run.train.free_bits]
+    crossed = {
+        (train.objective, train.kl_weight * (2 if train.objective == "documented" else 1))
+        for train in plain
+    }
+    assert crossed == {(form, weight) for form in ("documented", "elbo") for weight in (1.0, 2.0)}
+    assert study.variants[0].settings == {}  # the reference is what is documented
+
+
 def test_variants_replace_the_studys_settings_and_come_before_the_axes() -> None:
     settings = {"train.epochs": 5, "train.kl_warmup_epochs": 1}
     variants = (Variant("documented"), ELBO, WARM_UP)

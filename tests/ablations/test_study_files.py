@@ -113,6 +113,26 @@ def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, text: str, told: str)
     assert str(caught.value).startswith(f"{path}: ")
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[axes]\ndepths = [1, 2]", "'depths' is now depth under [axes]"),
+        (
+            '[axes]\nlosses = ["bce"]\n[base.train]\nepochs = 5',
+            "'losses' is now loss under [axes]; "
+            "'base.train.epochs' is now \"train.epochs\" = 5 under [set]",
+        ),
+    ],
+)
+def test_a_file_of_an_older_form_is_shown_that_of_today(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    path = write(tmp_path / "mine.toml", text)
+    with pytest.raises(ValueError, match="older form") as caught:
+        load_study(path)
+    assert str(caught.value) == f"{path}: of an older form: {told}"
+
+
 @pytest.mark.parametrize("stem", ["étude", "my study", "v1.2", "x" * 120])
 def test_a_file_whose_name_cannot_be_the_studys_is_told_what_helps(
     tmp_path: Path, stem: str
@@ -124,7 +144,9 @@ def test_a_file_whose_name_cannot_be_the_studys_is_told_what_helps(
 
 
 def test_what_is_no_study_is_told_what_is(tmp_path: Path) -> None:
-    known = r"^study: 'qick' is not known; allowed: objective, quick, standard, a \*.toml file$"
+    known = (
+        r"^study: 'qick' is not known; allowed: levels, objective, quick, standard, a \*.toml file$"
+    )
     with pytest.raises(ValueError, match=known):
         load_study("qick", tmp_path)
     with pytest.raises(ValueError, match=r"^study: cannot read no\.toml: No such file"):
