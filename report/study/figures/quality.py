@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from report.data.contrasts import LEVELS
 from report.data.factors import Factor
 from report.data.frames import Study
-from report.data.metrics import LOSS, METRICS, Metric
+from report.data.metrics import LOSS, METRICS, OLDER_NLL, Metric
 from report.data.statistics import summary
 from report.render.drawing import INK, Drawing, error_lines, facets, name_points, x_label
 from report.render.numbers import rounded
@@ -25,7 +25,10 @@ from report.study.figures.throughput import throughput
 
 SHADES = "blend:#eef4fa,#3d87c4"  # black has a contrast of 5 or more on all of them
 ROW_INCHES = 0.3  # of a heat map
-AGAINST = ("elbo_nats", "nll_nats", "nll_encoder_nats", "scoreboard_nll_nats", "kl_excess_nats")
+AGAINST = (
+    *(METRICS["elbo_nats"], METRICS["nll_nats"], OLDER_NLL),
+    *(METRICS["scoreboard_nll_nats"], METRICS["kl_excess_nats"]),
+)
 LEVEL_MAPS = (
     ("kl_nats", "KL per level", "nats per image"),
     ("gain_nats", "What levels t to T add", "nats per image"),
@@ -41,19 +44,12 @@ def draw_all(study: Study) -> list[Drawing]:
     """Every figure that the records have data for, in the page's order."""
     made: list[Drawing | None] = [loss_curves(study)]
     made += [effects(study, factor) for factor in study.varying if not factor.is_ordered]
-    made += [against(study, m, x) for m in _compared(study) for x in horizontal(study)]
+    made += [against(study, metric, x) for metric in AGAINST for x in horizontal(study)]
     made += [rate_distortion(study), bound_curve(study)]
     made += [level_map(study, *given) for given in LEVEL_MAPS]
     made += [throughput(study, x) for x in horizontal(study)]
     made += [cost(study, METRICS[metric], price) for metric in QUALITIES for price in PRICES]
     return [drawing for drawing in made if drawing is not None]
-
-
-def _compared(study: Study) -> list[Metric]:
-    """What has a figure against every ordered factor: the encoders' bound only where it is all that
-    older records have."""
-    is_older = not study.shows(METRICS["nll_nats"])
-    return [METRICS[name] for name in AGAINST if is_older or name != "nll_encoder_nats"]
 
 
 def loss_curves(study: Study) -> Drawing | None:
