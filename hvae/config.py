@@ -177,8 +177,8 @@ class EvaluationConfig:
     nll_images: int = _setting(1000, "images of the unbiased NLL", is_log=True)
 
     def __post_init__(self) -> None:
-        for name in ("importance_samples", "nll_images"):
-            require_integer(name, getattr(self, name), minimum=1)
+        require_integer("importance_samples", self.importance_samples, minimum=1)
+        require_integer("nll_images", self.nll_images, minimum=2)  # one image has no error
 
 
 @dataclass(frozen=True)

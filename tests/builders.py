@@ -165,7 +165,7 @@ def _metrics(
         "active_units_per_level": active,
         "active_units_scale_free_per_level": active,
         "level_gain_nats": [None, *(9.0 / 6.0**t + 0.03 * rng.normal() for t in range(1, depth))],
-        "level_gain_standard_error_nats": [None, *[0.02] * (depth - 1)],
+        "level_gain_test_set_error_nats": [None, *[0.02] * (depth - 1)],
         "scoreboard_nll_nats": 25.0 - math.log(latent) - 0.5 * depth + 0.1 * rng.normal(),
         "scoreboard_nll_standard_error_nats": 0.01,
         "scoreboard_nll_test_set_error_nats": 0.25,

@@ -41,8 +41,9 @@ Arrays = dict[str, npt.NDArray[np.float32]]
 class Evaluation(NamedTuple):
     """What was measured of each model, in their order, and what it cost together.
 
-    `nlls` hold the NLL and the scoreboard NLL by test image, [N] each: their means are the
-    metrics, their spread is the test-set error, also of a difference between two models.
+    `nlls` hold a value for each test image [N], of the NLL and of the scoreboard NLL where that is
+    another: their means are the metrics, their spread is the test-set error, also of a difference
+    between two models.
     """
 
     metrics: list[dict[str, Any]]
@@ -240,7 +241,7 @@ def _metrics(
         "active_units_per_level": active_units(block.units, "mean", len(images.test)),
         "active_units_scale_free_per_level": active_units(block.units, "shift", len(images.test)),
         "level_gain_nats": [None, *nlls["gains"].mean(0).tolist()],
-        "level_gain_standard_error_nats": [None, *map(test_set_error, nlls["gains"].unbind(-1))],
+        "level_gain_test_set_error_nats": [None, *map(test_set_error, nlls["gains"].unbind(-1))],
         **_errors("scoreboard_nll", scoreboard),
         "reconstruction_mse": squared_error,
         "psnr_db": -10.0 * math.log10(squared_error),

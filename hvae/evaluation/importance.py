@@ -4,6 +4,7 @@ and a tenth from the encoders, so that no weight is over ten times what it would
 Shapes: S samples of a block of noise, B images, T levels, L latent. Units: nats.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -44,7 +45,7 @@ class Proposal(NamedTuple):
 
     def of_encoder(self, samples: int) -> int:
         """How many of so many draws come from the encoders: a fixed number, not a random one."""
-        return round(self.share * samples)
+        return math.ceil(self.share * samples - 1e-9)  # at least the share, but for rounding
 
     def draw(self, noise: Tensor, start: int, samples: int) -> Tensor:
         """Draws number `start` and on of `samples` in all: noise [S, B, T, L] -> [S, B, T, L]."""
@@ -63,7 +64,8 @@ class Proposal(NamedTuple):
         return drawn
 
     def log_density(self, z: Tensor, samples: int) -> Tensor:
-        """Of z_1, of z_1 and z_2, and so on to all levels: [S, B, T, L] -> [S, B, T]."""
+        """Log density of z_1, of z_1 and z_2, and so on to all levels, as one of so many draws:
+        [S, B, T, L] -> [S, B, T]."""
         encoder = self.encoder_log_density(z)
         share = torch.tensor(self.of_encoder(samples) / samples, dtype=encoder.dtype)
         mixture = torch.logaddexp(

@@ -3,7 +3,8 @@ under the one that ends at that level, its last latents given a Gaussian of full
 prior.
 
 Both are importance-weighted by the same draws, so that the difference hardly depends on their
-number, and levels that say nothing add nothing. Shapes: N images, L latent.
+number. Levels that say nothing add nothing, but for what the fitted Gaussian does better or worse
+than the constant prior that they leave. Shapes: N images, L latent.
 """
 
 from collections.abc import Iterator

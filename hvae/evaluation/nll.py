@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hvae import streams
 from hvae.evaluation.estimators import variance_of_bound
-from hvae.evaluation.importance import Aggregate, Proposal, log_weights
+from hvae.evaluation.importance import Aggregate, LogWeights, Proposal, log_weights
 from hvae.evaluation.likelihood import PixelSums, Target
 from hvae.evaluation.posterior import closest_gaussian
 from hvae.evaluation.units import Values
@@ -22,6 +22,7 @@ from hvae.model import HierarchicalVAE, ancestral
 from hvae.objectives import effective_samples, importance_bound
 
 CERTIFIED_IMAGES = 100
+AT_ONCE = 50  # draws of all of these, to bound the memory
 
 
 def subset(images: int, count: int) -> Tensor:
@@ -42,12 +43,7 @@ def sampled(
     """What the weights of a block say of each image: [B, ...]. Noise [S, B, T, L] in parts; `tops`
     as `log_weights` takes them."""
     proposal = proposal_for(model, target)
-    samples, parts, start = sum(map(len, noise)), [], 0
-    for part in noise:
-        z = proposal.draw(part, start, samples)
-        parts.append(log_weights(proposal, z, samples, tops, sums))
-        start += len(part)
-    whole, shorter = (torch.cat(weights) for weights in zip(*parts, strict=True))
+    whole, shorter = _weights(proposal, noise, tops, sums)
     bound = importance_bound(whole)
     return {
         "bound": bound,
@@ -58,6 +54,18 @@ def sampled(
     }
 
 
+def _weights(
+    proposal: Proposal, noise: Sequence[Tensor], tops: Sequence[Aggregate], sums: PixelSums
+) -> LogWeights:
+    """The weights of as many draws as there is noise, a part at a time to bound the memory."""
+    samples, parts, start = sum(map(len, noise)), [], 0
+    for part in noise:
+        z = proposal.draw(part, start, samples)
+        parts.append(log_weights(proposal, z, samples, tops, sums))
+        start += len(part)
+    return LogWeights(*(torch.cat(weights) for weights in zip(*parts, strict=True)))
+
+
 def proposal_for(model: HierarchicalVAE, target: Target) -> Proposal:
     """The mixture that a block of images is sampled from."""
     first = model.posterior(0, target.x)
@@ -65,9 +73,9 @@ def proposal_for(model: HierarchicalVAE, target: Target) -> Proposal:
 
 
 class Corrected(NamedTuple):
-    """An NLL carried over from the subset: one value per test image [N], whose mean is the NLL and
-    whose spread is its test-set error, the choice of the subset included; and its Monte-Carlo
-    error."""
+    """An NLL carried over from the subset: a value for each test image [N], whose mean is the NLL
+    and whose spread is its test-set error, the choice of the subset included (of single images only
+    the encoders' bound is known, unless all were sampled); and its Monte-Carlo error."""
 
     values: Tensor
     monte_carlo_error: float
@@ -75,7 +83,7 @@ class Corrected(NamedTuple):
 
 def corrected(bound: Tensor, variance: Tensor, chosen: Tensor, found: Values) -> Corrected:
     """The encoders' bounds on log p(x) of all test images [N], corrected by what `sampled` found of
-    those chosen [n]. There the encoders' own error cancels, all but n / N of it."""
+    those chosen [n]. In these n / N of the encoders' own error cancels."""
     images, count = len(bound), len(chosen)
     correction = found["bound"] - bound[chosen]
     values = bound + correction.mean()
@@ -102,8 +110,7 @@ def certify(model: HierarchicalVAE, samples: int, device: torch.device, sums: Pi
     proposal = proposal_for(model, target)
     shape = (samples * CERTIFIED_IMAGES, *z.shape[1:])
     noise = streams.noise("certificate draws", 0, 0, *shape).reshape(samples, *z.shape).to(device)
-    drawn = proposal.draw(noise, 0, samples)
-    lower = log_weights(proposal, drawn, samples, [], sums).whole  # [S, B]
+    lower = _weights(proposal, torch.split(noise, AT_ONCE), (), sums).whole  # [S, B]
     true = log_weights(proposal, z.unsqueeze(0), samples, [], sums).whole[0]
     upper = lower.clone()
     upper[_slots(proposal, z, samples), torch.arange(len(z), device=device)] = true

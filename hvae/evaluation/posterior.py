@@ -44,7 +44,7 @@ class JointGaussian(NamedTuple):
         return by_level(self.mean.to(noise) + shift.permute(2, 0, 1), noise.shape[-1])
 
     def log_density(self, z: Tensor) -> Tensor:
-        """Of z_1, of z_1 and z_2, and so on to all levels: [S, B, T, L] -> [S, B, T].
+        """Log density of z_1, of z_1 and z_2, and so on to all levels: [S, B, T, L] -> [S, B, T].
 
         The factor is lower and the top level comes first, so that the last rows of factorᵀ (z -
         mean) are standard normal under the marginal of the lower levels alone.
@@ -75,7 +75,7 @@ def closest_gaussian(
     """The proposal for each image; without rounds and at scale 1 the Laplace approximation."""
     z = newton(model, target)
     mean, latent = joint(z).double(), z.shape[-1]
-    gradient, precision = curvature(model, z, target)
+    _, precision = curvature(model, z, target)
     for done in range(rounds):
         factor = torch.linalg.cholesky_ex(precision).L
         gaussian = JointGaussian(mean, factor, torch.ones(len(z), dtype=torch.bool))
@@ -168,10 +168,12 @@ def _mean_curvature(
     images, width = gaussian.mean.shape
     drawn = streams.noise("closest Gaussian", 0, done, PAIRS * images, width // latent, latent)
     noise = drawn.reshape(PAIRS, images, -1, latent).to(target.x)
-    draws = gaussian.at(torch.cat([noise, -noise]))
-    parts = [curvature(model, z, target) for z in draws]
-    gradients, matrices = zip(*parts, strict=True)
-    return torch.stack(gradients).mean(0), torch.stack(matrices).mean(0)
+    gradients, matrices = torch.zeros_like(gaussian.mean), torch.zeros_like(gaussian.factor)
+    for z in gaussian.at(torch.cat([noise, -noise])):
+        gradient, matrix = curvature(model, z, target)
+        gradients += gradient / (2 * PAIRS)
+        matrices += matrix / (2 * PAIRS)
+    return gradients, matrices
 
 
 def _solve(precision: Tensor, gradient: Tensor) -> Tensor:

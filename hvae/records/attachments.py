@@ -1,6 +1,7 @@
 """What lies beside a record: arrays of every run, and its weights where they are kept.
 
-`DIGEST.npz` holds pictures (uint8, 0–255) and the NLL of every test image (float32, nats),
+`DIGEST.npz` holds pictures (uint8, 0–255) and by test image what the mean and the test-set error
+of the NLL are of (float32, nats),
 `DIGEST.safetensors` the float32 state_dict under its documented names: the format users expect,
 which unlike a pickle cannot run code when it is read.
 Neither is needed to read the record. This module imports no torch.

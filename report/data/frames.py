@@ -20,7 +20,7 @@ from hvae.records.store import Record, Store
 from report.data.contrasts import LEVELS, Contrasts, compare
 from report.data.design import Design
 from report.data.factors import VARIANT, Factor, factors_of
-from report.data.metrics import BY_IMAGE, LEVEL_METRICS, SCOPES, Metric
+from report.data.metrics import ALIVE_NATS, BY_IMAGE, LEVEL_METRICS, SCOPES, Metric
 from report.data.statistics import Floats
 
 STATUSES = ("finished", "diverged", "failed", "missing", "damaged")
@@ -168,7 +168,7 @@ def _run_rows(record: Record) -> Iterable[Row]:
 
 
 def _upper_levels(record: Record) -> Row:
-    """What needs more than one level: what the top one adds, and what the closed form
+    """What needs more than one level: what a living top one adds, and what the closed form
     charges beyond the joint KL. Its noise: the distance of two estimates of that KL, the rate and
     −ELBO − reconstruction, for all seeds are evaluated with the same draws."""
     if record.run.model.num_layers < 2:
@@ -176,9 +176,9 @@ def _upper_levels(record: Record) -> Row:
     rate, elbo, reconstruction = (
         number(record, name) for name in ("rate_nats", "elbo_nats", "reconstruction_nats")
     )
-    gains = record.metrics.get("level_gain_nats") or [math.nan]
+    gains, kl = (record.metrics.get(n) or [0.0] for n in ("level_gain_nats", "kl_per_level_nats"))
     return {
-        "top_level_gain_nats": gains[-1],
+        "top_level_gain_nats": gains[-1] if kl[-1] >= ALIVE_NATS else math.nan,
         "kl_excess_nats": closed_form_nats(record) - rate,
         "kl_noise_nats": abs(rate + elbo + reconstruction),
     }

@@ -92,11 +92,12 @@ DETAIL = (
     Metric("encoder_effective_sample_size", "effective sample size, encoders"),
     Metric("effective_sample_size", "effective sample size"),
     Metric("nll_gap_nats", "gap of the bounds on model images", "nats"),
+    Metric("nll_gap_standard_error_nats", "error of the gap", "nats"),
     Metric("nll_fallback_images", "images without a Gaussian"),
     Metric("train_seconds", "training, share of pack", "s"),
     Metric("evaluate_seconds", "evaluation, share of pack", "s"),
 )
-TOP_LEVEL = Metric("top_level_gain_nats", "gain of the top level", "nats")
+TOP_LEVEL = Metric("top_level_gain_nats", "gain of a living top level", "nats")
 LOSS = Metric("loss_nats", "training objective", "nats", within=TRAINING)  # of an epoch
 METRICS = {metric.name: metric for metric in (*HEADLINE, *DETAIL, TOP_LEVEL, LOSS)}
 # The first that was measured speaks for all.
@@ -112,7 +113,7 @@ LEVEL_METRICS = {  # in the record -> in the frame of levels
     "active_units_per_level": "active_units",
     "active_units_scale_free_per_level": "active_units_scale_free",
     "level_gain_nats": "gain_nats",
-    "level_gain_standard_error_nats": "gain_standard_error_nats",
+    "level_gain_test_set_error_nats": "gain_test_set_error_nats",
     "probe_accuracy_per_level": "probe_accuracy",
 }
 ALIVE_NATS = 0.01  # of KL: a level with less is dead
@@ -126,8 +127,8 @@ COMMON_NOTE = (
 )
 FEW_NOTE = (
     "Effective sample size: how many of the S draws of an image carry its NLL. Where few do, the "
-    "true NLL lies lower than the one printed; by how much, the gap of the bounds on images that "
-    "the model drew says, among the further metrics."
+    "true NLL lies lower than the one printed. The gap of the bounds, among the further metrics, "
+    "says by how much it can on images that the model drew."
 )
 NLL_NOTE = (
     "NLL: draws from a Gaussian close to the posterior of each image, on the images of a subset, "

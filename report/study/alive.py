@@ -61,7 +61,7 @@ def _tops(study: Study) -> list[Top]:
 
 
 def _counts(level: int, tops: Sequence[Top]) -> str:
-    """`Level 3 of 3 is alive in 3 of 3 seeds (ELBO), in 0 of 3 (documented; β = 1).`"""
+    """`Level 3 of 3 is alive in 3 of 3 seeds (ELBO), in 0 of 3 seeds (documented; β = 1).`"""
     cells: dict[tuple[int, int], list[str]] = {}
     for top in tops:
         cells.setdefault((top.alive, top.runs), []).append(top.name)
@@ -76,7 +76,7 @@ def _cause(level: int, tops: Sequence[Top]) -> Iterator[str]:
     """The setting that alone tells the living from the dead, among all cells or among those that
     change nothing which only one of them changes; of several that do so together, all."""
     for cells in (list(tops), _without_rarities(tops)):
-        if not all(top.is_certain for top in cells) or len({top.alive for top in cells}) < 2:
+        if not all(top.is_certain for top in cells) or len({top.alive > 0 for top in cells}) < 2:
             continue
         if deciding := [name for name in axis_names() if _decides(name, cells)]:
             yield _said(level, deciding, cells, len(cells) < len(tops))
@@ -109,7 +109,7 @@ def _said(level: int, deciding: Sequence[str], tops: Sequence[Top], is_part: boo
     varied = [
         setting(name).label
         for name in axis_names()
-        if name not in (*deciding, LEVELS) and len({top.settings[name] for top in tops}) > 1
+        if name not in (*deciding, LEVELS) and _is_crossed(name, tops)
     ]
     whatever = f", whatever the {' and the '.join(varied)}" if varied else ""
     among = " Where nothing else is changed," if is_part else ""
@@ -117,6 +117,14 @@ def _said(level: int, deciding: Sequence[str], tops: Sequence[Top], is_part: boo
     first = f"{among} {told}".strip()
     together = "" if len(deciding) == 1 else " These settings change together in this study."
     return f"{first[0].upper()}{first[1:]}{whatever}.{together}"
+
+
+def _is_crossed(name: str, tops: Sequence[Top]) -> bool:
+    """Whether the living and the dead have both been seen at several values of a setting."""
+    return all(
+        len({top.settings[name] for top in tops if (top.alive > 0) is kind}) > 1
+        for kind in (True, False)
+    )
 
 
 def _words(top: Top, names: Sequence[str]) -> str:

@@ -41,7 +41,7 @@ class Claim:
 
 CLAIMS = {
     "top_level_gain_nats": Claim(
-        "What does the top level add?",
+        "What does a living top level add?",
         "an image is {size} nats likelier than with a Gaussian prior in place of the top level",
         "an image is {size} nats less likely than with a Gaussian prior in place of the top level",
     ),

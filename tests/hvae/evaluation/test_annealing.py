@@ -1,5 +1,5 @@
-"""The reported NLL against annealed importance sampling, which shares nothing with it but the
-model: Hamiltonian Monte Carlo from encoders to posterior (Wu et al. 2017, arXiv:1611.04273).
+"""The reported NLL against annealed importance sampling, which knows no Gaussian: Hamiltonian Monte
+Carlo from the encoders to the posterior (Wu et al. 2017, arXiv:1611.04273).
 
 Shapes: C chains, B images, T levels, L latent.
 """

@@ -55,7 +55,7 @@ EXPECTED = {  # what a record promises its readers
     "active_units_per_level",
     "active_units_scale_free_per_level",
     "level_gain_nats",
-    "level_gain_standard_error_nats",
+    "level_gain_test_set_error_nats",
     "scoreboard_nll_nats",
     "scoreboard_nll_standard_error_nats",
     "scoreboard_nll_test_set_error_nats",
@@ -422,7 +422,7 @@ def test_metrics_are_plain_finite_numbers_of_every_name(loss: str, digits: Image
     found = metrics(network(3, loss=loss), digits, 20)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     levels = [name for name in found if name.endswith(("per_level", "per_level_nats"))]
-    levels += ["level_gain_nats", "level_gain_standard_error_nats", "kl_per_unit_nats"]
+    levels += ["level_gain_nats", "level_gain_test_set_error_nats", "kl_per_unit_nats"]
     assert {len(found[name]) for name in levels} == {3}
     assert len(levels) == 7
     assert found.keys() >= EXPECTED
@@ -453,6 +453,7 @@ def test_a_model_that_diverged_in_its_last_step_has_no_finite_elbo_and_stops_no_
     images = first(digits, 20)
     found = evaluate([broken, sound], images, 10).metrics
     assert not math.isfinite(found[0]["elbo_nats"])
+    assert [each["nll_fallback_images"] for each in found] == [20, 0]
     assert_close(found[1], metrics(sound, images, 10))
 
 

@@ -103,7 +103,7 @@ def test_the_gain_of_a_linear_level_is_its_closed_form() -> None:
     # 0.01: four Monte-Carlo errors of 400 draws of 500 images; both bounds share most of them.
     assert gain == pytest.approx(each.mean().item(), abs=0.01)
     assert abs(gain) > 0.02
-    error = found["level_gain_standard_error_nats"][1]
+    error = found["level_gain_test_set_error_nats"][1]
     assert error == pytest.approx(each.std().item() / 500**0.5, rel=0.2)
 
 
@@ -145,7 +145,7 @@ def without_top(model: HierarchicalVAE) -> HierarchicalVAE:
 @pytest.mark.parametrize("depth", [2, 3])
 def test_a_dead_level_adds_nothing(depth: int, loss: str, digits: Images) -> None:
     found = evaluate([without_top(network(depth, loss))], digits, 200).metrics[0]
-    error = found["level_gain_standard_error_nats"][-1]
+    error = found["level_gain_test_set_error_nats"][-1]
     assert 0 < error < 0.05
     assert found["level_gain_nats"][-1] == pytest.approx(0, abs=4 * error)
     assert found["kl_per_level_nats"][-1] == 0
@@ -154,7 +154,7 @@ def test_a_dead_level_adds_nothing(depth: int, loss: str, digits: Images) -> Non
 @pytest.mark.parametrize("depth", [2, 4])
 def test_every_level_but_the_first_has_a_gain(depth: int, digits: Images) -> None:
     found = evaluate([network(depth)], digits, 20).metrics[0]
-    for name in ("level_gain_nats", "level_gain_standard_error_nats"):
+    for name in ("level_gain_nats", "level_gain_test_set_error_nats"):
         first, *others = found[name]
         assert first is None
         assert len(others) == depth - 1

@@ -1,6 +1,7 @@
 """The reported NLL, its errors and its certificate against models whose evidence is known."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +14,8 @@ from hvae.evaluation import nll
 from hvae.evaluation.estimators import variance_of_bound
 from hvae.evaluation.importance import Aggregate, Proposal, log_weights
 from hvae.evaluation.likelihood import Target, plain_sums
-from hvae.evaluation.nll import certify, corrected, sampled, subset
-from hvae.evaluation.posterior import closest_gaussian, prior_log_densities
+from hvae.evaluation.nll import certify, corrected, proposal_for, sampled, subset
+from hvae.evaluation.posterior import JointGaussian, closest_gaussian, prior_log_densities
 from hvae.model import HierarchicalVAE
 from hvae.objectives import Latents, effective_samples, importance_bound, log_prior_ratio
 
@@ -123,6 +124,25 @@ def test_where_the_search_failed_the_encoders_draws_take_over() -> None:
     assert (bound - exact.log_evidence(given.x)).abs().max() < 0.3
 
 
+@torch.no_grad()
+def test_images_that_fell_back_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = LinearGaussian(1)
+    lost = torch.arange(B) < 2
+
+    def partly(*given: Any) -> JointGaussian:
+        return closest_gaussian(*given)._replace(is_found=~lost)
+
+    monkeypatch.setattr(nll, "closest_gaussian", partly)
+    found = sampled(exact.model, images_of(exact), [noise_of(exact, 20)], [], plain_sums)
+    assert found["is_fallback"].tolist() == lost.tolist()
+
+
+@pytest.mark.parametrize(("samples", "encoded"), [(1, 1), (5, 1), (14, 2), (70, 7), (1000, 100)])
+def test_the_encoders_share_is_never_less_than_a_tenth(samples: int, encoded: int) -> None:
+    exact = LinearGaussian(1)
+    assert nll.proposal_for(exact.model, images_of(exact)).of_encoder(samples) == encoded
+
+
 def test_the_subset_is_fixed_and_ascending_and_all_of_a_small_set() -> None:
     chosen = subset(10_000, 1000)
     assert len(chosen) == 1000
@@ -136,7 +156,7 @@ def test_a_corrected_nll_has_the_mean_and_the_errors_that_it_states() -> None:
     """Over 2,000 choices of the subset and draws of every error."""
     torch.manual_seed(0)
     images, count, repeats = 200, 50, 2000
-    truth = torch.randn(images).double() * 5 - 90
+    truth = torch.randn(images).double() * 0.5 - 90  # the choice of the subset weighs as much
     excess = -1.0 + 0.5 * torch.randn(images).double()  # of the encoders' bound
     own, sharp = 0.3, 0.05  # Monte-Carlo errors of an image
     found, stated = [], []
@@ -154,8 +174,9 @@ def test_a_corrected_nll_has_the_mean_and_the_errors_that_it_states() -> None:
     chance = (excess.var().item() / count * (1 - count / images)) ** 0.5
     carlo = sum(each.monte_carlo_error for each in stated) / repeats
     assert math.hypot(chance, carlo) == pytest.approx(spread, rel=0.1)
-    whole = sum(each.values.std().item() for each in stated) / repeats / images**0.5
-    expected = math.hypot(truth.std().item() / images**0.5, excess.std().item() / count**0.5)
+    whole = sum(each.values.var().item() for each in stated) / repeats / images
+    bounds = (excess.var().item() + own**2) * (1 - count / images) + sharp**2
+    expected = truth.var().item() / images + bounds / count
     assert whole == pytest.approx(expected, rel=0.05)
 
 
@@ -174,25 +195,33 @@ def test_with_all_images_sampled_the_encoders_bound_does_not_matter() -> None:
 def test_the_certificate_of_a_linear_model_brackets_its_evidence(
     depth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Encoders that are wrong and few draws leave a gap, and the truth lies in it."""
+    """Wrong encoders, a wide Gaussian and few draws leave a gap, and the truth lies in it."""
     exact, seen = LinearGaussian(depth, spread=4.0), []
 
     def remembered(log_w: Tensor) -> Tensor:
         seen.append(importance_bound(log_w))
         return seen[-1]
 
+    images = 4000
     monkeypatch.setattr(nll, "importance_bound", remembered)
-    monkeypatch.setattr(nll, "CERTIFIED_IMAGES", 2000)
+    monkeypatch.setattr(nll, "CERTIFIED_IMAGES", images)
     monkeypatch.setattr(
-        nll, "closest_gaussian", lambda model, given: closest_gaussian(model, given, scale=2.0)
+        nll, "closest_gaussian", lambda model, given: closest_gaussian(model, given, scale=1.5)
     )
-    gap = certify(exact.model, 5, CPU, plain_sums)
+    monkeypatch.setattr(
+        nll, "proposal_for", lambda *given: proposal_for(*given)._replace(share=0.5)
+    )
+    gap = certify(exact.model, 4, CPU, plain_sums)
     upper, lower = seen
     target, _ = nll.drawn_images(exact.model, CPU)
     evidence = exact.log_evidence(target.x)
     for bound, sign in ((upper, 1), (lower, -1)):
         excess = sign * (bound - evidence)
-        assert excess.mean() > 3 * excess.std() / 2000**0.5
+        assert excess.mean() > 3 * excess.std() / images**0.5
+        # More than an inequality: the mean weight of either pool is unbiased in its own direction,
+        # and only so where the true latents took the place of a draw of their own component.
+        ratio = (-excess).exp()
+        assert abs(ratio.mean() - 1) < 3 * ratio.std() / images**0.5
     assert gap.nats == pytest.approx(float((upper - lower).mean()))
     assert 0 < gap.standard_error_nats < gap.nats / 3
 

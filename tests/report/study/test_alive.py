@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from builders import design, filled, record
+from builders import design, filled, record, study_of
 
 from hvae.config import RunConfig
 from hvae.records.store import Store
@@ -71,6 +71,20 @@ def test_where_seeds_disagree_or_all_live_no_cause_is_named(
 ) -> None:
     (only,) = said(store, alive, WEIGHTS)
     assert only == f"Level 3 of 3 {counts}"
+
+
+def test_cells_that_all_live_have_no_cause_however_many_seeds_they_have(store: Store) -> None:
+    asked = design({"depth": (3,)}, WEIGHTS, seeds=4)
+    for run in asked.runs[:-1]:  # the last seed of the last cell is missing
+        store.write(record(run))
+    (only,) = aliveness(study_of(store, asked))
+    assert only == "Level 3 of 3 is alive in 4 of 4 seeds (light), in 3 of 3 seeds (heavy)."
+
+
+def test_what_was_not_varied_on_both_sides_is_not_said_to_make_no_difference(store: Store) -> None:
+    variants = {name: FORMS[name] for name in ("documented", "joint KL", "ELBO")}
+    (_, cause) = said(store, is_joint, variants)
+    assert cause == "Level 3 of 3 lives in every seed with ELBO and dies with documented."
 
 
 def test_two_seeds_are_too_few_for_a_cause(store: Store) -> None:

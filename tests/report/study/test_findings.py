@@ -71,7 +71,7 @@ def test_a_variant_is_set_against_the_first(store: Store) -> None:
 
 
 def test_the_top_level_is_priced(full_study: Study) -> None:
-    said = sentences(full_study, "What does the top level add?")
+    said = sentences(full_study, "What does a living top level add?")
     assert len(said) == 4  # depths 2 and 3, two losses
     words = "Depth 3, BCE, mean over latent size: an image is 0.2"
     assert words in "; ".join(said)
@@ -104,7 +104,7 @@ def test_a_factor_that_does_not_vary_raises_no_question(full_store: Store) -> No
     axes = {"depth": (2,), "loss": ("bce",), "latent": (20,)}
     found = findings(study_of(full_store, design(axes)))
     assert [f.question for f in found] == [
-        "What does the top level add?",
+        "What does a living top level add?",
         "Is the KL that the documented loss charges that of the joint posterior?",
         "Which top levels are alive?",
         "How sure is a number?",
