@@ -59,7 +59,7 @@ class Display:
         """A run is recorded."""
         self._count(record)
         nats = _nats(record)
-        value = record.status if math.isnan(nats) else f"{nats:.2f} nats"
+        value = record.status if math.isnan(nats) else f"{nats:.2f} nats{_certificate(record)}"
         best = self.best_text + (f" ({self.best_label})" if self.best_label else "")
         run = f"{self.counted}: {self.labels[record.digest]}: {value}"
         self._show(f"{run}; {best}; {self.left_text}")
@@ -103,6 +103,12 @@ class Display:
         self.bar.set_description_str(f"{self.counted} runs", refresh=False)
         # Short, so that 80 columns leave room for the bar.
         self.bar.set_postfix_str(f"{self.left_text}, {self.best_text}")
+
+
+def _certificate(record: Record) -> str:
+    """How far apart the bounds of the NLL are."""
+    gap = record.metrics.get("nll_gap_nats")
+    return "" if gap is None else f" (bounds {gap:.2f} apart)"
 
 
 def _nats(record: Record) -> float:

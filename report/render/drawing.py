@@ -60,11 +60,12 @@ class Drawing:
 
 
 def svg(drawing: Drawing) -> Markup:
-    """Inline SVG: the page's own ink, ids of its own, no date; same data, same bytes."""
+    """Inline SVG: the page's own ink, ids of its own, no date; same data, same bytes. What it is
+    called stands around it."""
     buffer = io.StringIO()
     with mpl.rc_context(STYLE):
         drawing.figure.savefig(buffer, format="svg", transparent=True)
-    text = slim(buffer.getvalue(), drawing.name)
+    text = slim(buffer.getvalue(), drawing.name).replace("<svg ", '<svg aria-hidden="true" ', 1)
     # Our own output, already escaped by matplotlib.
     return Markup(text.replace(INK, "var(--ink)").replace(FAINT, "var(--line)"))
 

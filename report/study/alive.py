@@ -128,4 +128,9 @@ def _is_crossed(name: str, tops: Sequence[Top]) -> bool:
 
 
 def _words(top: Top, names: Sequence[str]) -> str:
-    return ", ".join(describe(name, top.settings[name]) for name in names)
+    """`objective ELBO, KL weight 2`."""
+    said = []
+    for name in names:
+        label, text = setting(name).label, describe(name, top.settings[name])
+        said.append(text if text.startswith(label) else f"{label} {text}")
+    return ", ".join(said)

@@ -107,7 +107,7 @@ def sentence(contrast: Contrast) -> str:
     known, metric, place = contrast.estimate, contrast.metric, where(contrast)
     subject = str(contrast.steps[0]) if contrast.steps else place
     head = f"{subject} ({place})" if place and contrast.steps else subject or "In its one cell"
-    head = head[0].upper() + head[1:]
+    head = (head[0].upper() if head[0].isascii() else head[0]) + head[1:]  # a β stays one
     if known.n < FEWEST_SEEDS:
         return f"{head}: no finding, n = {known.n} complete paired seeds."
     if contrast.steps and known.mean == known.sd == 0:

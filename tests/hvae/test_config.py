@@ -61,6 +61,7 @@ BAD: dict[tuple[type, str, str], list[Any]] = {
     (TrainConfig, "batch_size", COUNT): NO_COUNT,
     (TrainConfig, "importance_samples", COUNT): NO_COUNT,
     (EvaluationConfig, "importance_samples", COUNT): NO_COUNT,
+    (EvaluationConfig, "nll_images", "integers ≥ 2"): [*NO_COUNT, 1],
     (TrainConfig, "seed", NATURAL): NO_NATURAL,
     (TrainConfig, "kl_warmup_epochs", NATURAL): NO_NATURAL,
     (TrainConfig, "learning_rate", SIZE_OR_MORE): [*NO_AMOUNT, 0, 0.0],
@@ -91,6 +92,7 @@ CHANGES = [
     ("data", "name", "fashion-mnist"),
     ("data", "binarize", "static"),
     ("evaluation", "importance_samples", 999),
+    ("evaluation", "nll_images", 999),
 ]
 
 
@@ -320,7 +322,7 @@ DEFAULTS = {
         "importance_samples": 1,
     },
     "data": {"name": "mnist", "binarize": "none"},
-    "evaluation": {"importance_samples": 1000},
+    "evaluation": {"importance_samples": 1000, "nll_images": 1000},
 }
 
 

@@ -342,7 +342,7 @@ BAD = {
     "unknown command": (("frob",), "No such command 'frob'"),
     "unknown option": (("--frob",), "No such option '--frob'"),
     "no study": (("run",), "Missing argument 'STUDY|FILE.toml'"),
-    "unknown study": (("run", "qick"), "study: 'qick' is not known; allowed: objective, quick"),
+    "unknown study": (("run", "qick"), "study: 'qick' is not known; allowed: levels, objective"),
     "no such file": (("run", "no.toml"), "study: cannot read no.toml: No such file"),
     "unknown key": (("run", "bad.toml"), "bad.toml: unknown key 'sedes'; allowed: axes, budget"),
     "depth 0": (("run", "quick", "--depth", "0"), "'--depth': 0 is not in the range x>=1"),
