@@ -83,7 +83,7 @@ class Corrected(NamedTuple):
 
 def corrected(bound: Tensor, variance: Tensor, chosen: Tensor, found: Values) -> Corrected:
     """The encoders' bounds on log p(x) of all test images [N], corrected by what `sampled` found of
-    those chosen [n]. In these n / N of the encoders' own error cancels."""
+    those chosen [n]. Of the encoders' own error in these n / N cancels."""
     images, count = len(bound), len(chosen)
     correction = found["bound"] - bound[chosen]
     values = bound + correction.mean()

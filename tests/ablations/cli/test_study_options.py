@@ -118,7 +118,7 @@ def test_a_study_with_any_axes_and_variants_is_run_and_then_known_by_its_name(st
     assert result.exit_code == 0, result.stderr
     assert "mine 6/6: ELBO, warm-up, KL weight 1, digits, seed 0: " in result.stderr
     (told,) = [line for line in result.stderr.splitlines() if "mine 1/6" in line]
-    assert " nats;" in told
+    assert " nats (bounds " in told
     found = Store(Path("results/mine"))
     assert {record.status for record in found} == {"finished"}
     Path("mine.toml").unlink()
