@@ -276,3 +276,15 @@ def test_the_stated_variance_of_a_bound_is_its_spread() -> None:
     ratio = torch.cat(stated).mean().sqrt() / torch.cat(bounds).std()
     assert 0.7 < ratio < 1.4
     assert variance_of_bound(torch.zeros(5, 1)).item() == pytest.approx(0)
+
+
+@torch.no_grad()
+def test_the_true_latents_replace_a_draw_of_the_component_that_they_may_have_come_from() -> None:
+    exact = LinearGaussian(2, spread=4.0)
+    proposal = exact_proposal(exact, images_of(exact), share=0.5)
+    narrow = proposal.gaussian._replace(factor=1000 * proposal.gaussian.factor)
+    proposal = proposal._replace(gaussian=narrow)
+    noise = noise_of(exact, 1)
+    encoded = torch.stack([q.z for q in exact.model.infer(proposal.first, noise)], dim=-2)[0]
+    assert (nll._slots(proposal, encoded, 4) == 0).all()  # the first half is the encoders'
+    assert (nll._slots(proposal, narrow.at(noise)[0], 4) == 3).all()
