@@ -13,11 +13,12 @@ from torch.distributions import MultivariateNormal
 
 from hvae.config import DataConfig
 from hvae.data.images import Images, binarize, load
+from hvae.evaluation import nll
 from hvae.evaluation.evaluate import evaluate
 from hvae.evaluation.levels import aggregates
 from hvae.evaluation.likelihood import plain_sums
 from hvae.model import Decoder, Encoder, HierarchicalVAE
-from hvae.objectives import bernoulli_nll
+from hvae.objectives import Latents, bernoulli_nll, joint_kl_per_unit
 from hvae.streams import stream
 
 D, L, N = 64, 2, 30
@@ -159,3 +160,19 @@ def test_every_level_but_the_first_has_a_gain(depth: int, digits: Images) -> Non
         assert first is None
         assert len(others) == depth - 1
         assert np.isfinite(others).all()
+
+
+@torch.no_grad()
+def test_the_kl_of_a_linear_level_is_its_mutual_information(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Over images that the model draws: I(z_1; z_2) = ½ log(1 + a²) a unit, z_1 ~ N(a z_2, I)."""
+    exact, count = LinearGaussian(2), 20_000
+    monkeypatch.setattr(nll, "CERTIFIED_IMAGES", count)
+    target, _ = nll.drawn_images(exact.model, torch.device("cpu"))
+    noise = torch.randn(count, 2, exact.L, generator=torch.Generator().manual_seed(0))
+    levels = exact.model.infer(exact.model.posterior(0, target.x), noise)
+    latents = Latents(levels, exact.model.prior_means(levels))
+    kl = joint_kl_per_unit(latents, torch.ones(()))[:, 1]  # of level 2: [B, L]
+    information = 0.5 * math.log(1 + exact.a**2)
+    assert (kl.mean(0) - information).abs().max() < 4 * kl.std() / count**0.5
