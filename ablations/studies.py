@@ -226,6 +226,6 @@ _LEVELS = Study(
         Variant("free bits", {"train.free_bits": 0.5}),
     ),
     seeds=10,
-    budget="about six hours on two CPU cores",
+    budget="about four hours on two CPU cores",
 )
 PRESETS = {study.name: study for study in (_QUICK, _STANDARD, _OBJECTIVE, _LEVELS)}
