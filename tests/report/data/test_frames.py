@@ -168,3 +168,13 @@ def test_a_retrained_gap_is_the_step_from_the_model_of_the_same_seed_without_the
     assert np.isnan(gaps[1]).all()
     assert gaps[2] == [4.0, 4.0]  # levels 2 and 3 together
     assert gaps[3] == [1.0, 1.0]
+
+
+def test_the_gain_of_a_top_level_counts_where_it_lives(store: Store) -> None:
+    def metrics(run: RunConfig) -> dict[str, Any]:
+        own = {"level_gain_nats": [None, 0.5], "kl_per_level_nats": [9.0, 0.02 * run.train.seed]}
+        return {"metrics": record(run).metrics | own}
+
+    runs = filled(store, design({"depth": (2,)}, seeds=2), metrics).runs.set_index("seed")
+    assert math.isnan(runs.loc[0, "top_level_gain_nats"])  # of a dead level
+    assert runs.loc[1, "top_level_gain_nats"] == 0.5
