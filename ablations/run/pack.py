@@ -16,8 +16,8 @@ from hvae.records.store import ARRAYS, WEIGHTS, Files, Record
 
 if TYPE_CHECKING:  # importing this module must not import torch
     from hvae.data.images import Images
-    from hvae.evaluation.evaluate import Arrays
     from hvae.model import HierarchicalVAE
+    from hvae.records.attachments import Arrays
     from hvae.training.fit import Fit
 
 Metrics = dict[str, Any]

@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -27,6 +25,7 @@ from hvae.evaluation.probes import probe_accuracies
 from hvae.evaluation.units import Values, active_units, latent_sums, unit_moments
 from hvae.model import HierarchicalVAE, posterior_means
 from hvae.objectives import LOG_2_PI, Latents, bernoulli_nll, log_prior_ratio
+from hvae.records.attachments import Arrays
 
 BLOCK_IMAGES = 100  # images and samples that share a draw of noise: part of its definition
 BLOCK_SAMPLES = 50
@@ -34,8 +33,6 @@ BLOCK_SAMPLES = 50
 # means over images are far below those between seeds.
 UNIT_SAMPLES = 100
 SCOREBOARD = "scoreboard_"  # begins the names of what is said of the binarised test images
-
-Arrays = dict[str, npt.NDArray[np.float32]]
 
 
 class Evaluation(NamedTuple):
@@ -64,24 +61,24 @@ def evaluate(
     """The metrics of each model. What takes the sums over pixels changes them by rounding only."""
     started = time.perf_counter()
     models = [model.to(torch.device(device)) for model in models]
-    draws = Draws(models, images, importance_samples, torch.device(device))
+    source = BlockSource(models, images, importance_samples, torch.device(device))
     every, chosen = torch.arange(len(images.test)), subset(len(images.test), nll_images)
     total = len(every) + len(chosen)
     encoded: list[list[Block]] = [[] for _ in models]
-    for inputs in draws.blocks("evaluation", every):
+    for inputs in source.blocks("evaluation", every):
         for model, blocks in zip(models, encoded, strict=True):
             blocks.append(_block(model, inputs, sums))
         progress(inputs.stop, total)
         del inputs  # before the next block's noise comes
     tops = [aggregates(model, images) for model in models]
     nlls: list[list[Values]] = [[] for _ in models]
-    for inputs in draws.blocks("nll", chosen):
+    for inputs in source.blocks("nll", chosen):
         for model, parts, top in zip(models, nlls, tops, strict=True):
             parts.append(_nlls(model, inputs, top, sums))
         progress(len(every) + inputs.stop, total)
         del inputs
     found = [
-        _metrics(model, images, _joined(block), chosen, _concatenated(values), draws, sums)
+        _metrics(model, images, _joined(block), chosen, _concatenated(values), source, sums)
         for model, block, values in zip(models, encoded, nlls, strict=True)
     ]
     metrics, arrays = ([part[i] for part in found] for i in range(2))
@@ -110,7 +107,7 @@ class Inputs(NamedTuple):
         return targets
 
 
-class Draws(NamedTuple):
+class BlockSource(NamedTuple):
     """Where the blocks of a test set and their noise come from."""
 
     models: Sequence[HierarchicalVAE]
@@ -210,12 +207,12 @@ def _metrics(
     block: Block,
     chosen: Tensor,
     nlls: Values,
-    draws: Draws,
+    source: BlockSource,
     sums: PixelSums,
 ) -> tuple[dict[str, Any], Arrays]:
     """Means over the test set, with the errors that README tells apart, and the NLL by image."""
     values, kl = block.images, block.units["kl"] / len(images.test)  # [T, L]
-    gap = certify(model, draws.samples, draws.device, sums)
+    gap = certify(model, source.samples, source.device, sums)
     nll = _corrected(values, chosen, nlls, "")
     is_own = f"{SCOREBOARD}bound" not in nlls
     scoreboard = nll if is_own else _corrected(values, chosen, nlls, SCOREBOARD)
@@ -232,8 +229,8 @@ def _metrics(
         "nll_gap_nats": gap.nats,
         "nll_gap_standard_error_nats": gap.standard_error_nats,
         "effective_sample_size": _mean(nlls["effective_samples"]),
-        "importance_samples": draws.samples,
-        **_encoder_nll(values, draws.samples),
+        "importance_samples": source.samples,
+        **_encoder_nll(values, source.samples),
         "reconstruction_nats": _mean(values["reconstruction"]),
         "rate_nats": float(kl.sum()),
         "kl_per_level_nats": kl.sum(-1).tolist(),

@@ -11,7 +11,7 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +42,12 @@ def weights_file(state: Mapping[str, npt.NDArray[np.float32]], run: RunConfig) -
     return save(dict(state), {"run_config": json.dumps(as_dict(run), sort_keys=True)})
 
 
-def read_arrays(path: Path) -> Arrays:
-    """The arrays of an `.npz`. Raises `AttachmentError` where it is missing or damaged."""
+def read_arrays(path: Path, names: Container[str] | None = None) -> Arrays:
+    """The arrays of an `.npz`, or those of the names that it has. Raises `AttachmentError` where it
+    is missing or damaged."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            return {n: archive[n] for n in archive.files if names is None or n in names}
     except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         # RuntimeError: zipfile's, where a flipped bit names another compression or a password.
         raise AttachmentError(f"{path}: no whole archive of arrays ({error})") from error

@@ -116,9 +116,8 @@ def _by_image(store: Store, keys: Iterable[str]) -> dict[str, dict[str, Floats]]
     found: dict[str, dict[str, Floats]] = {name: {} for name in BY_IMAGE}
     for key in keys:
         with suppress(AttachmentError):
-            for name, values in read_arrays(store.arrays_path(key)).items():
-                if name in found:
-                    found[name][key] = values.astype(float)
+            for name, values in read_arrays(store.arrays_path(key), BY_IMAGE).items():
+                found[name][key] = values.astype(float)
     return found
 
 
@@ -196,6 +195,11 @@ def closed_form_nats(record: Record) -> float:
     if record.run.train.loss != "bce":
         error = 2 * error - record.run.model.input_dim * math.log(2 * math.pi)
     return (loss - error) / 2
+
+
+def count_alive(levels: pd.DataFrame) -> int:
+    """In how many rows of `Study.levels` the level is alive."""
+    return int((levels["kl_nats"].astype(float) >= ALIVE_NATS).sum())
 
 
 def number(record: Record, metric: str) -> float:

@@ -8,8 +8,7 @@ from typing import Any
 from hvae.config import axis_names, describe, digest, setting, value
 from report.data.contrasts import LEVELS
 from report.data.factors import words
-from report.data.frames import Study
-from report.data.metrics import ALIVE_NATS
+from report.data.frames import Study, count_alive
 from report.data.statistics import FEWEST_SEEDS, groups
 
 
@@ -19,9 +18,14 @@ class Top:
 
     level: int
     name: str  # what the cell is called beside its depth
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Any]  # all but the depth
     alive: int
     runs: int
+
+    @property
+    def lives(self) -> bool:
+        """Whether it is alive in any of its runs."""
+        return self.alive > 0
 
     @property
     def is_certain(self) -> bool:
@@ -53,10 +57,10 @@ def _tops(study: Study) -> list[Top]:
         if level < 2:
             continue
         top = cell[cell["level"] == level]
-        settings = {name: value(runs[top["key"].iloc[0]], name) for name in axis_names()}
+        run = runs[top["key"].iloc[0]]
+        settings = {name: value(run, name) for name in axis_names() if name != LEVELS}
         name = words(others, (place[factor.name] for factor in others))
-        alive = int((top["kl_nats"].astype(float) >= ALIVE_NATS).sum())
-        tops.append(Top(level, name, settings, alive, len(top)))
+        tops.append(Top(level, name, settings, count_alive(top), len(top)))
     return tops
 
 
@@ -76,54 +80,49 @@ def _cause(level: int, tops: Sequence[Top]) -> Iterator[str]:
     """The setting that alone tells the living from the dead, among all cells or among those that
     change nothing which only one of them changes; of several that do so together, all."""
     for cells in (list(tops), _without_rarities(tops)):
-        if not all(top.is_certain for top in cells) or len({top.alive > 0 for top in cells}) < 2:
+        if not all(top.is_certain for top in cells) or len({top.lives for top in cells}) < 2:
             continue
-        if deciding := [name for name in axis_names() if _decides(name, cells)]:
+        if deciding := [name for name in cells[0].settings if _decides(name, cells)]:
             yield _said(level, deciding, cells, len(cells) < len(tops))
             return
 
 
 def _decides(name: str, tops: Sequence[Top]) -> bool:
-    living = {top.settings[name] for top in tops if top.alive}
-    dead = {top.settings[name] for top in tops if not top.alive}
-    return bool(name != LEVELS and living.isdisjoint(dead))
+    living = {top.settings[name] for top in tops if top.lives}
+    return living.isdisjoint(top.settings[name] for top in tops if not top.lives)
 
 
 def _without_rarities(tops: Sequence[Top]) -> list[Top]:
     def rare(top: Top, name: str) -> bool:
         return [other.settings[name] for other in tops].count(top.settings[name]) == 1
 
-    once_changed = [
-        name
-        for name in axis_names()
-        if name != LEVELS and sum(rare(top, name) for top in tops) == 1
-    ]
+    names = tops[0].settings
+    once_changed = [name for name in names if sum(rare(top, name) for top in tops) == 1]
     return [top for top in tops if not any(rare(top, name) for name in once_changed)]
 
 
 def _said(level: int, deciding: Sequence[str], tops: Sequence[Top], is_part: bool) -> str:
     living, dead = (
-        " or ".join(dict.fromkeys(_words(top, deciding) for top in tops if bool(top.alive) is kind))
+        " or ".join(dict.fromkeys(_words(top, deciding) for top in tops if top.lives is kind))
         for kind in (True, False)
     )
     varied = [
         setting(name).label
-        for name in axis_names()
-        if name not in (*deciding, LEVELS) and _is_crossed(name, tops)
+        for name in tops[0].settings
+        if name not in deciding and _is_crossed(name, tops)
     ]
     whatever = f", whatever the {' and the '.join(varied)}" if varied else ""
-    among = " Where nothing else is changed," if is_part else ""
-    told = f"level {level} of {level} lives in every seed with {living} and dies with {dead}"
-    first = f"{among} {told}".strip()
+    subject = f"level {level} of {level}"
+    first = f"where nothing else is changed, {subject}" if is_part else subject
     together = "" if len(deciding) == 1 else " These settings change together in this study."
-    return f"{first[0].upper()}{first[1:]}{whatever}.{together}"
+    told = f"lives in every seed with {living} and dies with {dead}{whatever}"
+    return f"{first.capitalize()} {told}.{together}"
 
 
 def _is_crossed(name: str, tops: Sequence[Top]) -> bool:
     """Whether the living and the dead have both been seen at several values of a setting."""
     return all(
-        len({top.settings[name] for top in tops if (top.alive > 0) is kind}) > 1
-        for kind in (True, False)
+        len({top.settings[name] for top in tops if top.lives is kind}) > 1 for kind in (True, False)
     )
 
 

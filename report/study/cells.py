@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from report.data.factors import Factor
-from report.data.frames import STATUSES, Study
+from report.data.frames import STATUSES, Study, count_alive
 from report.data.metrics import ALIVE_NATS, HEADLINE, HEADLINE_TASKS, TASKS, Metric
 from report.data.statistics import groups, not_worse, summary
 from report.render.numbers import shown
@@ -114,7 +114,7 @@ def levels_table(study: Study) -> Table:
         means = summary(group, [], names).set_index("metric").reindex(names)
         pairs = zip(means["mean"], means["half_width"], strict=True)
         values = [Entry(shown(*pair), pair[0]) for pair in pairs]
-        n, alive = len(group), int((group["kl_nats"].astype(float) >= ALIVE_NATS).sum())
+        n, alive = len(group), count_alive(group)
         counts = (settings["level"], n, Entry(f"{alive} of {n}", alive))
         rows.append([*place(study, settings), *counts, *values])
     headings = [*titles_of(study), "level", "n", "alive", *(OF_LEVELS[name] for name in names)]

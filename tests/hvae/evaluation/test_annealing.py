@@ -7,6 +7,7 @@ Shapes: C chains, B images, T levels, L latent.
 import math
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -110,9 +111,11 @@ def test_the_nll_is_within_a_tenth_of_a_nat_of_annealing(depth: int, digits: Ima
     train = TrainConfig(epochs=30, objective="elbo")
     run = RunConfig(ModelConfig(num_layers=depth), train, DataConfig("mnist", "dynamic"))
     model = fit([run], digits, "cpu").models[0]
-    few = Images(
-        **{**vars(digits), "test": digits.test[:60], "test_labels": digits.test_labels[:60]}
-        | {"test_binary": digits.test_binary[:60]}
+    few = replace(
+        digits,
+        test=digits.test[:60],
+        test_labels=digits.test_labels[:60],
+        test_binary=digits.test_binary[:60],
     )
     found = evaluate([model], few, 1000)
     torch.manual_seed(0)
