@@ -7,8 +7,13 @@ from torch import Tensor
 
 from hvae.config import RunConfig
 from hvae.data.images import Images
-from hvae.training.draws import Draws, kl_ramp
+from hvae.training.draws import Draw, Draws, kl_ramp
 from hvae.training.fit import choose
+
+
+def batch(draw: Draw, rows: slice) -> Tensor:
+    """Pixels in [0, 1] of a slice of an epoch: [B, D]."""
+    return draw.pixels[draw.order[rows]].float() / draw.levels
 
 
 class Pack:

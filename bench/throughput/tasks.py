@@ -12,7 +12,8 @@ from hvae.closed_form import flops_per_image as training_flops
 from hvae.closed_form import weight_count
 from hvae.config import RunConfig
 from hvae.model import ancestral, initial
-from hvae.training.traced import Traced
+from hvae.training.cuda_graph import CapturedStep
+from hvae.training.traced import Group
 
 TASKS = ("train_step", "inference", "sampling")
 
@@ -30,7 +31,8 @@ def build_task(task: str, run: RunConfig, device: str, batch_size: int) -> Call:
 
 def training_step(run: RunConfig, device: str, batch_size: int) -> Call:
     """One Adam step of the traced engine, for a pack of one; on CUDA captured."""
-    step = Traced([run], torch.device(device), torch.float32).step
+    group = Group([run], [0], run.model, [0], torch.device(device))
+    step = CapturedStep(group.step, group.state) if device == "cuda" else group.step
     samples, sizes = run.train.importance_samples, run.model
     x = grey(run, device, batch_size)[None]
     shape = (1, batch_size, samples, sizes.num_layers, sizes.latent_dim)

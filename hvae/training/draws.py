@@ -1,7 +1,8 @@
 """What the seeds of a pack draw for an epoch, the same for every engine, and what an engine is.
 Shapes: K members, N images, D pixels, B batch, S samples, T levels, L latent."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,16 +23,12 @@ def kl_ramp(epoch: int, warmup_epochs: int) -> float:
 
 @dataclass(frozen=True)
 class Draw:
-    """Images in the order of an epoch, and the noise of each position."""
+    """Images, the order of an epoch, and the noise of each position in it."""
 
     pixels: Tensor  # [N, D] uint8
     levels: int
     order: Tensor  # [N]
     noise: Tensor  # [N, S, T, L]
-
-    def batch(self, rows: slice) -> Tensor:
-        """Pixels in [0, 1] of a slice of the epoch: [B, D]."""
-        return self.pixels[self.order[rows]].float() / self.levels
 
 
 class Draws:
@@ -42,19 +39,39 @@ class Draws:
         self.samples = runs[0].train.importance_samples
         is_dynamic = runs[0].data.binarize == "dynamic"
         self.pixels = None if is_dynamic else torch.from_numpy(images.train).to(device)
+        self.epochs = runs[0].train.epochs
+        self.threads = ThreadPoolExecutor()  # starts one where it is given something to do
+        self.ahead: dict[int, list[Future[Draw]]] = {}
+
+    def all(self, seeds: Sequence[int], epoch: int) -> Iterator[Draw]:
+        """What each of the seeds sees in one epoch. While cuda trains on it, threads draw for the
+        next: the device would wait longer for its noise than it trains."""
+        if self.device.type == "cpu":  # its cores have work to do, and one at a time takes no room
+            yield from (self.draw(seed, epoch) for seed in seeds)
+            return
+        drawn = self.ahead.pop(epoch, None) or self._start(seeds, epoch)
+        if epoch < self.epochs:
+            self.ahead[epoch + 1] = self._start(seeds, epoch + 1)
+        yield from (future.result() for future in drawn)
+
+    def _start(self, seeds: Sequence[int], epoch: int) -> list[Future[Draw]]:
+        return [self.threads.submit(self.draw, seed, epoch) for seed in seeds]
 
     def draw(self, seed: int, epoch: int) -> Draw:
-        """What one seed sees in one epoch, the same for every member and every pack."""
+        """What one seed sees in one epoch, the same for every member and every pack; fresh draws
+        are on the CPU."""
         images, sizes = len(self.images.train), self.sizes
-        order = streams.order(seed, epoch, images).to(self.device)
+        order = streams.order(seed, epoch, images)
         noise = streams.noise(
             "noise", seed, epoch, images * self.samples, sizes.num_layers, sizes.latent_dim
         ).reshape(images, self.samples, sizes.num_layers, -1)
+        if self.device.type == "cuda":
+            noise = noise.pin_memory()  # twice as fast to copy
         if self.pixels is not None:
-            return Draw(self.pixels, self.images.train_levels, order, noise.to(self.device))
+            return Draw(self.pixels, self.images.train_levels, order, noise)
         generator = streams.stream("dynamic", seed, epoch)
         pixels = binarize(self.images.train, self.images.train_levels, generator)
-        return Draw(torch.from_numpy(pixels).to(self.device), 1, order, noise.to(self.device))
+        return Draw(torch.from_numpy(pixels), 1, order, noise)
 
 
 class Engine(Protocol):

@@ -18,37 +18,38 @@ from hvae.model import HierarchicalVAE, build, initial
 from hvae.objectives import Pass, Settings, objective
 from hvae.training.adam import Adam
 from hvae.training.cuda_graph import CapturedStep
-from hvae.training.draws import Draws
+from hvae.training.draws import Draw, Draws
 from hvae.training.stacking import Parameters, live_units, stack, unstack, widest
 
 Gradients = Callable[..., tuple[Parameters, Tensor]]
 
 
 class Traced:
-    """K models in groups of one optimiser; on cuda a step of all groups is one graph."""
+    """K models in groups of one optimiser; on cuda a step of all groups is one graph, which gathers
+    its batch too."""
 
     name = "traced"
 
     def __init__(self, runs: Sequence[RunConfig], device: torch.device, dtype: torch.dtype) -> None:
-        self.runs, self.dtype, self.sizes = runs, dtype, widest(runs)
+        self.runs, self.device, self.dtype, self.sizes = runs, device, dtype, widest(runs)
         self.seeds = sorted({run.train.seed for run in runs})
         self.groups = [
             Group(runs, members, self.sizes, self.seeds, device, dtype)
             for members in group_members(runs)
         ]
-        self.step = CapturedStep(self._step, self._state()) if device.type == "cuda" else self._step
+        self.pixels = self.noise = torch.empty(0, 0)  # [U, N, D] uint8 and [U, N, S, T, L]
+        self.levels = 1
+        self._renew_step()
 
     def epoch(self, draws: Draws, epoch: int, ramp: float) -> Tensor:
         """One pass over the images: sums over images of the terms, [K, 2 + T]."""
         for group in self.groups:
             group.start_epoch(ramp)
-        drawn = [draws.draw(seed, epoch) for seed in self.seeds]
-        size = self.runs[0].train.batch_size
-        for start in range(0, len(draws.images.train), size):
-            rows = slice(start, start + size)
-            x = torch.stack([draw.batch(rows) for draw in drawn])  # [U, B, D]
-            noise = torch.stack([draw.noise[rows] for draw in drawn])  # [U, B, S, T, L]
-            self.step(x.to(self.dtype), noise.to(self.dtype))
+        for row, draw in enumerate(draws.all(self.seeds, epoch)):
+            self._lay_out(row, draw)
+        rows = torch.arange(len(draws.images.train), device=self.device)
+        for batch in torch.split(rows, self.runs[0].train.batch_size):
+            self.step(batch)
         sums = torch.empty(len(self.runs), 2 + self.sizes.num_layers, dtype=torch.float64)
         for group in self.groups:
             sums[group.members] = group.sums.cpu()
@@ -60,13 +61,34 @@ class Traced:
         parameters = transposed(group.parameters)
         return unstack(parameters, group.members.index(member), self.runs[member])
 
-    def _step(self, x: Tensor, noise: Tensor) -> None:
+    def _lay_out(self, row: int, draw: Draw) -> None:
+        """A seed's images and noise in the order of the epoch, where the steps look for them: at
+        the same addresses in every epoch, as a captured step needs."""
+        images, seeds = len(draw.order), len(self.seeds)
+        if images > self.pixels.shape[1]:
+            empty = partial(torch.empty, device=self.device)
+            self.pixels = empty(seeds, images, draw.pixels.shape[1], dtype=torch.uint8)
+            self.noise = empty(seeds, *draw.noise.shape)
+            self._renew_step()
+        order, self.levels = draw.order.to(self.device), draw.levels
+        pixels = draw.pixels.to(self.device)
+        torch.index_select(pixels, 0, order, out=self.pixels[row, :images])
+        self.noise[row, :images].copy_(draw.noise, non_blocking=True)
+
+    def _renew_step(self) -> None:
+        is_captured = self.device.type == "cuda"
+        self.step = CapturedStep(self._step, self._state()) if is_captured else self._step
+
+    def _step(self, rows: Tensor) -> None:
+        """One step of every member on some images [B] of the epoch."""
+        x = self.pixels.index_select(1, rows).float() / self.levels  # [U, B, D]
+        noise = self.noise.index_select(1, rows)  # [U, B, S, T, L]
         for group in self.groups:
-            group.step(x, noise)
+            group.step(x.to(self.dtype), noise.to(self.dtype))
 
     def _state(self) -> list[Tensor]:
         """Every tensor a step writes."""
-        return [t for group in self.groups for t in (*group.optimizer.state, group.sums)]
+        return [tensor for group in self.groups for tensor in group.state]
 
 
 class Group:
@@ -105,6 +127,11 @@ class Group:
         self.sums = torch.zeros(shape, dtype=torch.float64, device=device)
         self.gradients: dict[int, Gradients] = {}  # by batch size: the last batch may be short
         self.optimizer = Adam(list(self.parameters.values()), self.train.learning_rate)
+
+    @property
+    def state(self) -> list[Tensor]:
+        """Every tensor that a step writes."""
+        return [*self.optimizer.state, self.sums]
 
     def start_epoch(self, ramp: float) -> None:
         """Forget the sums of the last epoch; set the KL weight of this one."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.throughput import tasks
 from bench.throughput.tasks import (
     TASKS,
     build_task,
@@ -53,7 +54,7 @@ def remembered(patch: pytest.MonkeyPatch) -> list[traced.Group]:
             super().__init__(*arguments)
             groups.append(self)
 
-    patch.setattr(traced, "Group", Remembered)
+    patch.setattr(tasks, "Group", Remembered)
     return groups
 
 

@@ -62,7 +62,7 @@ def test_a_graph_is_captured_once_for_each_batch_size(few_digits: Images) -> Non
     for epoch in (1, 2):
         trained.epoch(epoch)
     assert isinstance(trained.engine.step, CapturedStep)
-    assert sorted(trained.engine.step.graphs) == [6, 16]
+    assert sorted(trained.engine.step.graphs) == [((6,),), ((16,),)]
 
 
 @pytest.mark.parametrize("objective", ["documented", "iwae"])

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from packs import Pack
+from packs import Pack, batch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -257,7 +257,7 @@ def test_the_gradients_of_a_pack_are_those_of_each_member_alone(
     runs = mixed(depth, objective)
     pack = Pack(runs, few_digits, "traced")
     draws = [pack.draws.draw(seed, epoch=1) for seed in pack.engine.seeds]
-    x = torch.stack([draw.batch(slice(images)) for draw in draws])
+    x = torch.stack([batch(draw, slice(images)) for draw in draws])
     noise = torch.stack([draw.noise[:images] for draw in draws])
     for member, config in enumerate(runs):
         found = gradients_of(group_of(pack, member), x.double(), noise.double())
@@ -427,7 +427,7 @@ def test_members_of_a_seed_share_batches_and_those_of_another_do_not(few_digits:
     pack = Pack(runs, few_digits, "traced")
     (group,) = pack.engine.groups
     assert group.seed_rows.tolist() == [0, 1, 0]  # BCE members first: seeds 0, 1, then MSE
-    first, second = (pack.draws.draw(seed, 1).batch(slice(None)) for seed in pack.engine.seeds)
+    first, second = (batch(pack.draws.draw(seed, 1), slice(None)) for seed in pack.engine.seeds)
     assert not torch.equal(first, second)
     assert sorted(first.tolist()) == sorted(second.tolist())
 
@@ -480,7 +480,7 @@ def test_gradients_reach_the_optimiser_in_the_layout_of_their_parameters(
     pack = Pack(mixed(2, objective)[:2], few_digits, "traced")
     (group,) = pack.engine.groups
     draws = [pack.draws.draw(seed, epoch=1) for seed in pack.engine.seeds]
-    x = torch.stack([draw.batch(slice(BATCH)) for draw in draws]).double()
+    x = torch.stack([batch(draw, slice(BATCH)) for draw in draws]).double()
     noise = torch.stack([draw.noise[:BATCH] for draw in draws]).double()
     expected = gradients_of(group, x, noise)
     group.gradients.clear()
@@ -604,7 +604,7 @@ def test_dynamic_pixels_are_drawn_anew_each_epoch_and_shared_by_a_seed(few_digit
     assert torch.equal(first.pixels, again.pixels)
     assert not torch.equal(first.pixels, second.pixels)
     assert not torch.equal(first.pixels, one.draw(1, 1).pixels)
-    assert set(first.batch(slice(None)).unique().tolist()) == {0.0, 1.0}
+    assert set(batch(first, slice(None)).unique().tolist()) == {0.0, 1.0}
 
 
 def test_the_mean_of_dynamic_pixels_is_the_grey_level(few_digits: Images) -> None:
