@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ablations.studies import Study
 from hvae.closed_form import flops_per_image, parameter_count, weight_count
@@ -29,6 +30,15 @@ BASE_BYTES = 350e6  # of a process that has imported torch
 # What an image of the reported NLL costs beside its draws from the encoders: measured at depth 3.
 NLL_DRAWS = 2.6
 PACK_SECONDS = 30  # of training a CPU's pack, predicted: none of its runs is recorded before
+
+
+class Packing(NamedTuple):
+    """How a study is cut into packs: runs of one at most, FLOPs of training it at most, and in
+    which settings its runs are alike beside those that a pack must share."""
+
+    size: int
+    most_cost: float = math.inf
+    alike: tuple[str, ...] = ("depth",)
 
 
 @dataclass(frozen=True)
@@ -90,27 +100,26 @@ def packs(
     study: str,
     all_runs: Iterable[RunConfig],
     missing: set[str],
-    size: int,
-    most_cost: float = math.inf,
+    packing: Packing,
 ) -> list[Pack]:
-    """The packs of at most `size` runs that hold a missing digest, longest first. Where two runs
-    or more remain, training costs no more than `most_cost` FLOPs.
+    """The packs that hold a missing digest, longest first. Where two runs or more remain, training
+    costs no more than it may.
 
     Packs are cut from all runs of the study and only then relieved of what is not missing: they
     depend on the study, never on what happens to be left. So a resumed grid trains the packs
     that an uninterrupted one would have trained, and more seeds fill the last pack of a group
     and add others, but move no run from one pack to another.
     """
-    assert size >= 1
     groups: dict[RunConfig, list[RunConfig]] = {}
     for run in all_runs:
-        groups.setdefault(shared(run), []).append(run)
+        alike = {name: value(run, name) for name in packing.alike}
+        groups.setdefault(override(shared(run), alike), []).append(run)
     told = [name for name in axis_names() if len({value(run, name) for run in groups}) > 1]
     recorded = {digest(run) for group in groups.values() for run in group} - missing
     cut = [
         without(Pack(study, tuple(chunk), common=", ".join(_words(common, told))), recorded)
         for common, group in groups.items()
-        for chunk in _chunks(sorted(group, key=pack_order), _size(group, size, most_cost))
+        for chunk in _chunks(sorted(group, key=pack_order), _size(group, packing))
     ]
     return sorted((pack for pack in cut if pack.runs), key=lambda pack: pack.cost, reverse=True)
 
@@ -122,22 +131,22 @@ def without(pack: Pack, recorded: set[str]) -> Pack:
     return replace(pack, runs=runs, recorded=pack.recorded + others)
 
 
-def pack_size(device: str, all_runs: int, workers: int) -> int:
-    """Runs of a pack: no more than the device takes, and few enough that every worker has one.
+def packing(device: str, all_runs: int, workers: int) -> Packing:
+    """No more runs in a pack than the device takes, and few enough that every worker has one. A
+    CPU's is short, so that its runs are recorded soon, and of one depth, which is traced once; a
+    GPU trains models of several depths at the same time.
 
     It depends on the study and the machine, never on what is left to do: other packs would mean
     other last digits.
     """
-    return max(1, min(PACK_SIZES[device], math.ceil(all_runs / workers)))
+    size = max(1, min(PACK_SIZES[device], math.ceil(all_runs / workers)))
+    if device == "cuda":
+        return Packing(size, alike=())
+    return Packing(size, PACK_SECONDS * FLOPS_PER_SECOND[device])
 
 
-def cost_limit(device: str) -> float:
-    """FLOPs of training a pack at most: a CPU's is short, so that its runs are recorded soon."""
-    return PACK_SECONDS * FLOPS_PER_SECOND[device] if device == "cpu" else math.inf
-
-
-def _size(group: Iterable[RunConfig], size: int, most_cost: float) -> int:
-    return int(min(size, max(2, most_cost / max(map(cost, group)))))
+def _size(group: Iterable[RunConfig], packing: Packing) -> int:
+    return int(min(packing.size, max(2, packing.most_cost / max(map(cost, group)))))
 
 
 def cost(run: RunConfig) -> int:
@@ -166,18 +175,18 @@ def memory(pack: Pack) -> float:
     """Predicted peak of the worker in bytes.
 
     A member holds its parameters, gradients and Adam's two moments, and about ten activations a
-    pixel and image of a batch; a seed its noise of one epoch, twice while it is drawn; the images
-    are bytes, drawn anew per seed and epoch where they are binarised dynamically.
+    pixel and image of a batch; a seed its noise of one epoch, twice while it is drawn, and the
+    images in its order, as bytes.
     """
     run, members = pack.runs[0], pack.runs
     images, pixels = DATASETS[run.data.name].training_images, run.model.input_dim
     seeds = len({member.train.seed for member in members})
-    widest = max(member.model.latent_dim for member in members)
+    latents = max(member.model.latent_dim * member.model.num_layers for member in members)
     state = 16 * sum(parameter_count(member.model) for member in members)
     samples = run.train.importance_samples
     activations = len(members) * 4 * 10 * run.train.batch_size * samples * pixels
-    noise = seeds * 8 * images * samples * run.model.num_layers * widest
-    copies = 1 + seeds * (run.data.binarize == "dynamic")
+    noise = seeds * 8 * images * samples * latents
+    copies = 1 + seeds
     return BASE_BYTES + state + activations + noise + copies * images * pixels
 
 

@@ -87,7 +87,7 @@ class ModelConfig:
     latent_dim: int = _setting(
         20, "latent size", unit="dimensions", name="latent", is_log=True, may_differ=True
     )
-    num_layers: int = _setting(2, "depth", unit="levels", name="depth")
+    num_layers: int = _setting(2, "depth", unit="levels", name="depth", may_differ=True)
 
     def __post_init__(self) -> None:
         for name in ("input_dim", "hidden_dim", "latent_dim", "num_layers"):

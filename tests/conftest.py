@@ -27,12 +27,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--run-slow"):
-        return
-    skip = pytest.mark.skip(reason="minutes long; enable with `pytest --run-slow`")
+    from torch.cuda import is_available
+
+    reasons = {
+        "slow": not config.getoption("--run-slow") and "minutes long; see `pytest --run-slow`",
+        "cuda": not is_available() and "needs an NVIDIA GPU",
+    }
     for item in items:
-        if "slow" in item.keywords:
-            item.add_marker(skip)
+        for marker in reasons.keys() & item.keywords.keys():
+            if reason := reasons[marker]:
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session", autouse=True)

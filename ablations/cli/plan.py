@@ -12,9 +12,8 @@ from ablations.grid import (
     PACK_SIZES,
     Pack,
     cost,
-    cost_limit,
     memory,
-    pack_size,
+    packing,
     packs,
     runs,
     seconds,
@@ -65,9 +64,9 @@ def plan(study: Study, store: Store, device: str, workers: int | None, as_json: 
     standings = standings_of(study, store)
     refuse_damaged(standings)
     at_once = choose("local", device, workers).workers
-    size = pack_size(device, len(standings), at_once)
-    cut = packs(study.name, runs(study), to_run(standings), size, cost_limit(device))
-    document = summary_dict(study, store, standings) | plan_dict(cut, size, device, at_once)
+    chosen = packing(device, len(standings), at_once)
+    cut = packs(study.name, runs(study), to_run(standings), chosen)
+    document = summary_dict(study, store, standings) | plan_dict(cut, chosen.size, device, at_once)
     if as_json:
         print_json(document)
     else:

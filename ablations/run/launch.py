@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ablations.grid import Pack, cost_limit, halves, labels, pack_size, packs, runs, without
+from ablations.grid import Pack, halves, labels, packing, packs, runs, without
 from ablations.run.executors import Executor, choose, resolve_device
 from ablations.run.pack import Conditions, Finished, Task, run_pack
 from ablations.run.progress import Display, say
@@ -77,8 +77,8 @@ def _train(
     store.open_for_writing()
     keep(study, store.folder)
     executor = choose(launch.executor, device, launch.workers)
-    size = pack_size(device, len(standings), executor.workers)
-    cut = packs(study.name, runs(study), todo, size, cost_limit(device))
+    chosen = packing(device, len(standings), executor.workers)
+    cut = packs(study.name, runs(study), todo, chosen)
     wanted = [run for pack in cut for run in pack.runs]
     present = [s.record for s in standings if s.record and s.digest not in todo]
     shown = Display(study.name, cut, labels(study), present)

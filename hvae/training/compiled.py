@@ -19,6 +19,7 @@ from hvae.native.bindings import Batch, Model, constant
 from hvae.native.build import c_compiler, library
 from hvae.training.adam import BETAS, EPSILON
 from hvae.training.draws import Draw, Draws
+from hvae.training.stacking import widest
 
 OBJECTIVES = ("documented", "elbo")
 CHUNK = 8  # batches laid out at once, 2 MB of MNIST: a member's state stays in the caches meanwhile
@@ -33,7 +34,8 @@ class Compiled:
     def __init__(self, runs: Sequence[RunConfig], dtype: torch.dtype) -> None:
         step = _library(dtype)
         assert step is not None
-        self.members = [Member(run, dtype, constant(step, "slack")) for run in runs]
+        levels = widest(runs).num_layers
+        self.members = [Member(run, dtype, constant(step, "slack"), levels) for run in runs]
         self.library, self.dtype, self.size = step, dtype, runs[0].train.batch_size
         pairs = (runs[0].model.input_dim + 1) // 2
         lanes = step.padded_images(self.size)
@@ -105,10 +107,10 @@ def _library(dtype: torch.dtype) -> ctypes.CDLL | None:
 class Member:
     """One model in training: its parameters and Adam's moments, as step.c has them."""
 
-    def __init__(self, run: RunConfig, dtype: torch.dtype, slack: int) -> None:
+    def __init__(self, run: RunConfig, dtype: torch.dtype, slack: int, levels: int) -> None:
         self.run, self.steps = run, 0
         self.numbers = torch.zeros(3, parameter_count(run.model) + slack, dtype=dtype)
-        self.sums = torch.zeros(2 + run.model.num_layers, dtype=torch.float64)
+        self.sums = torch.zeros(2 + levels, dtype=torch.float64)  # of the deepest member
         with torch.no_grad():
             for parameter, place in places(initial(run), self.numbers[0]):
                 place.copy_(parameter)

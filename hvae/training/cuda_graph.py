@@ -1,9 +1,27 @@
 """A training step as one CUDA graph: the host launches it whole instead of operator by operator."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+
+
+def streams(count: int) -> list[torch.cuda.Stream]:
+    """So many streams beside the current one."""
+    return [torch.cuda.Stream() for _ in range(count)]  # type: ignore[no-untyped-call]
+
+
+def side_by_side(calls: Sequence[Callable[[], None]], streams: Sequence[torch.cuda.Stream]) -> None:
+    """Each call on a stream of its own. Captured, they are branches of the graph, which the device
+    runs at once: one of many small operators leaves most of it idle."""
+    current = torch.cuda.current_stream()
+    for call, stream in zip(calls, streams, strict=True):
+        stream.wait_stream(current)
+        with torch.cuda.stream(stream):
+            call()
+    for stream in streams:
+        current.wait_stream(stream)
+
 
 Captured = tuple[torch.cuda.CUDAGraph, list[Tensor]]
 

@@ -81,7 +81,8 @@ class Engine(Protocol):
 
     def epoch(self, draws: Draws, epoch: int, ramp: float) -> Tensor:
         """One pass over the images, each KL weight at `ramp` of what it is in the end: sums over
-        images of loss, reconstruction and the KL of each level, [K, 2 + T]."""
+        images of loss, reconstruction and the KL of each level, [K, 2 + T]; 0 for levels that a
+        member has not."""
 
     def model(self, member: int) -> HierarchicalVAE:
         """A member as it stands, at its own size, on the CPU."""

@@ -41,7 +41,7 @@ def fit(
     engine: str = "auto",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Fit:
-    """Train K runs as one. They may differ in seed, loss, latent size, learning rate and KL
+    """Train K runs as one. They may differ in seed, loss, depth, latent size, learning rate and KL
     settings; raises `ValueError` naming the first other setting that differs. The engine is
     "traced", "compiled", which raises `ValueError` where it cannot train them, or "auto", the
     compiled one where it can."""
@@ -54,8 +54,8 @@ def fit(
         epoch_started = time.perf_counter()
         sums = chosen.epoch(draws, epoch, kl_ramp(epoch, train.kl_warmup_epochs))
         share = (time.perf_counter() - epoch_started) / len(runs)
-        for history, row in zip(histories, (sums / len(images.train)).tolist(), strict=True):
-            history.append(_entry(epoch, row, share))
+        for run, history, row in zip(runs, histories, sums / len(images.train), strict=True):
+            history.append(_entry(epoch, row[: 2 + run.model.num_layers].tolist(), share))
         progress(epoch, train.epochs)
     models = [chosen.model(member) for member in range(len(runs))]
     return Fit(models, histories, time.perf_counter() - started, chosen.name, declined)
@@ -70,7 +70,7 @@ def choose(
         raise ValueError(f"engine: {engine!r} is not allowed; allowed: {', '.join(ENGINES)}")
     if engine == "traced":
         return Traced(runs, device, dtype), ""
-    reason = obstacle(runs[0], device, dtype)
+    reason = next(filter(None, (obstacle(run, device, dtype) for run in runs)), "")
     if not reason:
         return Compiled(runs, dtype), ""
     if engine == "compiled":

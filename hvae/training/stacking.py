@@ -19,8 +19,9 @@ Parameters = dict[str, Tensor]
 
 def widest(configs: Sequence[RunConfig]) -> ModelConfig:
     """The sizes that hold every member of a pack."""
-    latent = max(config.model.latent_dim for config in configs)
-    return replace(configs[0].model, latent_dim=latent)
+    models = [config.model for config in configs]
+    latent, levels = max(m.latent_dim for m in models), max(m.num_layers for m in models)
+    return replace(models[0], latent_dim=latent, num_layers=levels)
 
 
 def stack(models: Sequence[HierarchicalVAE], sizes: ModelConfig) -> Parameters:

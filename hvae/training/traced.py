@@ -17,7 +17,7 @@ from hvae.config import ModelConfig, RunConfig
 from hvae.model import HierarchicalVAE, build, initial
 from hvae.objectives import Pass, Settings, objective
 from hvae.training.adam import Adam
-from hvae.training.cuda_graph import CapturedStep
+from hvae.training.cuda_graph import CapturedStep, side_by_side, streams
 from hvae.training.draws import Draw, Draws
 from hvae.training.stacking import Parameters, live_units, stack, unstack, widest
 
@@ -34,11 +34,12 @@ class Traced:
         self.runs, self.device, self.dtype, self.sizes = runs, device, dtype, widest(runs)
         self.seeds = sorted({run.train.seed for run in runs})
         self.groups = [
-            Group(runs, members, self.sizes, self.seeds, device, dtype)
+            Group(runs, members, widest([runs[m] for m in members]), self.seeds, device, dtype)
             for members in group_members(runs)
         ]
         self.pixels = self.noise = torch.empty(0, 0)  # [U, N, D] uint8 and [U, N, S, T, L]
-        self.levels = 1
+        self.grey_levels = 1
+        self.streams = streams(len(self.groups)) if device.type == "cuda" else []
         self._renew_step()
 
     def epoch(self, draws: Draws, epoch: int, ramp: float) -> Tensor:
@@ -50,9 +51,9 @@ class Traced:
         rows = torch.arange(len(draws.images.train), device=self.device)
         for batch in torch.split(rows, self.runs[0].train.batch_size):
             self.step(batch)
-        sums = torch.empty(len(self.runs), 2 + self.sizes.num_layers, dtype=torch.float64)
+        sums = torch.zeros(len(self.runs), 2 + self.sizes.num_layers, dtype=torch.float64)
         for group in self.groups:
-            sums[group.members] = group.sums.cpu()
+            sums[group.members, : group.sums.shape[1]] = group.sums.cpu()
         return sums
 
     def model(self, member: int) -> HierarchicalVAE:
@@ -70,7 +71,7 @@ class Traced:
             self.pixels = empty(seeds, images, draw.pixels.shape[1], dtype=torch.uint8)
             self.noise = empty(seeds, *draw.noise.shape)
             self._renew_step()
-        order, self.levels = draw.order.to(self.device), draw.levels
+        order, self.grey_levels = draw.order.to(self.device), draw.levels
         pixels = draw.pixels.to(self.device)
         torch.index_select(pixels, 0, order, out=self.pixels[row, :images])
         self.noise[row, :images].copy_(draw.noise, non_blocking=True)
@@ -81,10 +82,15 @@ class Traced:
 
     def _step(self, rows: Tensor) -> None:
         """One step of every member on some images [B] of the epoch."""
-        x = self.pixels.index_select(1, rows).float() / self.levels  # [U, B, D]
-        noise = self.noise.index_select(1, rows)  # [U, B, S, T, L]
-        for group in self.groups:
-            group.step(x.to(self.dtype), noise.to(self.dtype))
+        pixels = self.pixels.index_select(1, rows).float() / self.grey_levels
+        x = pixels.to(self.dtype)  # [U, B, D]
+        noise = self.noise.index_select(1, rows).to(self.dtype)  # [U, B, S, T, L]
+        steps = [partial(group.step, x, group.own_noise(noise)) for group in self.groups]
+        if self.device.type == "cuda":
+            side_by_side(steps, self.streams)
+        else:
+            for step in steps:
+                step()
 
     def _state(self) -> list[Tensor]:
         """Every tensor a step writes."""
@@ -92,7 +98,7 @@ class Traced:
 
 
 class Group:
-    """Members of one learning rate: one set of stacked parameters, one Adam.
+    """Members of one learning rate and depth: one set of stacked parameters, one Adam.
 
     Members are kept sorted by loss, so that each loss is computed on one contiguous part.
     """
@@ -107,7 +113,7 @@ class Group:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         own = [runs[member] for member in members]
-        self.members, self.train = members, own[0].train
+        self.members, self.sizes, self.train = members, sizes, own[0].train
         self.losses = Counter(run.train.loss for run in own)  # in the order of the members
         self.template = build(sizes, self.train.loss).to(device)
         parameters = stack([initial(run) for run in own], sizes)
@@ -148,6 +154,10 @@ class Group:
         gradients, terms = self.gradients[images](self.parameters, self.settings, x, noise)
         self.optimizer.step(list(gradients.values()))
         self.sums.add_(terms, alpha=images)
+
+    def own_noise(self, noise: Tensor) -> Tensor:
+        """The leading levels and units of a pack's noise, as many as the group has."""
+        return noise[..., : self.sizes.num_layers, : self.sizes.latent_dim]
 
     def _rows(self, values: Tensor) -> Tensor:
         """What every member sees: one tensor for all where they share a seed, else [K, ...]."""
@@ -207,7 +217,8 @@ def transposed(parameters: Parameters) -> Parameters:
 
 def group_members(runs: Sequence[RunConfig]) -> list[list[int]]:
     """Members that can share an optimiser, those of a loss side by side, in a fixed order."""
-    groups: dict[float, list[int]] = {}
+    groups: dict[tuple[float, int], list[int]] = {}
     for member in sorted(range(len(runs)), key=lambda member: runs[member].train.loss):
-        groups.setdefault(runs[member].train.learning_rate, []).append(member)
-    return [groups[rate] for rate in sorted(groups)]
+        run = runs[member]
+        groups.setdefault((run.train.learning_rate, run.model.num_layers), []).append(member)
+    return [groups[key] for key in sorted(groups)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ablations.grid import Pack, cost, cost_limit, design, halves, labels, pack_size, packs, runs
+from ablations.grid import Pack, Packing, cost, design, halves, labels, packing, packs, runs
 from ablations.studies import PRESETS, Study, Variant, narrow
 from hvae.closed_form import weight_count
 from hvae.config import DATASETS, ModelConfig, RunConfig, TrainConfig, digest, override
@@ -22,7 +22,7 @@ def digests(study: Study) -> set[str]:
 
 def cut(study: Study, size: int, missing: set[str] | None = None) -> list[Pack]:
     wanted = digests(study) if missing is None else missing
-    return packs(study.name, runs(study), wanted, size)
+    return packs(study.name, runs(study), wanted, Packing(size))
 
 
 def chunk_of(study: Study, size: int) -> dict[RunConfig, Pack]:
@@ -59,6 +59,7 @@ def test_a_pack_shares_what_it_must(study: Study) -> None:
         ({"train.learning_rate": 9.0, "loss": "mse"}, 1),
         *(({f"train.{name}": 9}, 2) for name in ("epochs", "batch_size", "kl_warmup_epochs")),
         *(({name: 9}, 2) for name in ("model.hidden_dim", "evaluation.importance_samples")),
+        ({"depth": 9}, 2),
         ({"objective": "elbo"}, 2),
         ({"data.name": "kmnist"}, 2),
         ({"data.binarize": "static"}, 2),
@@ -68,7 +69,7 @@ def test_a_pack_shares_what_it_must(study: Study) -> None:
 )
 def test_runs_share_a_pack_where_they_may(change: dict[str, Any], count: int) -> None:
     run, other = RunConfig(), override(RunConfig(), change)
-    assert len(packs("s", [run, other], {digest(run), digest(other)}, 10)) == count
+    assert len(packs("s", [run, other], {digest(run), digest(other)}, Packing(10))) == count
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -183,18 +184,26 @@ def test_a_prediction_takes_no_longer_for_a_deep_model() -> None:
 def test_a_pack_is_as_large_as_the_device_takes_and_leaves_no_worker_without_one(
     device: str, all_runs: int, workers: int, size: int
 ) -> None:
-    assert pack_size(device, all_runs, workers) == size
+    assert packing(device, all_runs, workers).size == size
 
 
 def test_a_pack_of_a_cpu_is_short_where_two_runs_or_more_remain() -> None:
-    study, limit = PRESETS["standard"], cost_limit("cpu")
-    size = pack_size("cpu", len(runs(study)), 2)
-    cut = packs("s", runs(study), digests(study), size, limit)
+    study = PRESETS["standard"]
+    chosen = packing("cpu", len(runs(study)), 2)
+    cut = packs("s", runs(study), digests(study), chosen)
     assert {len(pack.runs) for pack in cut} == {2}
-    assert all(pack.cost > limit for pack in cut if pack.runs[0].model.num_layers == 4)
-    quick = packs("s", runs(QUICK), digests(QUICK), size, limit)
+    assert all(pack.cost > chosen.most_cost for pack in cut if pack.runs[0].model.num_layers == 4)
+    quick = packs("s", runs(QUICK), digests(QUICK), chosen)
     assert max(len(pack.runs) for pack in quick) == 8  # bundled digits: a second each
-    between = packs("s", runs(study), digests(study), size, 4.5 * max(map(cost, runs(study))))
+    longer = chosen._replace(most_cost=4.5 * max(map(cost, runs(study))))
+    between = packs("s", runs(study), digests(study), longer)
     assert {len(pack.runs) for pack in between if pack.runs[0].model.num_layers == 4} == {2, 4}
-    assert cost_limit("cuda") == math.inf
-    assert len(packs("s", runs(QUICK), digests(QUICK), 1, limit)) == len(runs(QUICK))
+    one = chosen._replace(size=1)
+    assert len(packs("s", runs(QUICK), digests(QUICK), one)) == len(runs(QUICK))
+
+
+def test_a_gpu_trains_all_depths_of_a_study_in_one_pack() -> None:
+    study = PRESETS["standard"]
+    (pack,) = packs("s", runs(study), digests(study), packing("cuda", 200, 1))
+    assert {run.model.num_layers for run in pack.runs} == {1, 2, 3, 4}
+    assert packing("cuda", 200, 1).most_cost == math.inf

@@ -297,11 +297,11 @@ def test_a_documented_step_of_64_images_takes_56_megaflop() -> None:
 
 def test_the_engine_multiplies_no_more_than_plain_autograd() -> None:
     runs = [digits_run(2, batch_size=10, seed=seed) for seed in (0, 1, 2)]
-    pack = Traced(runs, torch.device("cpu"), torch.float32)
+    (group,) = Traced(runs, torch.device("cpu"), torch.float32).groups
     x, noise = torch.zeros(3, 10, 64), torch.zeros(3, 10, 1, 2, 5)
-    pack.step(x, noise)  # traced in its first call
+    group.step(x, noise)  # traced in its first call
     with FlopCounterMode(display=False) as counter:
-        pack.step(x, noise)
+        group.step(x, noise)
     assert counter.get_total_flops() == 3 * 10 * flops_per_image(runs[0])
 
 
@@ -353,11 +353,17 @@ def test_a_new_field_with_a_neutral_default_leaves_every_digest_and_record(
 
 def test_what_may_share_a_pack_is_said_where_a_field_is_declared() -> None:
     run = RunConfig(train=TrainConfig(objective="elbo"))
-    changed = {"latent": 3, "loss": "mse", "train.learning_rate": 0.1, "train.kl_weight": 2.0}
+    changed = {
+        "depth": 3,
+        "latent": 3,
+        "loss": "mse",
+        "train.learning_rate": 0.1,
+        "train.kl_weight": 2.0,
+    }
     pack = [run, override(run, changed), override(run, {"seed": 4, "train.free_bits": 0.5})]
     require_packable(pack)
     assert len({shared(member) for member in pack}) == 1
-    for name, other in {"depth": 3, "objective": "documented", "train.epochs": 1}.items():
+    for name, other in {"objective": "documented", "train.epochs": 1}.items():
         with pytest.raises(ValueError, match=rf"^{name}: a pack must share one value; got "):
             require_packable([*pack, override(run, {name: other})])
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ablations.grid import Pack, packs, runs, without
+from ablations.grid import Pack, Packing, packs, runs, without
 from ablations.run.pack import Conditions, Finished, Task, run_pack, status
 from ablations.run.throughput import shape
 from ablations.studies import PRESETS, narrow
@@ -34,7 +34,7 @@ def pack() -> Pack:
     axes = {"depth": (1,), "latent": (2,), "loss": ("bce", "mse")}
     settings = {"train.epochs": 1, "evaluation.importance_samples": 3}
     members = runs(narrow(PRESETS["quick"], axes, settings))
-    (found,) = packs("quick", members, {digest(run) for run in members}, 4)
+    (found,) = packs("quick", members, {digest(run) for run in members}, Packing(4))
     return found
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from ablations.grid import labels, packs, runs
+from ablations.grid import Packing, labels, packs, runs
 from ablations.run.progress import Display
 from ablations.studies import PRESETS
 from hvae.config import digest
@@ -16,7 +16,7 @@ from hvae.records.store import Record
 MakeRecord = Callable[..., Record]
 STUDY = PRESETS["quick"]
 LABELS = labels(STUDY)
-PACKS = packs("quick", runs(STUDY), {digest(run) for run in runs(STUDY)}, 8)
+PACKS = packs("quick", runs(STUDY), {digest(run) for run in runs(STUDY)}, Packing(8))
 
 
 def display(*present: Record) -> Display:

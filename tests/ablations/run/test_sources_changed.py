@@ -20,6 +20,7 @@ COMMAND = [
 EDITS_AT_THE_FIRST_PROGRESS = """
 from pathlib import Path
 from ablations.cli import main as cli
+from ablations.grid import Packing
 from ablations.run import launch as launching
 from ablations.run import progress
 import hvae
@@ -31,7 +32,7 @@ def advance(self, pack, done, total, real=progress.Display.advance):
     real(self, pack, done, total)
 
 progress.Display.advance = advance
-launching.pack_size = lambda *_: 1
+launching.packing = lambda *_: Packing(1)
 cli.main()
 """
 

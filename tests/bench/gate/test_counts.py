@@ -114,7 +114,7 @@ def test_an_advisory_count_may_differ() -> None:
         require_stable("train_step", {"flops": 2}, {})
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.cuda
 def test_on_cuda_kernels_and_the_allocators_peak_are_counted() -> None:
     found = count("train_step", "cuda")
     assert found["kernel_launches"] > 0

@@ -17,7 +17,6 @@ from hvae.native.build import c_compiler
 from hvae.training.fit import require_packable
 
 NO_COMPILER = pytest.mark.skipif(c_compiler() is None, reason="needs a C compiler")
-NO_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 RUNGS = [
     *(Rung(kind, "", kind, 1, "cpu") for kind in ("documented", "in_memory", "fused")),
     Rung("packed_1", "", "pack", 1, "cpu", models=1, engine="traced"),
@@ -26,7 +25,9 @@ RUNGS = [
         Rung("compiled", "", "pack", 1, "cpu", models=2, engine="compiled"),
         marks=NO_COMPILER,
     ),
-    pytest.param(Rung("captured", "", "pack", 1, "cuda", models=2, engine="traced"), marks=NO_CUDA),
+    pytest.param(
+        Rung("captured", "", "pack", 1, "cuda", models=2, engine="traced"), marks=pytest.mark.cuda
+    ),
 ]
 
 

@@ -179,7 +179,7 @@ def test_a_full_gpu_is_left_out_unless_it_is_to_train(monkeypatch: pytest.Monkey
         measure_everywhere([cell()], "cuda")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.cuda
 def test_a_gpu_is_measured_by_its_own_clock() -> None:
     (found,) = measure([cell()], "cuda")
     assert {values["device"] for values in found} == {"cuda"}

@@ -159,14 +159,16 @@ def test_in_float32_it_rounds_no_worse_than_the_traced_step(loss: str, few_digit
 
 
 def test_a_member_is_bitwise_the_same_alone_and_in_any_pack(few_digits: Images) -> None:
-    runs = [run(20, seed=1), run(2, seed=0, loss="mse"), run(5, seed=1)]
-    for order in ([0, 1, 2], [2, 0, 1], [1, 2]):
+    runs = [run(20, seed=1), run(2, seed=0, loss="mse"), run(5, seed=1), run(5, depth=3, seed=1)]
+    for order in ([0, 1, 2], [2, 0, 1], [1, 2], [0, 3]):
         pack, sums = trained([runs[i] for i in order], few_digits, "compiled", torch.float32)
         for member, i in enumerate(order):
             # Its noise alone is that of narrower latents: `streams.noise` gives the same units.
             alone, own = trained([runs[i]], few_digits, "compiled", torch.float32)
             assert torch.equal(vector(pack, member), vector(alone))
-            assert torch.equal(sums[:, member], own[:, 0])
+            terms = own.shape[-1]
+            assert torch.equal(sums[:, member, :terms], own[:, 0])
+            assert not sums[:, member, terms:].any()  # levels that it has not
 
 
 def test_how_many_batches_are_laid_out_at_once_changes_no_bit(
@@ -270,7 +272,7 @@ SLACK = 9
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_every_parameter_has_a_place_of_its_own(depth: int) -> None:
     config = run(5, 12, depth)
-    model, member = initial(config), Member(config, torch.float32, SLACK)
+    model, member = initial(config), Member(config, torch.float32, SLACK, depth)
     for found, expected in zip(member.model().parameters(), model.parameters(), strict=True):
         assert torch.equal(found, expected)
     counted = torch.zeros_like(member.numbers[0])
