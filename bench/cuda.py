@@ -14,7 +14,8 @@ from typing import NamedTuple
 PYTHON = (sys.executable, "-m")
 HVAE = (*PYTHON, "hvae")
 CHECKS = {  # each with what it proves
-    "tests": (*PYTHON, "pytest", "-q", "-m", "cuda"),  # captured = eager, GPU = CPU, counts
+    # captured = eager, GPU = CPU, exact counts
+    "tests": (*PYTHON, "pytest", "-q", "-m", "cuda", "tests/hvae", "tests/bench"),
     "bench": (*HVAE, "bench", "--device", "cuda", "--rounds", "3"),  # the ladder
     "gate": (*HVAE, "gate", "--aa", "--device", "cuda"),  # counts and times on the device
     "quick": (*HVAE, "run", "quick", "--device", "cuda"),  # from data to report

@@ -1,5 +1,6 @@
 """`hvae bench`: measure the throughput ladder of this machine, keep it, print it."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,7 @@ def bench(
 
     From the documented training loop to packs of models on up to eight cores (or captured on a
     GPU), one after the other, on an otherwise idle machine: two to three minutes with the default
-    options.
+    options. Where the package `jax` is installed, the same pack in JAX is a rung beside them.
 
     \b
     Examples:
@@ -123,14 +124,14 @@ def _rungs(device: str, packs: tuple[int, ...], no_compile: bool) -> "list[Rung]
     from bench.ladder.rungs import cpu_rungs, cuda_rungs
     from hvae.native.build import NO_COMPILER, c_compiler
 
-    sizes = sorted(set(packs or PACKS[device]))
+    sizes, has_jax = sorted(set(packs or PACKS[device])), find_spec("jax") is not None
     if device == "cuda":
-        return cuda_rungs(sizes)
+        return cuda_rungs(sizes, has_jax)
     engines = ["traced"] if no_compile or c_compiler() is None else ["traced", "compiled"]
     if len(engines) == 1 and not no_compile:
         click.echo(f"{NO_COMPILER}: no compiled packs", err=True)
     common = PACK_SIZES["cpu"]  # as `hvae run` packs
-    return cpu_rungs(sizes, common if common in sizes else sizes[-1], engines)
+    return cpu_rungs(sizes, common if common in sizes else sizes[-1], engines, has_jax)
 
 
 def _measure(rungs: "list[Rung]", source: "Source", rounds: int) -> "Ladder":

@@ -18,6 +18,7 @@ from bench.ladder.rungs import GAUGES, Gauge, Rung, Source
 from hvae.processes import (
     Worker,
     WorkerFailed,
+    core_count,
     lifeline,
     one_thread,
     own_cores,
@@ -53,7 +54,7 @@ def ladder(
 ) -> Ladder:
     """Measure the rungs of one device, documented and in-memory first, over `rounds` rounds.
 
-    A compiled rung that cannot be built is left out; raises `WorkerFailed` where another cannot.
+    A rung of C or JAX that cannot be built is left out; raises `WorkerFailed` where another cannot.
     """
     device, counts = rungs[0].device, sorted({rung.processes for rung in rungs})
     gauges = [
@@ -82,7 +83,10 @@ def _start(task: Task, line: Connection) -> list[Worker]:
     """The workers of a task, each on a core of its own where it takes them all."""
     keeps_memory = isinstance(task, Rung) and task.kind == "pack"
     prepare = settle if keeps_memory else one_thread
-    return [start_worker(line, prepare, core) for core in own_cores(task.processes)]
+    cores = own_cores(task.processes)
+    if isinstance(task, Rung) and task.engine == "jax":
+        cores = own_cores(core_count())[:1]  # it would start a thread on every core that it sees
+    return [start_worker(line, prepare, core) for core in cores]
 
 
 def _built(started: Workers, source: Source) -> Workers:
@@ -94,7 +98,7 @@ def _built(started: Workers, source: Source) -> Workers:
         try:
             _cpu_seconds(workers)
         except WorkerFailed:
-            if not (isinstance(task, Rung) and task.engine == "compiled"):
+            if not (isinstance(task, Rung) and task.engine in ("compiled", "jax")):
                 raise
             continue
         built[task] = workers

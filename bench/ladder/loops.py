@@ -24,7 +24,7 @@ from bench.ladder.rungs import COPY_FLOATS, SGEMM_SIDE, Gauge, Rung, Source
 from hvae.config import DataConfig, RunConfig
 from hvae.data.images import load
 from hvae.processes import Progress
-from hvae.training.draws import Draws
+from hvae.training.draws import Draws, Engine
 from hvae.training.fit import choose
 
 CELLS = 10  # of a seed, at a depth of the standard study: they share batches, noise and a pack
@@ -67,10 +67,15 @@ def training_loop(rung: Rung, source: Source) -> Loop:
 
 
 def pack_loop(rung: Rung, source: Source) -> Loop:
-    """The engine itself; on cuda it captures its step."""
+    """The engine itself, which on cuda captures its step, or the same pack in JAX."""
     runs, device = pack(rung.models, source.name), torch.device(rung.device)
     whole = load(runs[0].data, source.folder)
-    engine, _ = choose(runs, device, torch.float32, rung.engine)
+    if rung.engine == "jax":
+        from bench.ladder.jax_pack import JaxPack  # an extra
+
+        engine: Engine | JaxPack = JaxPack(runs)
+    else:
+        engine, _ = choose(runs, device, torch.float32, rung.engine)
     epochs = count(1)
 
     @cache

@@ -1,7 +1,6 @@
 """The ladder as one JSON document, and as lines of text."""
 
 import statistics
-from collections.abc import Sequence
 from dataclasses import asdict
 from math import ceil
 from typing import Any
@@ -19,11 +18,14 @@ BYTES_PER_MODEL_STEP = 10e6  # unfused traffic of a training step, half of it Ad
 
 
 def document(found: Ladder) -> dict[str, Any]:
-    """The ladder as one JSON document: machine, settings, rungs; the first two rungs are those that
-    the others are compared with."""
+    """The ladder as one JSON document: machine, settings, rungs; the first two rungs and that of
+    JAX, where there is one, are those that the others are compared with."""
     rungs = [task for task in found.windows if isinstance(task, Rung)]
     rates = [_rates(found, rung) for rung in rungs]
     machine = _machine_rates(found)
+    names = ["documented", "in_memory"]
+    names += ["jax" if rung.engine == "jax" else "" for rung in rungs[2:]]
+    references = {name: own for name, own in zip(names, rates, strict=True) if name}
     return {
         "machine": {
             **environment(rungs[0].device),
@@ -39,7 +41,7 @@ def document(found: Ladder) -> dict[str, Any]:
         "bytes_per_model_step": BYTES_PER_MODEL_STEP,
         "rounds": found.rounds,
         "rungs": [
-            asdict(rung) | _measured(found, rung, own, rates[:2], machine[rung.processes])
+            asdict(rung) | _measured(found, rung, own, references, machine[rung.processes])
             for rung, own in zip(rungs, rates, strict=True)
         ],
         "left_out": found.left_out,
@@ -67,24 +69,23 @@ def _measured(
     found: Ladder,
     rung: Rung,
     rates: list[float],
-    references: Sequence[list[float]],
+    references: dict[str, list[float]],
     machine: dict[str, Any],
 ) -> dict[str, Any]:
     """A rung's rates, its ratios to the references, and its share of the machine, whose rates are
     of as many processes: medians of both."""
     images, windows = rung.images(found.source), found.windows[rung]
     images_per_second = spread([rate * images / ceil(images / BATCH) for rate in rates])
-    ratios = [
-        spread([rate / other for rate, other in zip(rates, reference, strict=True)])
-        for reference in references
-    ]
+    ratios = {
+        f"ratio_to_{name}": spread([rate / other for rate, other in zip(rates, own, strict=True)])
+        for name, own in references.items()
+    }
     flops = images_per_second["median"] * flops_per_image(REFERENCE)
     moved = statistics.median(rates) * BYTES_PER_MODEL_STEP
     return {
         "model_steps_per_second": spread(rates),
         "images_per_second": images_per_second,
-        "ratio_to_documented": ratios[0],
-        "ratio_to_in_memory": ratios[1],
+        **ratios,
         "fraction_of_sgemm": flops / (1e9 * machine["sgemm_gflop_per_second"]["median"]),
         "fraction_of_copy_bandwidth": moved
         / (1e9 * machine["copy_gigabytes_per_second"]["median"]),
@@ -101,7 +102,9 @@ def table(document: dict[str, Any]) -> list[str]:
     rungs = document["rungs"]
     width = max(len(rung["title"]) for rung in rungs)
     heading = f"{'rung':{width}}  model-steps/s (quartiles)    images/s"
-    lines = [f"{heading}  x documented  x in memory  of sgemm  of copy  of cores"]
+    has_jax = any("ratio_to_jax" in rung for rung in rungs)
+    jax = "  x JAX" if has_jax else ""
+    lines = [f"{heading}  x documented  x in memory{jax}  of sgemm  of copy  of cores"]
     for rung in rungs:
         steps, images = rung["model_steps_per_second"], rung["images_per_second"]
         quartiles = f"({steps['lower_quartile']:,.0f}-{steps['upper_quartile']:,.0f})"
@@ -111,6 +114,7 @@ def table(document: dict[str, Any]) -> list[str]:
             f"{images['median']:10,.0f}",
             f"{rung['ratio_to_documented']['median']:12.2f}",
             f"{rung['ratio_to_in_memory']['median']:11.2f}",
+            *([f"{rung['ratio_to_jax']['median']:5.2f}"] if has_jax else []),
             f"{rung['fraction_of_sgemm']:8.1%}",
             f"{rung['fraction_of_copy_bandwidth']:7.1%}",
             f"{rung['fraction_of_cores']:8.0%}",

@@ -41,7 +41,7 @@ class Rung:
     device: str
     models: int = 1
     processes: int = 1
-    engine: str = ""  # of a pack
+    engine: str = ""  # of a pack: traced, compiled or jax
 
     def images(self, source: Source) -> int:
         """Images of a window: whole batches, or the whole training set."""
@@ -76,22 +76,27 @@ class Gauge:
         return float(once * self.repeats * self.processes)
 
 
-def cpu_rungs(packs: Sequence[int], all_cores_pack: int, engines: Sequence[str]) -> list[Rung]:
-    """The rungs of a CPU, a packed one for each engine; with more than one core the last ones train
-    a pack on each of up to 8."""
+def cpu_rungs(
+    packs: Sequence[int], common: int, engines: Sequence[str], has_jax: bool = False
+) -> list[Rung]:
+    """The rungs of a CPU, a packed one for each engine, and of JAX one of the `common` size; with
+    more than one core the last ones train a pack of that size on each of up to 8."""
     packed = [_packed(models, 1, engine) for engine in engines for models in packs]
     cores = min(core_count(), MOST_PROCESSES)
-    shared = [_packed(all_cores_pack, cores, engine) for engine in engines if cores > 1]
-    return [*_single("cpu", CPU_STEPS), *packed, *shared]
+    shared = [_packed(common, cores, engine) for engine in engines if cores > 1]
+    jax = [_packed(common, 1, "jax")] if has_jax else []
+    return [*_single("cpu", CPU_STEPS), *jax, *packed, *shared]
 
 
-def cuda_rungs(packs: Sequence[int]) -> list[Rung]:
+def cuda_rungs(packs: Sequence[int], has_jax: bool = False) -> list[Rung]:
     """The rungs of a GPU; a window of a captured pack is a whole epoch."""
     captured = [
         Rung(f"captured_{k}", f"captured, packed {k}", "pack", EPOCH_STEPS, "cuda", k, 1, "traced")
         for k in packs
     ]
-    return [*_single("cuda", CUDA_STEPS), *captured]
+    most = max(packs)
+    jax = Rung("jax", f"packed {most}, JAX", "pack", EPOCH_STEPS, "cuda", most, 1, "jax")
+    return [*_single("cuda", CUDA_STEPS), *([jax] if has_jax else []), *captured]
 
 
 def _single(device: str, steps: dict[str, int]) -> list[Rung]:
@@ -107,7 +112,7 @@ def _packed(models: int, processes: int, engine: str) -> Rung:
     name, title = f"packed_{models}", f"packed {models}"
     if processes > 1:
         name, title = f"{name}_all_cores", f"{title} on each of {processes} cores"
-    if engine == "compiled":
-        name, title = f"{name}_compiled", f"{title}, compiled"
+    if engine != "traced":
+        name, title = f"{name}_{engine}", f"{title}, {'JAX' if engine == 'jax' else engine}"
     steps = max(1, CPU_STEPS["pack"] // models)
     return Rung(name, title, "pack", steps, "cpu", models, processes, engine)

@@ -1,6 +1,7 @@
 """The documented loop is the documented one, and every rung trains on the documented loss."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from hvae.model import initial
 from hvae.native.build import c_compiler
 from hvae.training.fit import require_packable
 
+NO_JAX = pytest.mark.skipif(find_spec("jax") is None, reason="needs jax; pip install '.[jax]'")
 NO_COMPILER = pytest.mark.skipif(c_compiler() is None, reason="needs a C compiler")
 RUNGS = [
     *(Rung(kind, "", kind, 1, "cpu") for kind in ("documented", "in_memory", "fused")),
@@ -25,6 +27,7 @@ RUNGS = [
         Rung("compiled", "", "pack", 1, "cpu", models=2, engine="compiled"),
         marks=NO_COMPILER,
     ),
+    pytest.param(Rung("jax", "", "pack", 1, "cpu", models=2, engine="jax"), marks=NO_JAX),
     pytest.param(
         Rung("captured", "", "pack", 1, "cuda", models=2, engine="traced"), marks=pytest.mark.cuda
     ),
