@@ -53,7 +53,8 @@ PACKS = {"cpu": (5, 10, 20), "cuda": (50, 100, 200)}
     "--data", type=click.Choice(READABLE), default="mnist", show_default=True, help="Dataset."
 )
 @data_dir_option
-@results_option("Where to keep it: DIR/bench/ladder-DEVICE.json, over an earlier one.")
+@results_option("Where to keep it: DIR/bench/ladder-DEVICE.json (scaling-), over an earlier one.")
+@click.option("--scaling", is_flag=True, help="Cost by runs of a pack, depth, latent and workers.")
 @click.option("--counts", is_flag=True, help="Count operators, FLOPs and bytes instead: exact.")
 @json_option
 @debug_option
@@ -65,6 +66,7 @@ def bench(
     data: str,
     data_dir: Path | None,
     results: Path,
+    scaling: bool,
     counts: bool,
     as_json: bool,
 ) -> None:
@@ -78,6 +80,7 @@ def bench(
     Examples:
       hvae bench
       hvae bench --pack 10 --rounds 3 --no-compile
+      hvae bench --scaling
       hvae bench --counts
     """
     if counts:
@@ -85,22 +88,30 @@ def bench(
         return
     from ablations.run.executors import resolve_device
     from bench.gate.storage import write_document
-    from bench.ladder.output import document, table
+    from bench.ladder import output
+    from bench.ladder import scaling as costs
     from bench.ladder.rungs import Source
     from hvae.data import mnist
 
     folder = mnist.data_dir(data_dir)
     mnist.require(data, folder)
     device = resolve_device(device)
-    path = results / "bench" / f"ladder-{slug(device_name(device))}.json"
+    kind = "scaling" if scaling else "ladder"
+    path = results / "bench" / f"{kind}-{slug(device_name(device))}.json"
     prove_writable(path.parent)
     source = Source(data, folder, DATASETS[data].training_images)
-    found = document(_measure(_rungs(device, packs, no_compile), source, rounds))
+    if scaling:
+        points = costs.points(device, *_common_pack(device, packs, no_compile))
+        measured = _measure(list({point.rung: None for point in points}), source, rounds)
+        found, lines = costs.document(measured, points), costs.table
+    else:
+        found = output.document(_measure(_rungs(device, packs, no_compile), source, rounds))
+        lines = output.table
     write_document(path, found)
     if as_json:
         print_json(found)
     else:
-        click.echo("\n".join([*table(found), str(path)]))
+        click.echo("\n".join([*lines(found), str(path)]))
 
 
 def _print_counts(device: str, as_json: bool) -> None:
@@ -122,16 +133,31 @@ def _print_counts(device: str, as_json: bool) -> None:
 
 def _rungs(device: str, packs: tuple[int, ...], no_compile: bool) -> "list[Rung]":
     from bench.ladder.rungs import cpu_rungs, cuda_rungs
-    from hvae.native.build import NO_COMPILER, c_compiler
 
     sizes, has_jax = sorted(set(packs or PACKS[device])), find_spec("jax") is not None
     if device == "cuda":
         return cuda_rungs(sizes, has_jax)
-    engines = ["traced"] if no_compile or c_compiler() is None else ["traced", "compiled"]
-    if len(engines) == 1 and not no_compile:
+    common, _ = _common_pack(device, packs, no_compile)
+    return cpu_rungs(sizes, common, _engines(no_compile), has_jax)
+
+
+def _common_pack(device: str, packs: tuple[int, ...], no_compile: bool) -> tuple[int, str]:
+    """Runs of a pack as `hvae run` cuts it, where they are among those asked for, and the engine
+    that trains it."""
+    most, sizes = {"cpu": PACK_SIZES["cpu"], "cuda": 50}[device], packs or PACKS[device]
+    engine = _engines(no_compile)[-1] if device == "cpu" else "traced"
+    return most if most in sizes else max(sizes), engine
+
+
+def _engines(no_compile: bool) -> list[str]:
+    from hvae.native.build import NO_COMPILER, c_compiler
+
+    if no_compile:
+        return ["traced"]
+    if c_compiler() is None:
         click.echo(f"{NO_COMPILER}: no compiled packs", err=True)
-    common = PACK_SIZES["cpu"]  # as `hvae run` packs
-    return cpu_rungs(sizes, common if common in sizes else sizes[-1], engines, has_jax)
+        return ["traced"]
+    return ["traced", "compiled"]
 
 
 def _measure(rungs: "list[Rung]", source: "Source", rounds: int) -> "Ladder":

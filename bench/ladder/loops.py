@@ -21,7 +21,7 @@ from bench.ladder.documented_loop import (
     in_memory_loop,
 )
 from bench.ladder.rungs import COPY_FLOATS, SGEMM_SIDE, Gauge, Rung, Source
-from hvae.config import DataConfig, RunConfig
+from hvae.config import DataConfig, RunConfig, override
 from hvae.data.images import load
 from hvae.processes import Progress
 from hvae.training.draws import Draws, Engine
@@ -68,7 +68,8 @@ def training_loop(rung: Rung, source: Source) -> Loop:
 
 def pack_loop(rung: Rung, source: Source) -> Loop:
     """The engine itself, which on cuda captures its step, or the same pack in JAX."""
-    runs, device = pack(rung.models, source.name), torch.device(rung.device)
+    device, sizes = torch.device(rung.device), {"depth": rung.depth, "latent": rung.latent}
+    runs = [override(run, sizes) for run in pack(rung.models, source.name)]
     whole = load(runs[0].data, source.folder)
     if rung.engine == "jax":
         from bench.ladder.jax_pack import JaxPack  # an extra

@@ -22,24 +22,13 @@ def document(found: Ladder) -> dict[str, Any]:
     JAX, where there is one, are those that the others are compared with."""
     rungs = [task for task in found.windows if isinstance(task, Rung)]
     rates = [_rates(found, rung) for rung in rungs]
-    machine = _machine_rates(found)
     names = ["documented", "in_memory"]
     names += ["jax" if rung.engine == "jax" else "" for rung in rungs[2:]]
     references = {name: own for name, own in zip(names, rates, strict=True) if name}
-    return {
-        "machine": {
-            **environment(rungs[0].device),
-            "threads": 1,  # of each process
-            "cores": core_count(),
-            "c_compiler": compiler_name(),
-            "rates": list(machine.values()),
-        },
-        "code": code(),
-        "data": found.source.name,
-        "batch_size": BATCH,
+    machine = _machine_rates(found)
+    return common(found) | {
         "flop_per_model_step": BATCH * flops_per_image(REFERENCE),
         "bytes_per_model_step": BYTES_PER_MODEL_STEP,
-        "rounds": found.rounds,
         "rungs": [
             asdict(rung) | _measured(found, rung, own, references, machine[rung.processes])
             for rung, own in zip(rungs, rates, strict=True)
@@ -48,9 +37,32 @@ def document(found: Ladder) -> dict[str, Any]:
     }
 
 
+def common(found: Ladder) -> dict[str, Any]:
+    """Where and how it was measured."""
+    device = next(iter(found.windows)).device
+    return {
+        "machine": {
+            **environment(device),
+            "threads": 1,  # of each process
+            "cores": core_count(),
+            "c_compiler": compiler_name(),
+            "rates": list(_machine_rates(found).values()),
+        },
+        "code": code(),
+        "data": found.source.name,
+        "batch_size": BATCH,
+        "rounds": found.rounds,
+    }
+
+
+def model_steps(found: Ladder, rung: Rung) -> int:
+    """Steps of a window, of all models in all processes."""
+    return rung.models * rung.processes * ceil(rung.images(found.source) / BATCH)
+
+
 def _rates(found: Ladder, rung: Rung) -> list[float]:
     """Model-steps per second of each round."""
-    steps = rung.models * rung.processes * ceil(rung.images(found.source) / BATCH)
+    steps = model_steps(found, rung)
     return [steps / window.seconds for window in found.windows[rung]]
 
 

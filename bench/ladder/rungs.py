@@ -9,7 +9,7 @@ from hvae.config import RunConfig
 from hvae.processes import core_count
 
 EPOCH_STEPS = 938  # of 60,000 images
-BATCH = RunConfig().train.batch_size
+BATCH, REFERENCE = RunConfig().train.batch_size, RunConfig().model
 # Repeats of a window. A product large enough to reach the machine's rate; more bytes than caches.
 GAUGES = {"cpu": {"sgemm": 10, "copy": 5}, "cuda": {"sgemm": 50, "copy": 50}}
 SGEMM_SIDE = {"cpu": 1024, "cuda": 8192}
@@ -42,6 +42,8 @@ class Rung:
     models: int = 1
     processes: int = 1
     engine: str = ""  # of a pack: traced, compiled or jax
+    depth: int = REFERENCE.num_layers
+    latent: int = REFERENCE.latent_dim
 
     def images(self, source: Source) -> int:
         """Images of a window: whole batches, or the whole training set."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hvae.records.files import slug
+from report.machine import ladder, scaling
 from report.machine.gate_trials import NAME, gate_table, trials_row
-from report.machine.ladder import caption, ladder
 from report.render.drawing import Drawing
 from report.render.tables import Table
 
@@ -18,8 +18,8 @@ Shown = TypeVar("Shown")
 
 @dataclass(frozen=True)
 class Benches:
-    """A drawing per whole ladder and the trials of the gate, in the order of their files' names,
-    and a line per damaged file."""
+    """A drawing per whole file of `hvae bench`, the trials of the gate, in the order of the files'
+    names, and a line per damaged file."""
 
     drawings: tuple[Drawing, ...] = ()
     gate: Table | None = None
@@ -27,11 +27,12 @@ class Benches:
 
 
 def read_benches(folder: Path) -> Benches:
-    """The ladders in `folder`, the trials in its folder `gate`; none where there is no folder."""
-    ladders, notices = _read(folder.glob("*.json"), _drawing, "ladder")
+    """What `hvae bench` left in `folder`, and the trials in its folder `gate`; nothing where there
+    is no folder."""
+    drawings, notices = _read(folder.glob("*.json"), _drawing, "record of a bench")
     files = (path for path in (folder / "gate").glob("*.json") if NAME.fullmatch(path.name))
     rows, damaged = _read(files, lambda _, document: trials_row(document), "record of trials")
-    return Benches(tuple(ladders), gate_table(rows) if rows else None, (*notices, *damaged))
+    return Benches(tuple(drawings), gate_table(rows) if rows else None, (*notices, *damaged))
 
 
 def _read(
@@ -49,9 +50,13 @@ def _read(
 
 
 def _drawing(path: Path, document: dict[str, Any]) -> Drawing:
-    figure, title = ladder(document), str(document["machine"]["device_name"])
+    if "axes" in document:
+        figure, caption = scaling.scaling(document), scaling.caption(document)
+    else:
+        figure, caption = ladder.ladder(document), ladder.caption(document)
     figure.draw_without_rendering()  # what cannot be drawn shows here, not in the page
-    return Drawing(f"bench-{slug(path.stem)}", title, caption(document), figure)
+    title = str(document["machine"]["device_name"])
+    return Drawing(f"bench-{slug(path.stem)}", title, caption, figure)
 
 
 def _reason(error: Exception) -> str:

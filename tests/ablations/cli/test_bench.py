@@ -37,6 +37,7 @@ def measurer(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     monkeypatch.setattr("bench.ladder.ladder.ladder", stand_in)
     monkeypatch.setattr("hvae.native.build.c_compiler", lambda: ["/usr/bin/cc"])
     monkeypatch.setattr("hvae.data.mnist.require", lambda name, folder: None)
+    monkeypatch.setattr(benching, "find_spec", lambda package: None)  # whether or not it is there
     monkeypatch.setattr(benching, "device_name", lambda device: "Some CPU (R) @ 2 GHz")
     return stand_in
 
@@ -77,6 +78,28 @@ def test_packs_are_those_asked_for_and_all_cores_train_the_grids(
     monkeypatch.setattr("bench.ladder.rungs.core_count", lambda: 64)  # 256 processes, 90 GB
     call(tmp_path, "--no-compile")
     assert measurer.rungs[-1].processes == 8
+
+
+def test_where_jax_is_installed_it_is_a_rung_that_others_are_compared_with(
+    tmp_path: Path, measurer: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(benching, "find_spec", lambda package: package == "jax")
+    result = call(tmp_path, "--pack", "10")
+    (rung,) = (rung for rung in measurer.rungs if rung.engine == "jax")
+    assert (rung.models, rung.processes) == (10, 1)
+    (path,) = (tmp_path / "bench").iterdir()
+    packed = json.loads(path.read_text())["rungs"][-1]
+    assert packed["ratio_to_jax"]["median"] == pytest.approx(2 if packed["processes"] == 2 else 1)
+    assert " x JAX " in result.stdout
+
+
+def test_scaling_is_kept_beside_the_ladder(tmp_path: Path, measurer: StandIn) -> None:
+    result = call(tmp_path, "--scaling", "--pack", "3")
+    assert result.stdout.splitlines()[-1].endswith("/bench/scaling-some-cpu-r-2-ghz.json")
+    document = json.loads((tmp_path / "bench" / "scaling-some-cpu-r-2-ghz.json").read_text())
+    assert document["engine"] == "compiled"
+    assert [cost["value"] for cost in document["axes"]["depth"]] == [1, 2, 3, 4]
+    assert {rung.models for rung in measurer.rungs if rung.depth != 2} == {3}
 
 
 def test_without_a_compiler_it_says_so_and_goes_on(

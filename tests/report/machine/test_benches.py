@@ -46,6 +46,21 @@ def test_every_document_is_a_drawing_in_the_order_of_names(bench: Path) -> None:
     assert found.notices == ()
 
 
+def test_what_scaling_wrote_is_a_drawing_too(bench: Path) -> None:
+    spread = {"median": 2.0, "lower_quartile": 1.8, "upper_quartile": 2.4}
+    cost = {"value": 1, "milliseconds_per_model_step": spread, "flop_per_model_step": 5e7}
+    axes = {"depth": [cost, cost | {"value": 2}]}
+    text = json.dumps({**document(), "engine": "compiled", "axes": axes})
+    (bench / "scaling-a.json").write_text(text)
+    (drawing,) = read_benches(bench).drawings
+    assert drawing.name == "bench-scaling-a"
+    assert "compiled engine" in drawing.caption
+    (bench / "scaling-a.json").write_text(text.replace("1.8", "-1.8"))
+    found = read_benches(bench)
+    assert found.drawings == ()
+    assert found.notices[0].endswith(": its costs are not all positive numbers.")
+
+
 def without_rates() -> dict[str, Any]:
     return {**document(), "rungs": [rung("documented loop", 0.0)]}
 
@@ -69,7 +84,7 @@ def test_a_damaged_file_is_one_line_and_the_others_are_drawn(
     (bench / "ladder-good.json").write_text(json.dumps(document()))
     found = read_benches(bench)
     (notice,) = found.notices
-    assert notice.startswith(f"bench/ladder-bad.json is no whole ladder: {reason}")
+    assert notice.startswith(f"bench/ladder-bad.json is no whole record of a bench: {reason}")
     assert "\n" not in notice
     assert len(found.drawings) == 1
 
@@ -77,7 +92,7 @@ def test_a_damaged_file_is_one_line_and_the_others_are_drawn(
 def test_a_folder_in_place_of_a_file_is_named(bench: Path) -> None:
     (bench / "ladder-x.json").mkdir()
     (notice,) = read_benches(bench).notices
-    assert notice == "bench/ladder-x.json is no whole ladder: Is a directory."
+    assert notice == "bench/ladder-x.json is no whole record of a bench: Is a directory."
 
 
 def test_the_page_shows_the_ladder_and_says_what_is_damaged(store: Store, bench: Path) -> None:
@@ -88,7 +103,7 @@ def test_the_page_shows_the_ladder_and_says_what_is_damaged(store: Store, bench:
     assert "Throughput ladder" not in page()
     (bench / "ladder-bad.json").write_text("{")
     assert "Throughput ladder" not in page()
-    assert "bench/ladder-bad.json is no whole ladder" in page()
+    assert "bench/ladder-bad.json is no whole record of a bench" in page()
     (bench / "ladder-cpu.json").write_text(json.dumps(document()))
     first = page()
     assert ">Throughput ladder of this machine</h2>" in first
