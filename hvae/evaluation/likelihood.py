@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hvae.model import Decoder
+from hvae.native.bindings import constant
 from hvae.native.build import library
 from hvae.objectives import LOG_2_PI
 
@@ -64,14 +65,14 @@ def fastest_sums(decoder: Decoder, hidden: Tensor, x: Tensor | None) -> Sums:
     weight, bias = decoder.linear_2.weight, decoder.linear_2.bias
     hidden, (draws, images, width) = hidden.contiguous(), hidden.shape
     partition, error = hidden.new_empty(2, draws, images)
-    across = None
-    if x is not None:  # as step.c reads images: [D, B padded to whole vectors]
-        across = x.new_zeros(x.shape[1], step.padded_images(images))
-        across[:, :images] = x.mT
-    work = hidden.new_empty(step.pixel_work_size(images, width))
+    panel, across = constant(step, "panel"), None
+    if x is not None:  # as step.c reads images: [D, B and the first of them again]
+        across = x.mT[:, torch.arange(images + panel) % images].contiguous()
+    work = hidden.new_empty(panel * width)
     step.pixel_sums(
-        *(hidden.data_ptr(), draws, images, width, weight.data_ptr(), bias.data_ptr(), len(bias)),
-        None if across is None else across.data_ptr(),
+        *(hidden.data_ptr(), draws * images, width),
+        *(weight.data_ptr(), bias.data_ptr(), len(bias)),
+        *(None if across is None else across.data_ptr(), images),
         *(work.data_ptr(), partition.data_ptr(), error.data_ptr()),
     )
     return partition, None if x is None else error

@@ -29,13 +29,12 @@ class Batch(ctypes.Structure):
 SIGNATURES = {
     "padded_images": [LONG],
     "work_size": [POINTER, LONG],
-    "pixel_work_size": [LONG, LONG],
     "prepare_all": [
         *[POINTER, LONG, LONG, POINTER, POINTER, LONG, LONG, DOUBLE],
         *[POINTER, LONG, LONG, POINTER, POINTER, POINTER, POINTER],
     ],
     "steps": [POINTER, POINTER, LONG, LONG, POINTER, POINTER],
-    "pixel_sums": [POINTER, LONG, LONG, LONG, POINTER, POINTER, LONG, *[POINTER] * 4],
+    "pixel_sums": [POINTER, LONG, LONG, *[POINTER] * 2, LONG, POINTER, LONG, *[POINTER] * 3],
 }
 
 
@@ -48,7 +47,7 @@ def declare(library: ctypes.CDLL) -> None:
             raise RuntimeError(f"{structure.__name__} has {in_c} bytes in C and {here} in Python")
     for name, types in SIGNATURES.items():
         getattr(library, name).argtypes = types
-    for name in ("padded_images", "work_size", "pixel_work_size"):
+    for name in ("padded_images", "work_size"):
         getattr(library, name).restype = LONG
 
 

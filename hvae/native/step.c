@@ -19,7 +19,7 @@ INLINE void pixels_bce(real *y, const real *x, real bias, const real *scale, rea
                        real *factors, long lanes) {
   for (long b = 0; b < lanes; b += W) {
     vec l = VEC(y + b) + bias, size = magnitude(l), pixel = VEC(x + b);
-    vec e = exponential(-size), large = reciprocal(e + 1); /* the sigmoid of |l| */
+    vec e = decay(size), large = reciprocal(e + 1); /* the sigmoid of |l| */
     VEC(linear + b) += (real)0.5 * (l + size) - pixel * l;
     VEC(factors + b) *= e + 1;
     VEC(y + b) = (choose(l > 0, large, e * large) - pixel) * VEC(scale + b);
@@ -30,7 +30,7 @@ INLINE void pixels_mse(real *y, const real *x, real bias, const real *scale, rea
                        long lanes) {
   for (long b = 0; b < lanes; b += W) {
     vec l = VEC(y + b) + bias, pixel = VEC(x + b);
-    vec e = exponential(-magnitude(l)), large = reciprocal(e + 1), small = e * large;
+    vec e = decay(magnitude(l)), large = reciprocal(e + 1), small = e * large;
     vec error = choose(l > 0, large, small) - pixel;
     VEC(linear + b) += error * error;
     VEC(y + b) = 2 * error * large * small * VEC(scale + b); /* s'(l) = s(|l|) s(-|l|) */
@@ -241,44 +241,54 @@ const int64_t most_images = UINT16_MAX;   /* of a batch: `lit` has 16 bits for e
 
 /* What Python calls. */
 
-/* Numbers of `work` that `pixel_sums` needs. */
-int64_t pixel_work_size(int64_t images, int64_t width) {
-  return (BLOCK + width + 3) * padded(images);
+/* Rows of hidden units that `pixel_sums` takes at once: their columns fit the innermost cache. */
+enum { PANEL = MOST_VECTORS * W };
+const int64_t panel = PANEL;
+
+/* Adds the sums over `rows` pixels, from their logits without bias y [rows, PANEL]; x of row d at
+x + d * ldx, or null. */
+INLINE void add_pixels(const real *y, const real *bias, const real *x, long ldx, long rows,
+                       real *partition, real *error) {
+  for (long i = 0; i < PANEL; i += W) {
+    vec linear = all(0), factors = all(1), squares = all(0);
+    for (long d = 0; d < rows; d++) {
+      vec l = VEC(y + d * PANEL + i) + bias[d], size = magnitude(l), e = decay(size);
+      linear += (real)0.5 * (l + size);
+      factors += factors * e;
+      if (x) {
+        vec large = reciprocal(e + 1); /* the sigmoid of |l| */
+        vec off = choose(l > 0, large, e * large) - VEC(x + d * ldx + i);
+        squares += off * off;
+      }
+    }
+    for (int k = 0; k < W; k++) linear[k] += LOG(factors[k]);
+    VEC(partition + i) += linear, VEC(error + i) += squares;
+  }
 }
 
 /* For an evaluation: Σ softplus(l) over the pixels, and with x Σ (sigmoid(l) - x)², of the logits of
-hidden units [S, B, H]: [S, B] each. x [D, padded(B)], or null. */
-void pixel_sums(const real *hidden, int64_t draws, int64_t images, int64_t width,
-                const real *weight, const real *bias, int64_t pixels, const real *x, real *work,
-                real *partition, real *error) {
-  long lanes = padded(images);
-  real *y = work, *across = y + BLOCK * lanes, *linear = across + width * lanes;
-  real *factors = linear + lanes, *squares = factors + lanes;
-  memset(across, 0, width * lanes * sizeof(real));
-  for (long s = 0; s < draws; s++) {
-    transpose(across, lanes, hidden + s * images * width, width, images, width);
-    memset(linear, 0, lanes * sizeof(real));
-    memset(squares, 0, lanes * sizeof(real));
-    for (long first = 0; first < pixels; first += BLOCK) {
-      long rows = first + BLOCK < pixels ? BLOCK : pixels - first;
-      product(y, lanes, 0, 0, weight + first * width, width, 1, across, lanes, rows, width, lanes);
-      for (long b = 0; b < lanes; b++) factors[b] = 1;
-      for (long d = 0; d < rows; d++)
-        for (long b = 0; b < lanes; b += W) {
-          vec l = VEC(y + d * lanes + b) + bias[first + d], size = magnitude(l);
-          vec e = exponential(-size);
-          VEC(linear + b) += (real)0.5 * (l + size);
-          VEC(factors + b) *= e + 1;
-          if (x) {
-            vec large = reciprocal(e + 1);
-            vec off = choose(l > 0, large, e * large) - VEC(x + (first + d) * lanes + b);
-            VEC(squares + b) += off * off;
-          }
-        }
-      for (long b = 0; b < lanes; b++) linear[b] += LOG(factors[b]);
+hidden units [N, H]: [N] each. x [D, period + PANEL], or null: column i is the image of row i and of
+all rows `period` apart, the first images once more behind the last. */
+void pixel_sums(const real *hidden, int64_t n, int64_t width, const real *weight, const real *bias,
+                int64_t pixels, const real *x, int64_t period, real *across, real *partition,
+                real *error) {
+  real y[BLOCK * PANEL], sums[2][PANEL];
+  long ldx = period + PANEL;
+  for (long first = 0; first < n; first += PANEL) {
+    long live = n - first < PANEL ? n - first : PANEL;
+    transpose(across, PANEL, hidden + first * width, width, live, width);
+    memset(sums, 0, sizeof sums);
+    for (long d = 0; d < pixels; d += BLOCK) {
+      long rows = d + BLOCK < pixels ? BLOCK : pixels - d;
+      const real *own = x ? x + d * ldx + first % period : 0;
+      product(y, PANEL, 0, 0, weight + d * width, width, 1, across, PANEL, rows, width, PANEL);
+      if (x)
+        add_pixels(y, bias + d, own, ldx, rows, sums[0], sums[1]);
+      else
+        add_pixels(y, bias + d, 0, 0, rows, sums[0], sums[1]);
     }
-    memcpy(partition + s * images, linear, images * sizeof(real));
-    if (x) memcpy(error + s * images, squares, images * sizeof(real));
+    memcpy(partition + first, sums[0], live * sizeof(real));
+    if (x) memcpy(error + first, sums[1], live * sizeof(real));
   }
 }
 

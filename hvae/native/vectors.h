@@ -35,11 +35,23 @@ typedef integer ivec __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(re
 
 #define INLINE static inline __attribute__((always_inline))
 #define VEC(address) (*(vec *)(address))
+/* Keeps a vector in a register: GCC would load it again for each of its uses. */
+#if defined(__x86_64__)
+#define HOLD(vector) __asm__("" : "+v"(vector))
+#elif defined(__aarch64__)
+#define HOLD(vector) __asm__("" : "+w"(vector))
+#else
+#define HOLD(vector)
+#endif
 
 INLINE long padded(long n) { return (n + W - 1) / W * W; }
+INLINE vec all(real x) { return x + (vec){0}; }
 INLINE vec choose(ivec where, vec a, vec b) { return (vec)((where & (ivec)a) | (~where & (ivec)b)); }
 
-INLINE vec magnitude(vec x) { return choose(x < 0, -x, x); }
+INLINE vec magnitude(vec x) {
+  const integer sign = (integer)1 << (8 * sizeof(real) - 1);
+  return (vec)((ivec)x & ~sign);
+}
 
 /* Matrix products. */
 
@@ -50,7 +62,11 @@ INLINE void tile(int rows, int vectors, real *c, long ldc, const real *start, lo
     for (int v = 0; v < vectors; v++) sum[r][v] = VEC(start + r * lds + v * W);
   for (long k = 0; k < inner; k++) {
     vec factor[MOST_VECTORS];
-    for (int v = 0; v < vectors; v++) factor[v] = VEC(b + k * ldb + v * W);
+    for (int v = 0; v < vectors; v++) {
+      vec loaded = VEC(b + k * ldb + v * W);
+      HOLD(loaded);
+      factor[v] = loaded;
+    }
     for (int r = 0; r < rows; r++)
       for (int v = 0; v < vectors; v++) sum[r][v] += a[r * row + k * column] * factor[v];
   }
@@ -98,27 +114,37 @@ static void transpose(real *to, long ld, const real *from, long row, long rows, 
 
 /* Functions of single numbers. */
 
-/* e^x within two units of the last place: 2^n e^r with |r| <= ln(2)/2 (Cody & Waite 1980). */
-INLINE vec exponential(vec x) {
+/* e^x for x from -87 to 88, within two units of the last place: 2^n e^r with |r| <= ln(2)/2 (Cody and
+Waite 1980), e^r - 1 - r as r² times the polynomial of degree 4 with the least greatest error. */
+INLINE vec exponential_within(vec x) {
 #ifdef DOUBLE
   vec e;
   for (int i = 0; i < W; i++) e[i] = exp(x[i]);
   return e;
 #else
   const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
-  vec low = x * 0.0f - 87.3f, high = x * 0.0f + 88.3f; /* beyond them float over- or underflows */
-  x = choose(x < low, low, x);
-  x = choose(x > high, high, x);
   vec shifted = x * 1.44269504f + magic, n = shifted - magic;
   vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
-  vec e = r * 1.9875691500e-4f + 1.3981999507e-3f;
-  e = e * r + 8.3334519073e-3f;
-  e = e * r + 4.1665795894e-2f;
-  e = e * r + 1.6666665459e-1f;
-  e = e * r + 5.0000001201e-1f;
-  e = e * r * r + r + 1.0f;
-  return e * (vec)(((ivec)shifted - 0x4B400000 + 127) << 23);
+  vec e = r * 1.3814830e-3f + 8.3687173e-3f;
+  e = e * r + 4.1668384e-2f;
+  e = e * r + 1.6666521e-1f;
+  e = e * r + 0.49999993f;
+  e = (e * r + 1) * r + 1;
+  return (vec)((ivec)e + ((ivec)shifted << 23)); /* the lowest bits of `shifted` are n */
 #endif
+}
+
+/* e^x of any x: beyond -87 and 88, where float would under- or overflow, that of the bound. */
+INLINE vec exponential(vec x) {
+  vec low = all(-87), high = all(88);
+  x = choose(x < low, low, x);
+  return exponential_within(choose(x > high, high, x));
+}
+
+/* e^-x of x >= 0. */
+INLINE vec decay(vec x) {
+  vec most = all(87);
+  return exponential_within(-choose(x > most, most, x)); /* NaN stays */
 }
 
 /* 1 / x and √x. AVX-512 has estimates good for 14 bits, which one step of Newton doubles: a third of
@@ -134,7 +160,7 @@ INLINE vec reciprocal(vec x) {
 
 INLINE vec root(vec x) {
 #if defined(__AVX512F__) && !defined(DOUBLE)
-  vec least = 0 * x + 1e-37f; /* the estimate at 0 is infinite */
+  vec least = all(1e-37f); /* the estimate at 0 is infinite */
   vec r = (vec)_mm512_rsqrt14_ps((__m512)choose(x < least, least, x));
   return x * r * (1.5f - 0.5f * x * r * r);
 #else
