@@ -3,6 +3,8 @@
 Shapes: S samples, B images of a block, N images.
 """
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor
 
@@ -12,8 +14,9 @@ CURVE = (1, 10, 100, 1000)
 JACKKNIFE_GROUPS = 10
 
 
-def bounds(log_w: Tensor) -> dict[str, Tensor]:
-    """The ELBO and the importance-weighted bounds per image, from log weights [S, B]."""
+def bounds(log_w: Tensor, sizes: Collection[int] = CURVE) -> dict[str, Tensor]:
+    """The ELBO and the importance-weighted bounds per image, from log weights [S, B]: by all S
+    draws, and by groups of the sizes that are smaller."""
     samples, bound = len(log_w), importance_bound(log_w)
     values = {
         "elbo": log_w.mean(0),
@@ -23,7 +26,7 @@ def bounds(log_w: Tensor) -> dict[str, Tensor]:
         "bound_variance": variance_of_bound(log_w),
         f"bound_{samples}": bound,
     }
-    for fewer in (size for size in CURVE if size < samples):  # disjoint groups, averaged
+    for fewer in (size for size in sizes if size < samples):  # disjoint groups, averaged
         groups = log_w[: samples // fewer * fewer].reshape(-1, fewer, log_w.shape[-1])
         values[f"bound_{fewer}"] = importance_bound(groups.transpose(0, 1)).mean(0)
     return values
