@@ -50,10 +50,26 @@ def variance_of_bound(log_w: Tensor) -> Tensor:
         return torch.full_like(log_w[0], torch.nan)
     sums = torch.stack([log_w[group::groups].logsumexp(0) for group in range(groups)])
     counts = [len(log_w) - len(log_w[group::groups]) for group in range(groups)]
-    others = sums.expand(groups, -1, -1).clone()  # [left out, group, B]
-    others.diagonal().fill_(-torch.inf)
-    bounds = others.logsumexp(1) - sums.new_tensor(counts).log().unsqueeze(-1)
+    bounds = _all_but_one(sums) - sums.new_tensor(counts).log().unsqueeze(-1)
     return (bounds - bounds.mean(0)).square().sum(0) * (groups - 1) / groups
+
+
+def covariance_of_bounds(log_w: Tensor, few: int) -> Tensor:
+    """Estimated covariance of the bound by all draws with the mean of the bounds by groups of few,
+    by a jackknife that leaves out each group in turn: [S, B] -> [B]; 0 for one group."""
+    groups = len(log_w) // few
+    if groups < 2:
+        return torch.zeros_like(log_w[0])
+    sums = log_w[: groups * few].reshape(groups, few, -1).logsumexp(1)
+    without = _all_but_one(sums)
+    return -((without - without.mean(0)) * (sums - sums.mean(0))).mean(0)
+
+
+def _all_but_one(sums: Tensor) -> Tensor:
+    """From the logs of sums, those of the sums of all others: [G, B] -> [G, B]."""
+    others = sums.expand(len(sums), -1, -1).clone()  # [left out, group, B]
+    others.diagonal().fill_(-torch.inf)
+    return others.logsumexp(1)
 
 
 def monte_carlo_error(variance: Tensor) -> Tensor:

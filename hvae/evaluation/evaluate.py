@@ -18,7 +18,13 @@ from torch import Tensor
 
 from hvae import streams
 from hvae.data.images import Images
-from hvae.evaluation.estimators import CURVE, bounds, monte_carlo_error, test_set_error
+from hvae.evaluation.estimators import (
+    CURVE,
+    bounds,
+    covariance_of_bounds,
+    monte_carlo_error,
+    test_set_error,
+)
 from hvae.evaluation.importance import Aggregate
 from hvae.evaluation.levels import aggregates
 from hvae.evaluation.likelihood import PixelSums, Target, fastest_sums, pixel_nlls
@@ -36,7 +42,7 @@ from hvae.objectives import (
 from hvae.records.attachments import Arrays
 
 BLOCK_IMAGES = 100  # images and samples that share a draw of noise: part of its definition
-BLOCK_SAMPLES = 50
+BLOCK_SAMPLES = 25
 FEW = BLOCK_SAMPLES  # draws from the encoders of every test image
 SCOREBOARD = "scoreboard_"  # begins the names of what is said of the binarised test images
 
@@ -194,6 +200,7 @@ def _sampled(
         found = sampled(model, target, inputs.own_noise(model), shorter, sums)
         log_w = torch.cat([part[prefix] for part in parts])
         encoder = bounds(log_w, {*CURVE, few})
+        encoder["covariance"] = covariance_of_bounds(log_w, few)
         values |= {f"{prefix}{name}": value for name, value in found.items()}
         values |= {f"{prefix}encoder_{name}": value for name, value in encoder.items()}
     return values
@@ -239,19 +246,22 @@ class Found(NamedTuple):
     def encoder_nll(self, size: int) -> Corrected:
         """The bound by so many draws from the encoders."""
         if size > self.few:
-            return self._carried("", "encoder_", f"bound_{size}")
+            covariance = self.sample["encoder_covariance"]
+            return self._carried("", "encoder_", f"bound_{size}", covariance)
         error = monte_carlo_error(self.every["bound_variance"])
         return Corrected(-self.every[f"bound_{size}"], float(error))
 
-    def _carried(self, prefix: str, name: str, bound: str = "bound") -> Corrected:
+    def _carried(
+        self, prefix: str, name: str, bound: str = "bound", covariance: Tensor | float = 0.0
+    ) -> Corrected:
         """A bound by many draws, from the subset to all images. Of the subset the bound by few is
         the mean of many such, which spares it most of their Monte-Carlo error."""
         sample, chosen = self.sample, self.chosen.to(self.every["bound"].device)
         few, variance = (self.every[f"{prefix}{n}"].clone() for n in ("bound", "bound_variance"))
         few[chosen] = sample[f"{prefix}encoder_bound_{self.few}"]
         variance[chosen] /= self.samples // self.few
-        own = {n: sample[f"{prefix}{name}{n}"] for n in (bound, "bound_variance")}
-        return corrected(few, variance, chosen, own[bound], own["bound_variance"])
+        better, own = (sample[f"{prefix}{name}{n}"] for n in (bound, "bound_variance"))
+        return corrected(few, variance, chosen, better, own, covariance)
 
 
 def _metrics(model: HierarchicalVAE, images: Images, found: Found, gap: Gap) -> dict[str, Any]:

@@ -82,20 +82,25 @@ class Corrected(NamedTuple):
 
 
 def corrected(
-    few: Tensor, few_variance: Tensor, chosen: Tensor, bound: Tensor, bound_variance: Tensor
+    few: Tensor,
+    few_variance: Tensor,
+    chosen: Tensor,
+    bound: Tensor,
+    bound_variance: Tensor,
+    covariance: Tensor | float = 0.0,
 ) -> Corrected:
-    """Bounds on log p(x) by few draws from the encoders of all test images [N], with the variances
-    of their own error, corrected by a better bound on those chosen [n]. Of the error of the few
-    n / N cancels in these."""
+    """Bounds on log p(x) by few draws from the encoders of all test images [N], corrected by a
+    better bound on those chosen [n]; with the variances of their own errors, and the covariance of
+    both bounds [n]. Of the error of the few n / N cancels in the chosen."""
     images, count = len(few), len(chosen)
     correction = bound - few[chosen]
     values = few + correction.mean()
     values[chosen] += (correction - correction.mean()) * (images / count)
-    of_each = few_variance / images**2
+    of_each, left = few_variance / images**2, 1 / count - 1 / images
     of_each[chosen] = (
-        few_variance[chosen] * (1 / count - 1 / images) ** 2 + bound_variance / count**2
+        few_variance[chosen] * left**2 + (bound_variance / count - 2 * covariance * left) / count
     )
-    return Corrected(-values, float(of_each.sum().sqrt()))
+    return Corrected(-values, float(of_each.sum().clamp(min=0.0).sqrt()))
 
 
 class Gap(NamedTuple):

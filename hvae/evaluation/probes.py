@@ -40,11 +40,11 @@ def probe_accuracies(model: HierarchicalVAE, images: Images) -> list[float]:
 
 def logistic_regression(features: Tensor, labels: Tensor) -> Tensor:
     """Weights [d, K] that minimise the cross-entropy of labels [N], summed over images, and half
-    the squares of the weights, those of the last feature hardly: by Newton's method, each step
+    the squares of the weights but those of the last feature: by Newton's method, each step
     halved until it leads downhill. Features: [N, d], float64."""
     wanted = torch.nn.functional.one_hot(labels).to(features)  # [N, K]
     penalty = features.new_ones(features.shape[1], 1)
-    penalty[-1] = 0.1  # not 0: that would leave a constant for all classes open
+    penalty[-1] = 0.0
     weights = torch.zeros_like(penalty @ wanted[:1])
 
     def loss(weights: Tensor) -> Tensor:
@@ -72,9 +72,11 @@ def _hessian(features: Tensor, p: Tensor, penalty: Tensor) -> Tensor:
     the sums over images will do: it turns the steps by little, and their end not at all."""
     (_, width), count = features.shape, p.shape[1]
     weighted = (p.unsqueeze(-1) * features.unsqueeze(1)).flatten(1)  # [N, K·d]
-    own = (features.mT @ weighted).double().reshape(width, count, width).transpose(0, 1)
-    between = (weighted.mT @ weighted).double()
-    return torch.block_diag(*(own + penalty.squeeze(-1).diag())) - between
+    hessian = -(weighted.mT @ weighted).double().reshape(count, width, count, width)
+    own = (features.mT @ weighted).double().reshape(width, count, width).transpose(1, 2)
+    hessian.diagonal(dim1=0, dim2=2).add_(own + penalty.squeeze(-1).diag().unsqueeze(-1))
+    hessian[:, -1, :, -1] += 1.0  # nothing else holds a constant that all classes have in common
+    return hessian.flatten(2).flatten(0, 1)
 
 
 def _with_one(features: Tensor) -> Tensor:
