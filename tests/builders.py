@@ -178,13 +178,17 @@ def _metrics(
 
 def _throughput(depth: int, rng: np.random.Generator) -> list[dict[str, Any]]:
     """At the batch size that trains, and at the best, which for sampling is the same."""
-    rates = {"train_step": 60_000 / depth, "inference": 400_000 / depth, "sampling": 900_000}
+    rates = {
+        **{("train_step", "compiled"): 60_000 / depth, ("train_step", "module"): 5_000 / depth},
+        **{("inference", "module"): 400_000 / depth, ("sampling", "module"): 900_000},
+    }
     return [
         {
             "device": "cpu",
             "device_name": "Example CPU",
             "threads": 1,
             "task": task,
+            "engine": engine,
             "batch_size": size,
             "is_best_batch": is_best,
             "images_per_second": rate * (1 + 0.01 * rng.normal()),
@@ -192,7 +196,7 @@ def _throughput(depth: int, rng: np.random.Generator) -> list[dict[str, Any]]:
             "upper_quartile": rate * 1.02,
             "repeats": 7,
         }
-        for task, rate in rates.items()
+        for (task, engine), rate in rates.items()
         for size, is_best in ((64, task == "sampling"), (1024, True))[: 1 + (task != "sampling")]
     ]
 
