@@ -17,6 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from hvae import processes
 from hvae.processes import Function, Worker, WorkerDied, attempt, core_count, settle
 
+DRIVER = "libcuda.so.1"  # of NVIDIA
 T = TypeVar("T")
 R = TypeVar("R")
 OnProgress = Callable[[T, int, int], None]  # task, done, total
@@ -180,9 +181,9 @@ def resolve_device(name: str) -> str:
 
 
 def _has_driver() -> bool:
-    """Whether the library of NVIDIA's driver is there."""
+    """Whether a driver's library is there."""
     try:
-        ctypes.CDLL("libcuda.so.1")
+        ctypes.CDLL(DRIVER)
     except OSError:
         return False
     return True
