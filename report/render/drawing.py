@@ -6,7 +6,7 @@ Figures are built without pyplot, so nothing is global and no window is ever ask
 import io
 import math
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
+from matplotlib.ticker import AutoLocator
 from matplotlib.transforms import Bbox
 
 from report.data.factors import Factor
@@ -28,12 +29,15 @@ INK, FAINT = "#1c1e21", "#c9ccd1"  # replaced by the page's own colours in inlin
 PANEL_WIDTHS = {1: 5.0, 2: 3.5, 3: 2.9}  # inches, by columns; 2.4 beyond
 PANEL_HEIGHT = 2.6
 LETTER = 0.075  # inches, of a legend's text on average; a sample and its margins take five letters
+# Letters as wide as those that were laid out: Verdana's are, where DejaVu is not there.
+ATTRIBUTES = """aria-hidden="true" font-family="'DejaVu Sans', Verdana, sans-serif\""""
 MARGIN = 0.05  # inches, around what stands beside a panel
 MOST_COLUMNS = 5
+MOST_TICKS = 6  # intervals between them
 TICK_WIDTH, LABEL_WIDTH = 14, 32  # letters of words at an axis before they break
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "hvae",
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
     "font.size": 9.0,
     "axes.titlesize": 9.0,
     "axes.formatter.useoffset": False,  # ticks a reader can read without adding
@@ -61,13 +65,36 @@ class Drawing:
     figure: Figure
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A drawing as it is shown and written: its content by kind, of svg, png and pdf."""
+
+    name: str
+    title: str
+    caption: str
+    inches: float
+    content: Mapping[str, bytes]
+
+    @property
+    def svg(self) -> Markup:
+        """For a page; our own output, already escaped."""
+        return Markup(self.content["svg"].decode())
+
+
+def picture(drawing: Drawing, kinds: Iterable[str]) -> Picture:
+    """The drawing as these kinds of files."""
+    content = {k: svg(drawing).encode() if k == "svg" else image(drawing, k) for k in kinds}
+    inches = drawing.figure.get_figwidth()
+    return Picture(drawing.name, drawing.title, drawing.caption, inches, content)
+
+
 def svg(drawing: Drawing) -> Markup:
     """Inline SVG: the page's own ink, ids of its own, no date; same data, same bytes. What it is
     called stands around it."""
     buffer = io.StringIO()
     with mpl.rc_context(STYLE):
         drawing.figure.savefig(buffer, format="svg", transparent=True)
-    text = slim(buffer.getvalue(), drawing.name).replace("<svg ", '<svg aria-hidden="true" ', 1)
+    text = slim(buffer.getvalue(), drawing.name).replace("<svg ", f"<svg {ATTRIBUTES} ", 1)
     # Our own output, already escaped by matplotlib.
     return Markup(text.replace(INK, "var(--ink)").replace(FAINT, "var(--line)"))
 
@@ -101,6 +128,9 @@ def facets(
             draw(axes, part)
             axes.set_title(title, y=1.0)  # where it is anyway; unsaid, it is searched for
             axes.set(xlabel=x_label, ylabel=textwrap.fill(y_label, LABEL_WIDTH))
+            for axis in (axes.xaxis, axes.yaxis):
+                if isinstance(locator := axis.get_major_locator(), AutoLocator):
+                    locator.set_params(nbins=MOST_TICKS)  # else as many as fit where it will stand
         for axes in grid.flat[len(groups) :]:
             axes.remove()
         lay_out(figure, grid, _legend(figure))
@@ -116,7 +146,7 @@ def _across(layout: Layout) -> int | None:
 def lay_out(figure: Figure, grid: Any, legend: Legend | None) -> None:
     """Give every panel of a grid the same size, and the margins what stands in them, measured once:
     matplotlib's own layouts measure each text ten times, longer than all else takes."""
-    renderer = FigureCanvasAgg(figure).get_renderer()
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
     margins = np.zeros((*grid.shape, 4))  # left, bottom, right, top
     for place, axes in np.ndenumerate(grid):
         if axes.figure is not None:

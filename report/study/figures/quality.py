@@ -5,6 +5,8 @@ loss) has panels with scales of their own; what may be compared stands in one pa
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -24,6 +26,7 @@ from report.study.figures.costs import PRICES, QUALITIES, cost
 from report.study.figures.effects import effects
 from report.study.figures.throughput import throughput
 
+Draw = Callable[[Study], Drawing | None]  # none where the records have no data for it
 # Black has a contrast of 5 or more on all of them.
 SHADES = LinearSegmentedColormap.from_list("shades", ("#eef4fa", "#3d87c4"))
 ROW_INCHES = 0.3  # of a heat map
@@ -42,16 +45,19 @@ EXCESS_NOTE = (
 )
 
 
-def draw_all(study: Study) -> list[Drawing]:
-    """Every figure that the records have data for, in the page's order."""
-    made: list[Drawing | None] = [loss_curves(study)]
-    made += [effects(study, factor) for factor in study.varying if not factor.is_ordered]
-    made += [against(study, metric, x) for metric in AGAINST for x in horizontal(study)]
-    made += [rate_distortion(study), bound_curve(study)]
-    made += [level_map(study, *given) for given in LEVEL_MAPS]
-    made += [throughput(study, x) for x in horizontal(study)]
-    made += [cost(study, METRICS[metric], price) for metric in QUALITIES for price in PRICES]
-    return [drawing for drawing in made if drawing is not None]
+def figures(study: Study) -> list[Draw]:
+    """What draws each figure, in the page's order: any can be drawn in a process of its own."""
+    across = horizontal(study)
+    return [
+        loss_curves,
+        *(partial(effects, factor=factor) for factor in study.varying if not factor.is_ordered),
+        *(partial(against, metric=metric, x=x) for metric in AGAINST for x in across),
+        rate_distortion,
+        bound_curve,
+        *(partial(level_map, metric=m, title=title, unit=unit) for m, title, unit in LEVEL_MAPS),
+        *(partial(throughput, x=x) for x in across),
+        *(partial(cost, metric=METRICS[m], price=price) for m in QUALITIES for price in PRICES),
+    ]
 
 
 def loss_curves(study: Study) -> Drawing | None:
