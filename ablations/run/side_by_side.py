@@ -1,8 +1,8 @@
-"""`map` in worker processes, begun at once: what its caller does next is done meanwhile."""
+"""`map` with the help of worker processes: what its caller does next is done meanwhile."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from importlib import import_module
 from typing import Any, TypeVar
 
 from hvae.processes import Progress, Worker, core_count, lifeline, start_worker
@@ -14,39 +14,51 @@ Map = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 
 
 @contextmanager
-def mapping(runs: int) -> Iterator[Map]:
-    """What maps a function over tasks: on each core, or, where a study has few runs or the machine
-    one core, `map` itself."""
-    workers = core_count()
-    if workers < 2 or runs < FEWEST_RUNS:
-        yield map
-        return
+def mapping(runs: int, module: str) -> Iterator[Map]:
+    """What maps a function of a module over tasks, here and, where a study has enough runs, in a
+    worker for every further core, which imports the module at once."""
+    workers = core_count() - 1 if runs >= FEWEST_RUNS else 0
     with lifeline() as line, ExitStack() as stack:
-        start = partial(start_worker, line, as_it_is)
-        yield lambda function, tasks: _begun(
-            [stack.enter_context(start()) for _ in range(min(workers, len(tasks)))], function, tasks
-        )
+        started = [stack.enter_context(start_worker(line, as_it_is)) for _ in range(workers)]
+        for worker in started:
+            worker.call(imported, module)
+        yield lambda function, tasks: _begun(started, function, tasks)
 
 
 def _begun(
     workers: Sequence[Worker], function: Callable[[T], R], tasks: Sequence[T]
 ) -> Iterator[R]:
-    """Give each worker its share; the results in the order of the tasks. Raises `WorkerFailed`."""
-    for first, worker in enumerate(workers):
-        worker.call(apply, (function, tasks[first :: len(workers)]))
-    return _results(workers, len(tasks))
+    """The results in the order of the tasks, of which workers have begun two thirds or more: the
+    caller has something else to do first. Raises `WorkerFailed`."""
+    shares = [tasks[first :: 2 * len(workers) + 1] for first in range(2 * len(workers) + 1)]
+    for worker, *own in zip(workers, shares[::2], shares[1::2], strict=False):
+        worker.call(apply, (function, own))
+    return _results(workers, function, shares)
 
 
-def _results(workers: Sequence[Worker], count: int) -> Iterator[R]:
-    shares = [iter(worker.result()) for worker in workers]
-    for number in range(count):
-        yield next(shares[number % len(workers)])
+def _results(
+    workers: Sequence[Worker], function: Callable[[T], R], shares: Sequence[Sequence[T]]
+) -> Iterator[R]:
+    own = [function(task) for task in shares[-1]]
+    for worker in workers:
+        worker.result()  # of the import
+    results = [*(share for worker in workers for share in worker.result()), own]
+    for number in range(sum(map(len, shares))):
+        yield results[number % len(shares)][number // len(shares)]
 
 
-def apply(share: tuple[Callable[[T], R], Sequence[T]], progress: Progress) -> Iterator[list[R]]:
-    """The results of a function for a share of the tasks, in a worker."""
-    function, tasks = share
-    yield list(map(function, tasks))
+def apply(
+    given: tuple[Callable[[T], R], Sequence[Sequence[T]]], progress: Progress
+) -> Iterator[list[list[R]]]:
+    """The results of a function for shares of the tasks, in a worker."""
+    function, shares = given
+    yield [list(map(function, share)) for share in shares]
+
+
+def imported(module: str, progress: Progress) -> Iterator[None]:
+    """Import a module, in a worker."""
+    import_module(module)
+    yield
 
 
 def as_it_is() -> None:
