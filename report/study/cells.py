@@ -112,9 +112,7 @@ def levels_table(study: Study) -> Table:
     names = [name for name in OF_LEVELS if study.levels.get(name, pd.Series()).notna().any()]
     place_of_level = [*study.cell, "level"]
     means = summary(study.levels, place_of_level, names).set_index([*place_of_level, "metric"])
-    known = dict(
-        zip(means.index, zip(means["mean"], means["half_width"], strict=True), strict=True)
-    )
+    known = dict(zip(means.index, means[["mean", "half_width"]].to_numpy(), strict=True))
     rows = []
     for settings, group in groups(study.levels, place_of_level):
         absent = (math.nan, math.nan)
