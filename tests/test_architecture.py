@@ -15,7 +15,6 @@ HOMES = {  # outside library -> the only places that may import it
     "click": ("ablations/cli/",),
     "tqdm": ("ablations/",),
     "matplotlib": ("report/",),
-    "seaborn": ("report/",),
     "jinja2": ("report/",),
     "torchvision": ("hvae/data/download.py", "bench/ladder/documented_loop.py"),
     "torch": ("hvae/", "bench/", "ablations/"),

@@ -5,17 +5,19 @@ yields an `Outcome` for each result of it as soon as it is there, and one for wh
 is an outcome, not an end. `progress(done, total)` is heard as `on_progress(task, done, total)`.
 """
 
+import ctypes
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from hvae import processes
 from hvae.processes import Function, Worker, WorkerDied, attempt, core_count, settle
 
+DRIVER = "libcuda.so.1"  # of NVIDIA
 T = TypeVar("T")
 R = TypeVar("R")
 OnProgress = Callable[[T, int, int], None]  # task, done, total
@@ -34,12 +36,25 @@ class Outcome(Generic[T, R]):
     error: BaseException | None = None
 
 
+class Executor(Protocol):
+    """What executes tasks."""
+
+    def map(
+        self, function: Function[T, R], tasks: Iterable[T], on_progress: OnProgress[T] = ignore
+    ) -> Iterator[Outcome[T, R]]:
+        """An outcome for each result of each task, and for what a task raised."""
+
+
 @dataclass(frozen=True)
 class Serial:
     """One task after the other in this process, which `prepare` alters for good."""
 
     prepare: Callable[[], None] = settle
     workers: int = 1
+
+    def open(self, tasks: int) -> AbstractContextManager[Executor]:
+        """Itself: there is nothing to start."""
+        return nullcontext(self)
 
     def map(
         self, function: Function[T, R], tasks: Iterable[T], on_progress: OnProgress[T] = ignore
@@ -55,42 +70,61 @@ class Local:
     """Worker processes on this machine, `prepare` called in each before anything else.
 
     A worker that dies takes only its own task with it, whose outcome is `WorkerDied`. However
-    `map` is left (end, Ctrl-C, an exception), no worker stays; if this process is killed, the
-    workers notice and exit.
+    `map` or what was opened is left (end, Ctrl-C, an exception), no worker stays; if this process
+    is killed, the workers notice and exit.
     """
 
     workers: int
     prepare: Callable[[], None] = settle
 
+    @contextmanager
+    def open(self, tasks: int) -> Iterator["Workers"]:
+        """Workers that stay for one `map` after the other, no more than `tasks` of them started
+        now: side by side, while the first of them is the only one to be given something."""
+        with processes.lifeline() as line, ExitStack() as stack:
+            workers = Workers(self.workers, self.prepare, line, stack)
+            for _ in range(min(tasks, self.workers)):
+                workers.start()
+            yield workers
+
     def map(
         self, function: Function[T, R], tasks: Iterable[T], on_progress: OnProgress[T] = ignore
     ) -> Iterator[Outcome[T, R]]:
-        waiting, outcomes = deque(tasks), list[Outcome[T, R]]()
-        with processes.lifeline() as line, ExitStack() as stack:
-            workers = _Workers(self.workers, self.prepare, line, stack)
-            while waiting or workers.busy or outcomes:
-                while waiting and len(workers.busy) < self.workers:
-                    workers.assign(function, waiting.popleft())
-                yield from outcomes  # only now: no worker idles while the caller writes them
-                outcomes = workers.hear(on_progress) if workers.busy else []
+        with self.open(0) as workers:
+            yield from workers.map(function, tasks, on_progress)
 
 
-class _Workers:
-    """The workers of one `map`: which are idle, which are at which task."""
+class Workers:
+    """Processes: which are idle, which are at which task."""
 
     def __init__(
         self, count: int, prepare: Callable[[], None], line: Connection, stack: ExitStack
     ) -> None:
-        self.prepare, self.line, self.stack = prepare, line, stack
+        self.count, self.prepare, self.line, self.stack = count, prepare, line, stack
         self.free_cores = processes.own_cores(count)
         self.idle: list[Worker] = []
         self.busy: dict[Connection, tuple[Worker, Any]] = {}
 
+    def map(
+        self, function: Function[T, R], tasks: Iterable[T], on_progress: OnProgress[T] = ignore
+    ) -> Iterator[Outcome[T, R]]:
+        """As `Local.map`; to be heard to its end before the next."""
+        waiting, outcomes = deque(tasks), list[Outcome[T, R]]()
+        while waiting or self.busy or outcomes:
+            while waiting and len(self.busy) < self.count:
+                self.assign(function, waiting.popleft())
+            yield from outcomes  # only now: no worker idles while the caller writes them
+            outcomes = self.hear(on_progress) if self.busy else []
+
+    def start(self) -> None:
+        """One more idle worker."""
+        worker = processes.start_worker(self.line, self.prepare, self.free_cores.pop(0))
+        self.idle.append(self.stack.enter_context(worker))
+
     def assign(self, function: Function[T, R], task: T) -> None:
         """Give a task to an idle worker, or to a new one."""
         if not self.idle:
-            worker = processes.start_worker(self.line, self.prepare, self.free_cores.pop(0))
-            self.idle.append(self.stack.enter_context(worker))
+            self.start()
         worker = self.idle.pop()
         self.busy[worker.connection] = worker, task
         worker.call(function, task)
@@ -123,10 +157,7 @@ class _Workers:
         return message
 
 
-Executor = Serial | Local
-
-
-def choose(name: str, device: str, workers: int | None) -> Executor:
+def choose(name: str, device: str, workers: int | None) -> Serial | Local:
     """The executor of that name, local or serial; by default with one worker a core, on cuda one
     for the device."""
     if name == "serial":
@@ -137,14 +168,22 @@ def choose(name: str, device: str, workers: int | None) -> Executor:
 def resolve_device(name: str) -> str:
     """cpu or cuda, for `auto` whichever is there. Raises `ValueError` where cuda is asked in vain.
 
-    Imports torch only where it has to ask.
+    Imports torch only where it has to ask: nowhere without a driver.
     """
-    if name == "cpu":
-        return name
-    import torch
+    if name != "cpu" and _has_driver():
+        import torch
 
-    if torch.cuda.is_available():
-        return "cuda"
+        if torch.cuda.is_available():
+            return "cuda"
     if name == "cuda":
         raise ValueError("device: 'cuda' is not there on this machine; allowed: auto, cpu")
     return "cpu"
+
+
+def _has_driver() -> bool:
+    """Whether a driver's library is there."""
+    try:
+        ctypes.CDLL(DRIVER)
+    except OSError:
+        return False
+    return True

@@ -10,7 +10,7 @@ from ablations.grid import Pack, halves, labels, packing, packs, runs, without
 from ablations.run.executors import Executor, choose, resolve_device
 from ablations.run.pack import Conditions, Finished, Task, run_pack
 from ablations.run.progress import Display, say
-from ablations.run.throughput import Throughput, throughput
+from ablations.run.throughput import Throughput, Timing, seconds_for, throughput
 from ablations.studies import Study
 from ablations.study_files import keep
 from hvae.config import RunConfig
@@ -83,10 +83,13 @@ def _train(
     present = [s.record for s in standings if s.record and s.digest not in todo]
     shown = Display(study.name, cut, labels(study), present)
     try:
-        with shown.bar:
-            given = (device, conditions.sources_sha256, launch.is_timed)
-            blocks = throughput(wanted, store.folder, executor, *given)
-            run_study(cut, store, executor, conditions, blocks, shown)
+        with shown.bar, executor.open(len(cut)) as workers:
+            timing = Timing(
+                *(device, conditions.sources_sha256, conditions.data_dir),
+                seconds_for(cut, device, executor.workers),
+            )
+            blocks = throughput(wanted, store.folder, workers, timing, launch.is_timed)
+            run_study(cut, store, workers, conditions, blocks, shown)
     except KeyboardInterrupt:
         say(f"{study.name}: finished runs are kept; the same command resumes")
         raise

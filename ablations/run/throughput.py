@@ -3,50 +3,61 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ablations.grid import Pack, seconds
 from ablations.run.executors import Executor
 from ablations.run.progress import say
-from hvae.config import DataConfig, RunConfig, TrainConfig, describe, digest, value
-from hvae.processes import Progress
+from hvae.config import RunConfig, TrainConfig, describe, digest, value
+from hvae.processes import Progress, give_back_freed_memory
 from hvae.records.files import overwrite
-from hvae.records.provenance import SourcesChanged, environment, require_sources
+from hvae.records.provenance import SourcesChanged, device_name, environment, require_sources
 
 Throughput = dict[str, Any]
 Group = tuple[RunConfig, ...]  # shapes that are timed side by side
 NOT_TIMED: Throughput = {"measurements": []}
+SHARE = 0.1  # of the predicted time of a study
+FEWEST_SECONDS = 3.0  # of a study that takes less than a minute
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What is timed, by one worker while no other works."""
+    """What is timed, by one worker while no other works, on the images in `data_dir`; all of it
+    may take so many `seconds`."""
 
-    groups: tuple[Group, ...]
     device: str
     sources_sha256: str
+    data_dir: Path
+    seconds: float
+    groups: tuple[Group, ...] = ()
+
+
+def seconds_for(packs: Sequence[Pack], device: str, workers: int) -> float:
+    """What timing may take: a tenth of what training will, or what the smallest study needs."""
+    return max(FEWEST_SECONDS, SHARE * sum(seconds(pack, device) for pack in packs) / workers)
 
 
 def shape(run: RunConfig) -> RunConfig:
-    """What decides how fast a run is: its sizes. Settings that change no tensor's shape are at
-    their defaults."""
+    """What decides how fast a run is: its sizes, and how many of its pixels are dark. Settings that
+    change neither are at their defaults; the loss is one, though BCE takes a little longer."""
     train = TrainConfig(
         objective="iwae" if run.train.objective == "iwae" else TrainConfig().objective,
         batch_size=run.train.batch_size,
         importance_samples=run.train.importance_samples,
     )
-    return RunConfig(run.model, train, DataConfig(run.data.name))
+    return RunConfig(run.model, train, run.data)
 
 
 def throughput(
     runs: Iterable[RunConfig],
     folder: Path,
     executor: Executor,
-    device: str,
-    sources_sha256: str,
+    timing: Timing,
     is_timed: bool = True,
 ) -> dict[RunConfig, Throughput]:
     """The throughput of every shape of these runs: what is kept, the rest timed now, while the
@@ -55,16 +66,15 @@ def throughput(
     Where a group fails, each of its shapes is timed alone, so that only a shape that cannot be
     timed lacks its numbers. Raises `SourcesChanged`.
     """
-    machine = environment(device)
+    machine = _machine(timing.device)
     files = {
-        one: _file(folder / "throughput", one, sources_sha256, machine)
+        one: _file(folder / "throughput", one, timing.sources_sha256, machine)
         for one in sorted(set(map(shape, runs)), key=digest)
     }
     blocks = {one: _read(file) for one, file in files.items()}
     waiting = _groups(one for one, block in blocks.items() if block is NOT_TIMED)
     while waiting and is_timed:
-        timing = Timing(tuple(waiting), device, sources_sha256)
-        for outcome in executor.map(measure, [timing]):
+        for outcome in executor.map(measure, [replace(timing, groups=tuple(waiting))]):
             group = waiting.pop(0)
             if isinstance(outcome.error, SourcesChanged):
                 raise outcome.error
@@ -86,8 +96,12 @@ def measure(timing: Timing, progress: Progress) -> Iterator[dict[RunConfig, Thro
     for group in timing.groups:
         require_sources(timing.sources_sha256)
         from bench.throughput.measure import measure_everywhere
+        from hvae.data.images import load
 
-        measured = measure_everywhere(group, timing.device)
+        images = load(group[0].data, timing.data_dir)
+        share = timing.seconds / len(timing.groups)
+        measured = measure_everywhere(group, images, timing.device, share)
+        give_back_freed_memory()  # what comes next in this process is a training
         require_sources(timing.sources_sha256)
         block = environment(timing.device)
         yield {
@@ -102,6 +116,11 @@ def _groups(shapes: Iterable[RunConfig]) -> list[Group]:
     for one in shapes:
         groups.setdefault(replace(one, model=replace(one.model, latent_dim=1)), []).append(one)
     return [tuple(group) for group in groups.values()]
+
+
+def _machine(device: str) -> dict[str, Any]:
+    """What the numbers depend on beside the sources, without importing torch."""
+    return {"torch": version("torch"), "device": device, "device_name": device_name(device)}
 
 
 def _file(folder: Path, one: RunConfig, sources_sha256: str, machine: dict[str, Any]) -> Path:

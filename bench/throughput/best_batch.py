@@ -1,35 +1,37 @@
 """The batch size at which a device does most images per second, found by doubling.
 
-The search times an untraced training step: tracing the engine's own for every size on the way
-would take longer than all the measurements. The operators are the same, so is where they saturate.
+Where the engine traces, the plain module is searched in its place: tracing for every size on the
+way would take longer than all the measurements, and the same operators saturate at the same size.
 """
 
 import torch
 
-from bench.throughput.clock import Call, seconds
-from bench.throughput.tasks import build_task, grey
+from bench.throughput.clock import seconds
+from bench.throughput.tasks import Task, build
 from hvae.config import RunConfig
-from hvae.model import initial
-from hvae.objectives import Settings, objective
+from hvae.data.images import Images
 
 GAIN = 1.05  # less is within the noise of a try
 SECONDS_PER_TRY = 0.003
-TRIES = 3  # the fastest counts: what slows a try down is not the batch
+TRIES = 2  # the fastest counts: what slows a try down is not the batch
+LONGEST = 10  # calls of the smallest batch: what has no batch in it is less than a tenth of that
 FLOATS_PER_PIXEL = 10  # alive at once in a training step
 CPU_BYTES = 2**28  # a worker that trains twenty models needs 700 MB: the search no more
 CUDA_SHARE = 1 / 20  # of what is free: the captured steps of ten cells are alive at once
 
 
-def best_batch(task: str, run: RunConfig, device: str) -> int:
+def best_batch(task: Task, run: RunConfig, images: Images, device: str) -> int:
     """From the run's own batch size upward, the last doubling that gained 5 % in images per second
     and whose activations fit the memory. Two doublings without a gain end the search: one may have
-    met a slow moment."""
+    met a slow moment. So does a batch that takes so long that no doubling can gain 5 % any more."""
+    task = task._replace(engine="module") if task.engine == "traced" else task
     size = best = run.train.batch_size
-    limit, rate = _limit(run, device), _rate(task, run, device, best)
-    while 2 * size <= limit and size < 4 * best:
+    limit, rate = _limit(run, device), _rate(task, run, images, device, best)
+    longest = LONGEST * size / rate  # seconds
+    while 2 * size <= limit and size < 4 * best and best / rate < longest:
         size *= 2
         try:
-            tried = _rate(task, run, device, size)
+            tried = _rate(task, run, images, device, size)
         except torch.OutOfMemoryError:  # others on the device took what was free
             break
         if tried >= GAIN * rate:
@@ -37,33 +39,14 @@ def best_batch(task: str, run: RunConfig, device: str) -> int:
     return best
 
 
-def untraced_step(run: RunConfig, device: str, batch_size: int) -> Call:
-    """Forward and backward of the run's objective, without Adam, whose cost has no batch in it."""
-    model, x = initial(run).to(device), grey(run, device, batch_size)
-    train, sizes = run.train, run.model
-    shape = (train.importance_samples, batch_size, sizes.num_layers, sizes.latent_dim)
-    noise = torch.zeros(shape, device=device)
-    noise = noise if train.objective == "iwae" else noise[0]
-    weights = (train.kl_weight, train.free_bits or -torch.inf, 1.0)
-    settings = Settings(*(torch.tensor(value, device=device) for value in weights))
-
-    def call() -> None:
-        model.zero_grad()
-        loss = objective(train.objective, train.loss, model(x, noise), x, settings).loss
-        loss.backward()  # type: ignore[no-untyped-call]
-
-    return call
-
-
-def _rate(task: str, run: RunConfig, device: str, size: int) -> float:
+def _rate(task: Task, run: RunConfig, images: Images, device: str, size: int) -> float:
     """Images per second of the fastest try."""
-    is_training = task == "train_step"
-    call = untraced_step(run, device, size) if is_training else build_task(task, run, device, size)
-    call()
-    once = seconds(call, 1, device)
+    work = build(task, run, images, device, size)
+    work.call()
+    once = seconds(work.call, 1, device)
     repeats = max(1, round(SECONDS_PER_TRY / once))
-    fastest = min(seconds(call, repeats, device) for _ in range(TRIES))
-    return size * repeats / fastest
+    tries = [seconds(work.call, repeats, device) / repeats for _ in range(TRIES)]
+    return work.images / min(once, *tries)
 
 
 def _limit(run: RunConfig, device: str) -> int:

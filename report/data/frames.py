@@ -20,12 +20,19 @@ from hvae.records.store import Record, Store
 from report.data.contrasts import LEVELS, Contrasts, compare
 from report.data.design import Design
 from report.data.factors import VARIANT, Factor, factors_of
-from report.data.metrics import ALIVE_NATS, BY_IMAGE, LEVEL_METRICS, SCOPES, Metric
+from report.data.metrics import (
+    ALIVE_NATS,
+    BY_IMAGE,
+    LEVEL_METRICS,
+    MODULE_TRAINING,
+    SCOPES,
+    Metric,
+)
 from report.data.statistics import Floats
 
 STATUSES = ("finished", "diverged", "failed", "missing", "damaged")
 RATES = (  # of a measurement of throughput
-    *("task", "device", "machine", "batch", "is_own_batch", "is_best_batch", "repeats"),
+    *("task", "engine", "device", "machine", "batch", "is_own_batch", "is_best_batch", "repeats"),
     *("images_per_second", "lower_quartile", "upper_quartile"),
 )
 Row = dict[str, Any]
@@ -252,7 +259,11 @@ def _curve_rows(record: Record) -> Iterable[Row]:
 
 def _throughput_rows(record: Record) -> Iterable[Row]:
     for measurement in record.throughput.get("measurements", ()):
-        known = {"is_best_batch": False} | measurement  # older records do not say which is best
+        is_training = measurement["task"] == "train_step"
+        older = {"is_best_batch": False, "engine": "traced" if is_training else "module"}
+        known = older | measurement
+        if is_training and known["engine"] == "module":
+            known["task"] = MODULE_TRAINING
         batch, threads = known["batch_size"], known["threads"]
         named = f"{threads} thread{'' if threads == 1 else 's'}"
         known["machine"] = f"{known['device']}, {known['device_name']}, {named}"

@@ -118,8 +118,12 @@ LEVEL_METRICS = {  # in the record -> in the frame of levels
 }
 ALIVE_NATS = 0.01  # of KL: a level with less is dead
 
-TASKS = {"train_step": "train", "inference": "inference", "sampling": "sampling"}
-HEADLINE_TASKS = ("train_step", "inference")  # the other has its place in the figures and details
+MODULE_TRAINING = "module_train_step"  # not by the engine: eager, as a user would write it
+TASKS = {
+    **{"train_step": "train", MODULE_TRAINING: "train, plain module"},
+    **{"inference": "inference", "sampling": "sampling"},
+}
+HEADLINE_TASKS = ("train_step", "inference")  # the others are in the figures and details
 COMMON_NOTE = (
     "Raw ELBO and NLL are never ranked across losses: BCE is a Bernoulli likelihood of the pixels "
     "and MSE a Gaussian density, so their nats have different zero points. Ranking across losses "

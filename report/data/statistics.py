@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import optimize, stats
+from scipy import special  # not `stats`, which takes a second to import
 
 from hvae.statistics import holm
 
@@ -43,7 +43,7 @@ class Estimate(NamedTuple):
         """The least margin within which two one-sided t tests at 0.05 find equivalence."""
         if self.n < 2:
             return math.nan
-        quantile = float(stats.t.ppf(CONFIDENCE, self.n - 1))
+        quantile = float(special.stdtrit(self.n - 1, CONFIDENCE))
         return abs(self.mean) + quantile * self.sd / math.sqrt(self.n)
 
     def detectable(self, tests: int = 1) -> float:
@@ -68,7 +68,7 @@ def summary(runs: pd.DataFrame, cell: Sequence[str], metrics: Sequence[str]) -> 
 def half_width(n: Any, sd: Any) -> Any:
     """Half of the 95 % t interval of a mean of `n` values; NaN for n < 2."""
     freedom = np.where(np.asarray(n) > 1, np.asarray(n) - 1, np.nan)
-    return stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * sd / np.sqrt(n)
+    return special.stdtrit(freedom, (1 + CONFIDENCE) / 2) * sd / np.sqrt(n)
 
 
 def estimate(sides: Floats, signs: Sequence[int]) -> Estimate:
@@ -97,19 +97,14 @@ def _p_value(n: int, mean: float, sd: float) -> float:
         return math.nan
     if sd == 0:
         return float(mean == 0)
-    return float(2 * stats.t.sf(abs(mean) / sd * math.sqrt(n), n - 1))
+    return float(2 * special.stdtr(n - 1, -abs(mean) / sd * math.sqrt(n)))
 
 
 @cache
 def _detectable_noncentrality(n: int, tests: int) -> float:
-    critical = float(stats.t.ppf(1 - SIGNIFICANCE / 2 / tests, n - 1))
-
-    def excess_power(noncentrality: float) -> float:
-        # Rejection on the wrong side has probability < 1e-6 here, and scipy returns NaN for it.
-        return float(stats.nct.sf(critical, n - 1, noncentrality)) - POWER
-
-    bracket = 2 * critical + 2  # at least two standard errors beyond the critical value
-    return float(optimize.brentq(excess_power, 0.1, bracket))
+    critical = special.stdtrit(n - 1, 1 - SIGNIFICANCE / 2 / tests)
+    # Rejection on the wrong side, which this leaves out, has a probability below 1e-6.
+    return float(special.nctdtrinc(n - 1, 1 - POWER, critical))
 
 
 def not_worse(

@@ -1,14 +1,12 @@
 """How a figure is drawn and turned into bytes: style, panels, one legend, SVG, PNG, PDF.
 
-Figures are built without pyplot, so nothing is global and no window is ever asked for. Seaborn
-draws the heat maps; its other plots compute intervals of their own, and ours come from
-`report.data.statistics`.
+Figures are built without pyplot, so nothing is global and no window is ever asked for.
 """
 
 import io
 import math
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +15,11 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.ticker import AutoLocator
+from matplotlib.transforms import Bbox
 
 from report.data.factors import Factor
 from report.render.panels import Layout
@@ -27,11 +29,15 @@ INK, FAINT = "#1c1e21", "#c9ccd1"  # replaced by the page's own colours in inlin
 PANEL_WIDTHS = {1: 5.0, 2: 3.5, 3: 2.9}  # inches, by columns; 2.4 beyond
 PANEL_HEIGHT = 2.6
 LETTER = 0.075  # inches, of a legend's text on average; a sample and its margins take five letters
+# Letters as wide as those that were laid out: Verdana's are, where DejaVu is not there.
+ATTRIBUTES = """aria-hidden="true" font-family="'DejaVu Sans', Verdana, sans-serif\""""
+MARGIN = 0.05  # inches, around what stands beside a panel
 MOST_COLUMNS = 5
+MOST_TICKS = 6  # intervals between them
 TICK_WIDTH, LABEL_WIDTH = 14, 32  # letters of words at an axis before they break
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "hvae",
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
     "font.size": 9.0,
     "axes.titlesize": 9.0,
     "axes.formatter.useoffset": False,  # ticks a reader can read without adding
@@ -59,13 +65,36 @@ class Drawing:
     figure: Figure
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A drawing as it is shown and written: its content by kind, of svg, png and pdf."""
+
+    name: str
+    title: str
+    caption: str
+    inches: float
+    content: Mapping[str, bytes]
+
+    @property
+    def svg(self) -> Markup:
+        """For a page; our own output, already escaped."""
+        return Markup(self.content["svg"].decode())
+
+
+def picture(drawing: Drawing, kinds: Iterable[str]) -> Picture:
+    """The drawing as these kinds of files."""
+    content = {k: svg(drawing).encode() if k == "svg" else image(drawing, k) for k in kinds}
+    inches = drawing.figure.get_figwidth()
+    return Picture(drawing.name, drawing.title, drawing.caption, inches, content)
+
+
 def svg(drawing: Drawing) -> Markup:
     """Inline SVG: the page's own ink, ids of its own, no date; same data, same bytes. What it is
     called stands around it."""
     buffer = io.StringIO()
     with mpl.rc_context(STYLE):
         drawing.figure.savefig(buffer, format="svg", transparent=True)
-    text = slim(buffer.getvalue(), drawing.name).replace("<svg ", '<svg aria-hidden="true" ', 1)
+    text = slim(buffer.getvalue(), drawing.name).replace("<svg ", f"<svg {ATTRIBUTES} ", 1)
     # Our own output, already escaped by matplotlib.
     return Markup(text.replace(INK, "var(--ink)").replace(FAINT, "var(--line)"))
 
@@ -93,18 +122,18 @@ def facets(
     rows = math.ceil(len(groups) / columns)
     with mpl.rc_context(STYLE):
         size = (PANEL_WIDTHS.get(columns, 2.4) * columns, height * rows + 0.3)
-        figure = Figure(figsize=size, layout="constrained")
+        figure = Figure(figsize=size)
         grid = figure.subplots(rows, columns, squeeze=False, sharey=layout.is_shared)
         for axes, (title, part) in zip(grid.flat, groups, strict=False):
             draw(axes, part)
-            axes.set(title=title, xlabel=x_label, ylabel=textwrap.fill(y_label, LABEL_WIDTH))
+            axes.set_title(title, y=1.0)  # where it is anyway; unsaid, it is searched for
+            axes.set(xlabel=x_label, ylabel=textwrap.fill(y_label, LABEL_WIDTH))
+            for axis in (axes.xaxis, axes.yaxis):
+                if isinstance(locator := axis.get_major_locator(), AutoLocator):
+                    locator.set_params(nbins=MOST_TICKS)  # else as many as fit where it will stand
         for axes in grid.flat[len(groups) :]:
             axes.remove()
-        _legend(figure)
-        engine = figure.get_layout_engine()
-        assert engine is not None
-        engine.execute(figure)
-        figure.set_layout_engine(None)  # laid out once: every file of it has the same places
+        lay_out(figure, grid, _legend(figure))
     return figure
 
 
@@ -114,7 +143,33 @@ def _across(layout: Layout) -> int | None:
     return count if 1 < count <= MOST_COLUMNS else None
 
 
-def _legend(figure: Figure) -> None:
+def lay_out(figure: Figure, grid: Any, legend: Legend | None) -> None:
+    """Give every panel of a grid the same size, and the margins what stands in them, measured once:
+    matplotlib's own layouts measure each text ten times, longer than all else takes."""
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    margins = np.zeros((*grid.shape, 4))  # left, bottom, right, top
+    for place, axes in np.ndenumerate(grid):
+        if axes.figure is not None:
+            texts = [axis.get_tightbbox(renderer) for axis in (axes.xaxis, axes.yaxis)]
+            boxes = [axes.bbox, axes.title.get_window_extent(renderer), *filter(None, texts)]
+            around = Bbox.union(boxes)
+            ends = zip(axes.bbox.extents, around.extents, (1, 1, -1, -1), strict=True)
+            margins[place] = [sign * (inner - outer) for inner, outer, sign in ends]
+    margins = margins / figure.dpi + MARGIN
+    left, right = (margins[..., side].max(0) for side in (0, 2))  # of each column
+    bottom, top = (margins[..., side].max(1) for side in (1, 3))  # of each row
+    if legend is not None:
+        top[0] += legend.get_window_extent(renderer).height / figure.dpi + MARGIN
+    (width, height), (rows, columns) = figure.get_size_inches(), grid.shape
+    across, up = (width - sum(left + right)) / columns, (height - sum(bottom + top)) / rows
+    for (row, column), axes in np.ndenumerate(grid):
+        x = left[: column + 1].sum() + right[:column].sum() + column * across
+        y = bottom[row:].sum() + top[row + 1 :].sum() + (rows - 1 - row) * up
+        if axes.figure is not None:
+            axes.set_position((x / width, y / height, across / width, up / height))
+
+
+def _legend(figure: Figure) -> Legend | None:
     entries: dict[str, Any] = {}
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -123,7 +178,8 @@ def _legend(figure: Figure) -> None:
         width = LETTER * (5 + max(map(len, entries)))
         columns = max(1, min(len(entries), int(figure.get_figwidth() / width)))
         # Left, so that a phone shows the legend before a wide figure is scrolled.
-        figure.legend(entries.values(), entries.keys(), loc="outside upper left", ncols=columns)
+        return figure.legend(entries.values(), entries.keys(), loc="upper left", ncols=columns)
+    return None
 
 
 def error_lines(axes: Axes, layout: Layout, part: pd.DataFrame, x: Factor) -> None:

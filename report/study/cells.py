@@ -3,6 +3,7 @@
 `cells` computes and rounds once; `report.render.tables` only escapes. Digits follow the interval.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -109,10 +110,13 @@ def cells_table(
 def levels_table(study: Study) -> Table:
     """One row per cell and level: what each level holds, with intervals over seeds."""
     names = [name for name in OF_LEVELS if study.levels.get(name, pd.Series()).notna().any()]
+    place_of_level = [*study.cell, "level"]
+    means = summary(study.levels, place_of_level, names).set_index([*place_of_level, "metric"])
+    known = dict(zip(means.index, means[["mean", "half_width"]].to_numpy(), strict=True))
     rows = []
-    for settings, group in groups(study.levels, [*study.cell, "level"]):
-        means = summary(group, [], names).set_index("metric").reindex(names)
-        pairs = zip(means["mean"], means["half_width"], strict=True)
+    for settings, group in groups(study.levels, place_of_level):
+        absent = (math.nan, math.nan)
+        pairs = [known.get((*settings.values(), name), absent) for name in names]
         values = [Entry(shown(*pair), pair[0]) for pair in pairs]
         n, alive = len(group), count_alive(group)
         counts = (settings["level"], n, Entry(f"{alive} of {n}", alive))

@@ -3,7 +3,8 @@
 Nothing of now enters it: the same records give the same bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hvae.config import describe
 from report.data.frames import Study
@@ -16,7 +17,7 @@ from report.data.metrics import (
     SHARE_NOTE,
 )
 from report.machine.benches import Benches
-from report.render.drawing import Drawing, svg
+from report.render.drawing import Picture, picture
 from report.render.output import templates
 from report.render.tables import Table
 from report.study.cells import cells, cells_table, levels_table
@@ -33,28 +34,33 @@ from report.study.provenance import (
 )
 
 
-def render(study: Study, drawings: Sequence[Drawing], benches: Benches, gallery: Gallery) -> str:
-    """The page as HTML."""
+def contents(study: Study, benches: Benches, gallery: Gallery) -> dict[str, Any]:
+    """What the page holds beside the figures of the study, by the names of its template."""
     lacking = study.status[study.status["status"] != "finished"]
     every_run = status_table("status", "Every run of the study, by key", study, study.status)
+    return {
+        "study": study,
+        "common": [describe(name, value) for name, value in study.common.items()],
+        "findings": findings(study),
+        "counts": status_counts(study),
+        "headline": headline_table(study),
+        "gallery": gallery,
+        "gallery_titles": TITLES,
+        "ladders": [picture(drawing, ["svg"]) for drawing in benches.drawings],
+        "gate": benches.gate,
+        "details": [table for table in detail_tables(study) if table.rows],
+        "lacking": status_table("lacking", "Runs without numbers", study, lacking),
+        "made": [table for table in (made_table(study), every_run) if table.rows],
+        "not_compared": not_compared(study),
+        "damaged_files": [*gallery.notices, *benches.notices],
+    }
+
+
+def render(contents: Mapping[str, Any], pictures: Sequence[Picture]) -> str:
+    """The page as HTML, with the figures of the study."""
     environment = templates()
-    environment.filters |= {"tie": _tie, "svg": svg, "data_uri": data_uri}
-    return environment.get_template("page.html.j2").render(
-        study=study,
-        common=[describe(name, value) for name, value in study.common.items()],
-        findings=findings(study),
-        counts=status_counts(study),
-        headline=headline_table(study),
-        drawings=drawings,
-        gallery=gallery,
-        gallery_titles=TITLES,
-        benches=benches,
-        details=[table for table in detail_tables(study) if table.rows],
-        lacking=status_table("lacking", "Runs without numbers", study, lacking),
-        made=[table for table in (made_table(study), every_run) if table.rows],
-        not_compared=not_compared(study),
-        damaged_files=[*gallery.notices, *benches.notices],
-    )
+    environment.filters |= {"tie": _tie, "data_uri": data_uri}
+    return environment.get_template("page.html.j2").render(contents, drawings=pictures)
 
 
 def _tie(text: str) -> str:

@@ -1,7 +1,8 @@
 """Everything a report consists of, written into a folder; each file is whole or not there."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -11,16 +12,34 @@ from hvae.validation import require_choice
 from report.data.design import Design
 from report.data.frames import Study, load
 from report.machine.benches import read_benches
-from report.render.drawing import image
+from report.render.drawing import Picture, image, picture
 from report.render.output import write_files
 from report.render.tables import written
 from report.study.cells import cells
 from report.study.contact_sheets import contact_sheets
-from report.study.figures.quality import draw_all
+from report.study.figures.quality import Draw, figures
 from report.study.gallery import read_gallery
-from report.study.page import headline_table, render
+from report.study.page import contents, headline_table, render
 
 FORMATS = ("html", "latex", "csv", "md", "png", "pdf")
+
+
+class Figure(NamedTuple):
+    """A figure to draw, and the kinds of files it is wanted as."""
+
+    draw: Draw
+    study: Study
+    kinds: tuple[str, ...]
+
+
+Drawn = Iterable[Picture | None]
+Each = Callable[[Callable[[Figure], Picture | None], Sequence[Figure]], Drawn]
+
+
+def drawn(figure: Figure) -> Picture | None:
+    """The figure as files; nothing where there are no data for it."""
+    drawing = figure.draw(figure.study)
+    return None if drawing is None else picture(drawing, figure.kinds)
 
 
 def write_report(
@@ -29,33 +48,40 @@ def write_report(
     store: Store,
     folder: Path,
     formats: Sequence[str],
+    each: Each = map,
 ) -> list[Path]:
     """Write the report of a study from its standings' records; the paths written, the page first.
 
     `html` → index.html; `csv` → cells.csv, runs.csv; `latex`, `md` → cells.tex, cells.md;
     `png`, `pdf` → figures/, pictures included. `store` is read for pictures only; ladders of
-    `hvae bench` beside it are shown too. Raises `ValueError` on an unknown format or a folder that
-    cannot be written.
+    `hvae bench` beside it are shown too. `each` is `map`, or what does as that does in other
+    processes. Raises `ValueError` on an unknown format or a folder that cannot be written.
     """
     for name in formats:
         require_choice("format", name, FORMATS)
-    study, files = load(design, standings, store), {}
+    study = load(design, standings, store)
+    images = tuple(kind for kind in ("png", "pdf") if kind in formats)
+    kinds = ("svg", *images) if "html" in formats else images
+    begun = each(drawn, [Figure(draw, study, kinds) for draw in figures(study) if kinds])
     benches = read_benches(store.folder.parent / "bench")  # where `hvae bench` writes
     gallery = read_gallery(store, study)
-    kinds = [kind for kind in ("png", "pdf") if kind in formats]
-    drawings = draw_all(study) if kinds or "html" in formats else []
-    if "html" in formats:
-        files["index.html"] = render(study, drawings, benches, gallery).encode()
+    page = contents(study, benches, gallery) if "html" in formats else {}
+    headline = page.get("headline") or headline_table(study)
+    files = {}
     for kind, suffix in (("latex", "tex"), ("md", "md")):
         if kind in formats:
-            files[f"cells.{suffix}"] = written(headline_table(study), suffix).encode()
+            files[f"cells.{suffix}"] = written(headline, suffix).encode()
     if "csv" in formats:
         files["cells.csv"] = _csv(cells(study).drop(columns="heading"))
         files["runs.csv"] = _csv(long_runs(study))
-    sheets = contact_sheets(study, gallery) if kinds else []
-    for kind in kinds:
-        everything = (*drawings, *benches.drawings, *sheets)
-        files |= {f"figures/{d.name}.{kind}": image(d, kind) for d in everything}
+    pictures = [found for found in begun if found is not None]
+    if page:
+        files = {"index.html": render(page, pictures).encode()} | files
+    sheets = contact_sheets(study, gallery) if images else []
+    for kind in images:
+        files |= {f"figures/{found.name}.{kind}": found.content[kind] for found in pictures}
+        others = (*benches.drawings, *sheets)
+        files |= {f"figures/{other.name}.{kind}": image(other, kind) for other in others}
     return write_files(folder, files)
 
 

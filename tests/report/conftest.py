@@ -34,7 +34,7 @@ def full_study(full_store: Store) -> Study:
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports without their figures, for tests of words and tables: figures take nearly all the
     time."""
-    monkeypatch.setattr(writer, "draw_all", lambda study: [])
+    monkeypatch.setattr(writer, "figures", lambda study: [])
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from report.data.contrasts import Contrast
 from report.data.factors import Factor
@@ -36,6 +37,7 @@ def effects(study: Study, factor: Factor) -> Drawing | None:
             look = style(factor.values.index(step.end), dash=int(not contrast.is_clear))
             place = (known.mean, names.index(row))
             axes.errorbar(*place, xerr=known.half_width, capsize=2.5, **look)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -0.5)
 

@@ -4,11 +4,14 @@ What means something else for another value of a factor (ELBO, NLL and reconstru
 loss) has panels with scales of their own; what may be compared stands in one panel.
 """
 
-from typing import Any
+import math
+from collections.abc import Callable
+from functools import partial
 
+import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import MaxNLocator
 
 from report.data.contrasts import LEVELS
@@ -23,7 +26,9 @@ from report.study.figures.costs import PRICES, QUALITIES, cost
 from report.study.figures.effects import effects
 from report.study.figures.throughput import throughput
 
-SHADES = "blend:#eef4fa,#3d87c4"  # black has a contrast of 5 or more on all of them
+Draw = Callable[[Study], Drawing | None]  # none where the records have no data for it
+# Black has a contrast of 5 or more on all of them.
+SHADES = LinearSegmentedColormap.from_list("shades", ("#eef4fa", "#3d87c4"))
 ROW_INCHES = 0.3  # of a heat map
 AGAINST = (
     *(METRICS["elbo_nats"], METRICS["nll_nats"], OLDER_NLL),
@@ -40,16 +45,19 @@ EXCESS_NOTE = (
 )
 
 
-def draw_all(study: Study) -> list[Drawing]:
-    """Every figure that the records have data for, in the page's order."""
-    made: list[Drawing | None] = [loss_curves(study)]
-    made += [effects(study, factor) for factor in study.varying if not factor.is_ordered]
-    made += [against(study, metric, x) for metric in AGAINST for x in horizontal(study)]
-    made += [rate_distortion(study), bound_curve(study)]
-    made += [level_map(study, *given) for given in LEVEL_MAPS]
-    made += [throughput(study, x) for x in horizontal(study)]
-    made += [cost(study, METRICS[metric], price) for metric in QUALITIES for price in PRICES]
-    return [drawing for drawing in made if drawing is not None]
+def figures(study: Study) -> list[Draw]:
+    """What draws each figure, in the page's order: any can be drawn in a process of its own."""
+    across = horizontal(study)
+    return [
+        loss_curves,
+        *(partial(effects, factor=factor) for factor in study.varying if not factor.is_ordered),
+        *(partial(against, metric=metric, x=x) for metric in AGAINST for x in across),
+        rate_distortion,
+        bound_curve,
+        *(partial(level_map, metric=m, title=title, unit=unit) for m, title, unit in LEVEL_MAPS),
+        *(partial(throughput, x=x) for x in across),
+        *(partial(cost, metric=METRICS[m], price=price) for m in QUALITIES for price in PRICES),
+    ]
 
 
 def loss_curves(study: Study) -> Drawing | None:
@@ -62,14 +70,16 @@ def loss_curves(study: Study) -> Drawing | None:
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:
         is_lost = lost[part.index]
-        place: dict[str, Any] = {"x": "epoch", "y": "loss_nats", "ax": axes, "legend": False}
         for label, style, group in shape.series(part[~is_lost]):
-            look = style | {"marker": "", "label": label}
-            sns.lineplot(group, errorbar=("pi", 100), err_kws={"lw": 0}, **place, **look)
+            by_epoch = group.groupby("epoch")["loss_nats"].agg(["mean", "min", "max"])
+            axes.plot(by_epoch["mean"], label=label, **style | {"marker": ""})
+            ends = (by_epoch.index, by_epoch["min"], by_epoch["max"])
+            axes.fill_between(*ends, color=style["color"], alpha=0.2, lw=0)
         limits = axes.get_ylim()
         for label, style, group in shape.series(part[is_lost]):
             look = style | {"marker": "", "linestyle": ":", "label": f"{label} diverged".strip()}
-            sns.lineplot(group, units="key", estimator=None, **place, **look)
+            for _, run in group.groupby("key"):
+                axes.plot(run["epoch"], run["loss_nats"], **look)
         if not is_lost.all():
             axes.set_ylim(limits)  # what diverges may leave the panel, not flatten it
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -175,17 +185,20 @@ def level_map(study: Study, metric: str, title: str, unit: str) -> Drawing | Non
     frame["row"] = pd.Categorical(named, names)
     ends = {"vmin": min(0.0, frame[metric].min()), "vmax": frame[metric].max()}
     shape = layout(study, None, *(depth or study.varying), is_split=True)
+    as_text = count_text if unit == "units" else cell_text
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:
         means = part.pivot_table(metric, "row", "level", observed=True)
-        texts = means.map(count_text if unit == "units" else cell_text, na_action="ignore")
-        shades = sns.color_palette(SHADES, as_cmap=True)
-        ink = {"color": "black"}
-        sns.heatmap(
-            means, annot=texts, fmt="", annot_kws=ink, cmap=shades, cbar=False, ax=axes, **ends
-        )
+        axes.pcolormesh(means, cmap=SHADES, **ends)
+        for (row, column), value in np.ndenumerate(means):
+            text = "" if math.isnan(value) else as_text(value)
+            axes.text(column + 0.5, row + 0.5, text, color="black", ha="center", va="center")
+        axes.invert_yaxis()
+        axes.set_xticks(np.arange(means.shape[1]) + 0.5, means.columns)
+        axes.set_yticks(np.arange(len(means)) + 0.5, means.index)
+        axes.spines[:].set_visible(False)
         axes.grid(visible=False)
-        axes.tick_params(length=0, rotation=0)
+        axes.tick_params(length=0)
 
     label = depth[0].heading if depth else ", ".join(factor.label for factor in rows)
     height = 0.9 + ROW_INCHES * len(names)

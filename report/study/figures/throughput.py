@@ -71,10 +71,11 @@ def throughput_table(study: Study) -> Table:
     """A row per cell, task and machine: the rate at the batch size that trains, and at the best."""
     rows = []
     for settings, group in groups(_measured(study), [*study.cell, "machine", "task"]):
-        left = [*place(study, settings), TASKS[settings["task"]], settings["machine"]]
+        engine = ", ".join(sorted(group["engine"].unique()))
+        left = [*place(study, settings), TASKS[settings["task"]], engine, settings["machine"]]
         rows.append([*left, *_rate(group, "is_own_batch"), *_rate(group, "is_best_batch")])
     rates = ("batch", "images/s (quartiles)", "best batch", "images/s there (quartiles)")
-    headings = [*titles_of(study), "task", "machine", *rates]
+    headings = [*titles_of(study), "task", "engine", "machine", *rates]
     return table("throughput", "Throughput of every cell", headings, rows, [TABLE_NOTE])
 
 
@@ -106,9 +107,12 @@ def _caption(study: Study, frame: pd.DataFrame) -> str:
     """What a point and its bar are, and how often each cell was measured."""
     n = span(frame.groupby([*study.cell, "panel"], observed=True).size())
     rounds = " or ".join(map(str, sorted(frame["repeats"].unique())))
+    engines = " or ".join(sorted(frame.loc[frame["task"] == "train_step", "engine"].unique()))
+    trained = f"Train: by the {engines} engine. " if engines else ""
     return (
         f"One model alone: median of {rounds} rounds, bars: quartiles over the rounds; {n} "
-        "measurement a cell, mean over the other settings. Batch: the size that trains; best "
-        "batch: where doubling it gained less than 5 %. Every device and batch has a panel of its "
-        f"own, with its own scale. {'; '.join(sorted(frame['machine'].unique()))}."
+        "measurement a cell, mean over the other settings. "
+        f"{trained}Batch: the size that trains; best batch: where doubling it gained less than "
+        "5 %. Every device and batch has a panel of its own, with its own scale. "
+        f"{'; '.join(sorted(frame['machine'].unique()))}."
     )

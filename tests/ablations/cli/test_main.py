@@ -69,7 +69,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
     asked: list[Sequence[str]] = []
 
     def write(*arguments: Any) -> list[Path]:
-        *_, folder, formats = arguments
+        *_, folder, formats, _each = arguments
         asked.append(formats)
         folder.mkdir(exist_ok=True)
         (folder / "index.html").touch()
@@ -174,7 +174,7 @@ def test_run_records_what_is_missing_and_prints_the_report(
     assert result.stdout == f"{tmp_path}/quick/report/index.html\n"
     assert Store(tmp_path / "quick").finished() == {digest(run) for run in RUNS}
     executor, conditions, *_ = trainer.arguments
-    assert (executor.workers, conditions.device) == (3, "cpu")
+    assert (executor.count, conditions.device) == (3, "cpu")
     assert conditions.data_dir == tmp_path / "data"
     assert "quick 2/2: depth 1" in result.stderr
     assert list(map(list, written)) == [["html", "latex", "csv", "md"]]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import worker_functions as work
 
-from ablations.run.executors import Executor, Local, Outcome, Serial, choose
+from ablations.run.executors import Executor, Local, Outcome, Serial, choose, resolve_device
 from hvae.processes import WorkerDied, core_count, usable_cores
 
 EXECUTORS = {
@@ -83,6 +83,29 @@ def test_workers_are_other_processes_and_are_reused() -> None:
     processes = {o.result for o in Local(2, work.nothing).map(work.process, range(6))}
     assert os.getpid() not in processes
     assert len(processes) <= 2
+
+
+def test_opened_workers_stay_for_the_next_tasks_and_end_with_the_block(tmp_path: Path) -> None:
+    with Local(2, work.nothing).open(1) as workers:
+        (first,) = workers.map(work.process, [0])
+        again = list(workers.map(work.process, range(4)))
+        assert first.result in {outcome.result for outcome in again}
+        held = tmp_path / "held"
+
+        def leave(*said: object) -> None:
+            raise RuntimeError("enough")
+
+        with pytest.raises(RuntimeError, match="enough"):
+            list(workers.map(work.hold, [held], leave))
+    assert not work.is_held(held)
+
+
+@pytest.mark.parametrize(("tasks", "started"), [(0, 0), (1, 1), (3, 2)])
+def test_opening_starts_a_worker_for_each_task_but_no_more_than_there_are(
+    tasks: int, started: int
+) -> None:
+    with Local(2, work.nothing).open(tasks) as workers:
+        assert len(workers.idle) == started
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -157,6 +180,14 @@ def test_cuda_gets_one_worker_unless_told_otherwise() -> None:
     assert choose("local", "cuda", None) == Local(1)
     assert choose("local", "cuda", 3) == Local(3)
     assert choose("serial", "cpu", 3) == Serial()
+
+
+def test_without_a_driver_no_one_asks_torch_for_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)  # to import it raises
+    monkeypatch.setattr("ablations.run.executors.DRIVER", "no-such-library.so")
+    assert resolve_device("auto") == "cpu"
+    with pytest.raises(ValueError, match="'cuda' is not there"):
+        resolve_device("cuda")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])

@@ -9,10 +9,12 @@ import pytest
 import worker_functions as work
 from builders import design
 
+from ablations.grid import Pack, seconds
 from ablations.run import throughput as module
 from ablations.run.executors import Executor, Local, Serial
-from ablations.run.throughput import shape, throughput
+from ablations.run.throughput import Timing, seconds_for, shape, throughput
 from hvae.config import RunConfig, TrainConfig
+from hvae.data.images import Images, load
 from hvae.records.provenance import SourcesChanged, sources_sha256
 
 RUNS = design({"depth": (1, 2), "loss": ("bce", "mse"), "latent": (2, 20)}, seeds=2).runs
@@ -24,7 +26,8 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """In place of the clock: the latent sizes of what is timed side by side. 20 cannot be timed."""
     groups: list[tuple[int, ...]] = []
 
-    def measure(cells: Sequence[RunConfig], device: str) -> list[list[dict[str, Any]]]:
+    def measure(cells: Sequence[RunConfig], images: Images, *given: Any) -> list[Any]:
+        assert images.sha256 == load(cells[0].data, Path()).sha256  # the runs' own
         groups.append(tuple(cell.model.latent_dim for cell in cells))
         if any(cell.model.num_layers == 2 and cell.model.latent_dim == 20 for cell in cells):
             raise MemoryError("no room\nfor so many")
@@ -35,8 +38,9 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 
 
 def blocks(folder: Path, executor: Executor | None = None, **changes: Any) -> dict[Any, Any]:
-    given = {"device": "cpu", "sources_sha256": sources_sha256()} | changes
-    return throughput(RUNS, folder, executor or Serial(work.nothing), **given)
+    is_timed = changes.pop("is_timed", True)
+    timing = replace(Timing("cpu", sources_sha256(), Path(), 1.0), **changes)
+    return throughput(RUNS, folder, executor or Serial(work.nothing), timing, is_timed)
 
 
 def test_the_shape_of_a_run_knows_neither_seed_nor_loss_nor_what_is_trained_how_long() -> None:
@@ -45,7 +49,29 @@ def test_the_shape_of_a_run_knows_neither_seed_nor_loss_nor_what_is_trained_how_
     assert shape(replace(run, train=same)) == shape(run)
     for other in (TrainConfig(batch_size=8), TrainConfig(objective="iwae", importance_samples=5)):
         assert shape(replace(run, train=other)) != shape(run)
+    darker = replace(run, data=replace(run.data, binarize="dynamic"))  # the step in C is faster
+    assert shape(darker) != shape(run)
     assert len({shape(one) for one in RUNS}) == 4
+
+
+def test_timing_takes_a_tenth_of_the_study_and_seconds_where_that_is_short() -> None:
+    mnist = Pack("standard", (RunConfig(),) * 200)
+    assert seconds_for([mnist, mnist], "cpu", 2) == pytest.approx(0.1 * seconds(mnist, "cpu"))
+    assert 0 < seconds_for([Pack("small", RUNS)], "cpu", 2) <= 10
+
+
+def test_the_groups_of_a_study_share_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed: list[float] = []
+
+    def measure(cells: Sequence[RunConfig], images: Images, device: str, share: float) -> list[Any]:
+        allowed.append(share)
+        return [[] for _ in cells]
+
+    monkeypatch.setattr(MEASURE, measure)
+    blocks(tmp_path, seconds=6.0)
+    assert allowed == [3.0, 3.0]
 
 
 def test_a_shape_that_cannot_be_timed_lacks_its_numbers_and_nothing_else(
@@ -77,7 +103,7 @@ def test_what_was_timed_is_kept_though_the_next_is_interrupted(
 ) -> None:
     groups: list[Any] = []
 
-    def measure(cells: Sequence[RunConfig], device: str) -> Any:
+    def measure(cells: Sequence[RunConfig], *given: Any) -> Any:
         groups.append(cells)
         if len(groups) == 2:
             raise KeyboardInterrupt
@@ -100,7 +126,7 @@ def test_other_sources_another_machine_and_a_damaged_file_are_timed_anew(
     timed.clear()
     blocks(tmp_path)
     assert len(timed) == 4
-    monkeypatch.setattr(module, "environment", lambda device: {"device": device, "other": True})
+    monkeypatch.setattr(module, "device_name", lambda device: "another")
     timed.clear()
     blocks(tmp_path)
     assert len(timed) == 4
@@ -125,7 +151,7 @@ def test_without_throughput_nothing_is_timed_and_what_is_kept_is_there(
 def test_sources_that_change_while_it_is_timed_end_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def edit(cells: Any, device: str) -> list[Any]:
+    def edit(cells: Any, *given: Any) -> list[Any]:
         monkeypatch.setattr("hvae.records.provenance.sources_sha256", lambda: "others")
         return [[] for _ in cells]
 

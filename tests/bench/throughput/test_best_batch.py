@@ -2,15 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from bench.throughput import best_batch as batches
-from bench.throughput.best_batch import best_batch, untraced_step
-from bench.throughput.tasks import TASKS
+from bench.throughput.best_batch import best_batch
+from bench.throughput.tasks import Task, tasks
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from hvae.data.images import Images, load
 
+INFERENCE, TRAINING = Task("inference", "module"), Task("train_step", "module")
+IMAGES = load(DataConfig("digits"), Path())
 RUN = RunConfig(ModelConfig(64, 12, 3, 2), TrainConfig(), DataConfig("digits"))
 
 Device = Callable[[Callable[[int], float]], list[int]]
@@ -22,7 +26,8 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Device:
     tried: list[int] = []
 
     def install(rate: Callable[[int], float]) -> list[int]:
-        def of(task: str, run: RunConfig, device: str, size: int) -> float:
+        def of(task: Task, run: RunConfig, images: Images, device: str, size: int) -> float:
+            assert task.engine == "module"
             tried.append(size)
             return rate(size)
 
@@ -34,18 +39,18 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Device:
 
 def test_the_search_stops_where_doubling_gains_less_than_five_per_cent(device: Device) -> None:
     tried = device(lambda size: min(size, 512) + size / 100)  # saturated at 512, then +1 % or less
-    assert best_batch("inference", RUN, "cpu") == 512
+    assert best_batch(INFERENCE, RUN, IMAGES, "cpu") == 512
     assert tried == [64, 128, 256, 512, 1024, 2048]
 
 
 def test_one_slow_moment_does_not_end_the_search(device: Device) -> None:
     device(lambda size: 1.0 if size == 128 else min(size, 512))
-    assert best_batch("inference", RUN, "cpu") == 512
+    assert best_batch(INFERENCE, RUN, IMAGES, "cpu") == 512
 
 
 def test_a_device_that_never_gains_keeps_the_runs_own_size(device: Device) -> None:
     tried = device(lambda size: 1 / size)
-    assert best_batch("inference", RUN, "cpu") == 64
+    assert best_batch(INFERENCE, RUN, IMAGES, "cpu") == 64
     assert tried == [64, 128, 256]
 
 
@@ -54,9 +59,9 @@ def test_activations_stay_within_the_memory(
 ) -> None:
     monkeypatch.setattr(batches, "CPU_BYTES", 4 * 10 * 64 * 500)  # 500 images of 64 pixels
     tried = device(float)
-    assert best_batch("train_step", RUN, "cpu") == 256
+    assert best_batch(TRAINING, RUN, IMAGES, "cpu") == 256
     samples = replace(RUN.train, objective="iwae", importance_samples=5)
-    assert best_batch("train_step", replace(RUN, train=samples), "cpu") == 64
+    assert best_batch(TRAINING, replace(RUN, train=samples), IMAGES, "cpu") == 64
     assert tried == [64, 128, 256, 64]
 
 
@@ -67,23 +72,22 @@ def test_a_device_out_of_memory_keeps_what_fitted(device: Device) -> None:
         return size
 
     device(rate)
-    assert best_batch("inference", RUN, "cpu") == 128
+    assert best_batch(INFERENCE, RUN, IMAGES, "cpu") == 128
 
 
-@pytest.mark.parametrize(("objective", "samples"), [("documented", 1), ("elbo", 1), ("iwae", 3)])
-def test_the_untraced_step_goes_forward_and_backward(
-    objective: str, samples: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    models = []
-    initial = batches.initial
-    monkeypatch.setattr(batches, "initial", lambda run: models.append(initial(run)) or models[0])
-    train = TrainConfig(objective=objective, importance_samples=samples)
-    untraced_step(replace(RUN, train=train), "cpu", 4)()
-    assert all(p.grad is not None and p.grad.any() for p in models[0].parameters())
+def test_what_takes_ten_times_as_long_as_the_smallest_batch_ends_the_search(device: Device) -> None:
+    tried = device(lambda size: size**0.1)  # gains 7 % with every doubling, for ever
+    assert best_batch(INFERENCE, RUN, IMAGES, "cpu") == 1024
+    assert tried == [64, 128, 256, 512, 1024]
+
+
+def test_where_the_engine_traces_the_plain_module_is_searched(device: Device) -> None:
+    device(lambda size: min(size, 512))
+    assert best_batch(Task("train_step", "traced"), RUN, IMAGES, "cpu") == 512
 
 
 def test_a_real_search_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "SECONDS_PER_TRY", 1e-4)
     monkeypatch.setattr(batches, "CPU_BYTES", 4 * 10 * 64 * 300)
-    for task in TASKS:
-        assert best_batch(task, RUN, "cpu") in (64, 128, 256)
+    for task in tasks(RUN, "cpu"):
+        assert best_batch(task, RUN, IMAGES, "cpu") in (64, 128, 256)

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,13 +13,29 @@ from bench.throughput import measure as throughput
 from bench.throughput.clock import seconds, timed
 from bench.throughput.measure import measure, measure_everywhere
 from bench.throughput.spread import spread
-from bench.throughput.tasks import TASKS
+from bench.throughput.tasks import Task, Work
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from hvae.data.images import Images, load
 from hvae.records.provenance import device_name
 from hvae.training import traced
 
+ENGINE, MODULE, INFERENCE, SAMPLING = TASKS = (
+    *(Task("train_step", engine) for engine in ("traced", "module")),
+    *(Task(name, "module") for name in ("inference", "sampling")),
+)
+IMAGES = load(DataConfig("digits"), Path())
+SECONDS = 1e-2
 KEYS = {
-    *("task", "batch_size", "is_best_batch", "device", "device_name", "threads", "repeats"),
+    *(
+        "task",
+        "engine",
+        "batch_size",
+        "is_best_batch",
+        "device",
+        "device_name",
+        "threads",
+        "repeats",
+    ),
     *("images_per_second", "lower_quartile", "upper_quartile"),
 }
 
@@ -27,12 +45,12 @@ def cell(latent: int = 3) -> RunConfig:
 
 
 @pytest.fixture(autouse=True)
-def best(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """The best batch of each task, in place of a search."""
-    sizes = {"train_step": 8, "inference": 16, "sampling": 32}
+def best(monkeypatch: pytest.MonkeyPatch) -> dict[Task, int]:
+    """The best batch of each task, in place of a search; there may be no compiler here."""
+    sizes = {ENGINE: 8, MODULE: 8, INFERENCE: 16, SAMPLING: 32}
 
-    monkeypatch.setattr(throughput, "best_batch", lambda task, run, device: sizes[task])
-    monkeypatch.setattr(throughput, "SECONDS_PER_ROUND", 1e-4)
+    monkeypatch.setattr(throughput, "best_batch", lambda task, *given: sizes[task])
+    monkeypatch.setattr(throughput, "tasks", lambda run, device: TASKS)
     monkeypatch.setattr(traced, "make_fx", lambda step: lambda *given: step)  # slow
     return sizes
 
@@ -47,16 +65,16 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return 0.25 * repeats
 
     monkeypatch.setattr(throughput, "seconds", count)
-    monkeypatch.setattr(throughput, "build_task", lambda *given: lambda: None)
+    monkeypatch.setattr(throughput, "build", lambda *given: Work(lambda: None, 8))
     return timed
 
 
 def test_each_cell_has_every_task_at_its_own_batch_size_and_at_the_best() -> None:
     cells = [cell(latent=2), cell(latent=5)]
-    measured = measure(cells, "cpu")
+    measured = measure(cells, IMAGES, "cpu", SECONDS)
     assert len(measured) == len(cells)
     for run, found in zip(cells, measured, strict=True):
-        assert {values["task"] for values in found} == set(TASKS)
+        assert {Task(values["task"], values["engine"]) for values in found} == set(TASKS)
         assert sum(values["batch_size"] == run.train.batch_size for values in found) == len(TASKS)
         for values in found:
             assert values.keys() == KEYS
@@ -69,12 +87,15 @@ def test_each_cell_has_every_task_at_its_own_batch_size_and_at_the_best() -> Non
 
 @pytest.mark.usefixtures("calls")
 def test_one_measurement_a_task_is_the_best_and_may_be_that_of_the_own_size(
-    best: dict[str, int],
+    best: dict[Task, int],
 ) -> None:
-    (found,) = measure([cell()], "cpu")
-    sizes = {task: [v["batch_size"] for v in found if v["task"] == task] for task in TASKS}
-    assert sizes == {"train_step": [8], "inference": [8, 16], "sampling": [8, 32]}
-    assert {v["task"]: v["batch_size"] for v in found if v["is_best_batch"]} == best
+    (found,) = measure([cell()], IMAGES, "cpu", SECONDS)
+    sizes: dict[Task, list[int]] = {}
+    for values in found:
+        task = Task(values["task"], values["engine"])
+        sizes.setdefault(task, []).append(values["batch_size"])
+        assert values["is_best_batch"] == (values["batch_size"] == best[task])
+    assert sizes == {ENGINE: [8], MODULE: [8], INFERENCE: [8, 16], SAMPLING: [8, 32]}
 
 
 def test_the_best_is_searched_for_the_widest_cell(
@@ -82,26 +103,26 @@ def test_the_best_is_searched_for_the_widest_cell(
 ) -> None:
     searched: list[int] = []
 
-    def search(task: str, run: RunConfig, device: str) -> int:
+    def search(task: Task, run: RunConfig, images: Images, device: str) -> int:
         searched.append(run.model.latent_dim)
         return 16
 
     monkeypatch.setattr(throughput, "best_batch", search)
-    found = measure([cell(2), cell(7), cell(3)], "cpu")
+    found = measure([cell(2), cell(7), cell(3)], IMAGES, "cpu", SECONDS)
     assert searched == [7] * len(TASKS)
     assert all({v["batch_size"] for v in values} == {8, 16} for values in found)
 
 
 def test_what_is_best_at_its_own_size_is_not_timed_twice(calls: list[Any]) -> None:
-    measure([cell()], "cpu")
-    calibrations = jobs = 3 + 2  # of its own size, of a best size that is another
+    measure([cell()], IMAGES, "cpu", SECONDS)
+    calibrations = jobs = 4 + 2  # of its own size, of a best size that is another
     assert len(calls) == calibrations + jobs * throughput.ROUNDS
 
 
 @pytest.mark.usefixtures("calls")
 def test_the_rate_is_images_over_seconds() -> None:
     """With a clock of our own: 8 images in a call of 0.25 s."""
-    own = [v for v in measure([cell()], "cpu")[0] if v["batch_size"] == 8]
+    own = [v for v in measure([cell()], IMAGES, "cpu", SECONDS)[0] if v["batch_size"] == 8]
     for values in own:
         assert values["images_per_second"] == 8 / 0.25
         assert values["lower_quartile"] == values["upper_quartile"] == 8 / 0.25
@@ -111,7 +132,7 @@ def test_the_quartiles_are_those_of_the_values() -> None:
     keys = ("median", "lower_quartile", "upper_quartile")
     for values, expected in (([4.0, 1.0, 3.0, 2.0, 5.0], (3.0, 2.0, 4.0)), ([1, 3], (2, 1.5, 2.5))):
         assert spread(values) == dict(zip(keys, expected, strict=True))
-    found = throughput._measurement(throughput.Job(0, "inference", 8), [1.0, 3.0], "cpu", True)
+    found = throughput._measurement(throughput.Job(0, INFERENCE, 8), [1.0, 3.0], "cpu", True)
     assert (found["images_per_second"], found["lower_quartile"]) == (2.0, 1.5)
     assert found["upper_quartile"] == 2.5
 
@@ -130,20 +151,35 @@ def test_seconds_are_those_of_all_calls(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_repeats_fill_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throughput, "SECONDS_PER_ROUND", 1.0)
+    work = Work(lambda: None, 8)
     monkeypatch.setattr(throughput, "seconds", lambda call, repeats, device: 0.1 * repeats)
-    assert throughput._calibrate(lambda: None, "cpu") == 10
+    assert throughput._calibrate(work, "cpu", 1.0) == 10
     monkeypatch.setattr(throughput, "seconds", lambda call, repeats, device: 60.0 * repeats)
-    assert throughput._calibrate(lambda: None, "cpu") == 1
+    assert throughput._calibrate(work, "cpu", 1.0) == 1
+
+
+@pytest.mark.parametrize(("allowed", "longest"), [(1e9, throughput.SECONDS_PER_ROUND), (0.8, 0.01)])
+def test_rounds_are_as_long_as_the_allowed_time_lets_them_be(
+    allowed: float, longest: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths: list[float] = []
+
+    def clock(works: Any, device: str, length: float) -> Any:
+        lengths.append(length)
+        return {}
+
+    monkeypatch.setattr(throughput, "_clock", clock)
+    measure([cell(), cell(4)], IMAGES, "cpu", allowed)  # 2 cells, 4 tasks, 2 batches, 5 rounds
+    assert lengths == [longest] * 2
 
 
 def test_every_round_times_every_job_once_in_an_order_of_its_own(calls: list[Any]) -> None:
-    cells = [cell(1), cell(2), cell(3)]
     jobs = [throughput.Job(i, task, 8) for i in range(3) for task in TASKS]
-    throughput._clock(jobs, cells, "cpu")
+    works = {job: Work(partial(int, number), 8) for number, job in enumerate(jobs)}
+    throughput._clock(works, "cpu", 1e-4)
     timed = [call for call, _ in calls[len(jobs) :]]  # after the calibration
     rounds = [timed[start : start + len(jobs)] for start in range(0, len(timed), len(jobs))]
-    assert len(rounds) == throughput.ROUNDS
+    assert len(rounds) == throughput.ROUNDS >= 5
     assert all(set(calls) == set(rounds[0]) for calls in rounds)
     assert len({tuple(map(id, calls)) for calls in rounds}) > 1
 
@@ -153,20 +189,20 @@ def test_a_gpu_is_measured_where_there_is_one_whatever_trains(
 ) -> None:
     measured: list[str] = []
 
-    def note(cells: Sequence[RunConfig], device: str) -> list[Any]:
+    def note(cells: Sequence[RunConfig], images: Images, device: str, allowed: float) -> list[Any]:
         measured.append(device)
-        return [[device]]
+        return [[f"{device} for {allowed / SECONDS}"]]
 
     monkeypatch.setattr(throughput, "measure", note)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert measure_everywhere([cell()], "cpu") == [["cpu"]]
+    assert measure_everywhere([cell()], IMAGES, "cpu", SECONDS) == [["cpu for 1.0"]]
     assert measured == ["cpu"]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert measure_everywhere([cell()], "cpu") == [["cpu", "cuda"]]
+    assert measure_everywhere([cell()], IMAGES, "cpu", SECONDS) == [["cpu for 0.5", "cuda for 0.5"]]
 
 
 def test_a_full_gpu_is_left_out_unless_it_is_to_train(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(cells: Sequence[RunConfig], device: str) -> list[Any]:
+    def full(cells: Sequence[RunConfig], images: Images, device: str, allowed: float) -> list[Any]:
         if device == "cuda":
             raise torch.OutOfMemoryError("CUDA out of memory.\nTry less")
         return [["cpu"]]
@@ -174,13 +210,13 @@ def test_a_full_gpu_is_left_out_unless_it_is_to_train(monkeypatch: pytest.Monkey
     monkeypatch.setattr(throughput, "measure", full)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with pytest.warns(UserWarning, match=r"no throughput measured on cuda: CUDA out of memory\.$"):
-        assert measure_everywhere([cell()], "cpu") == [["cpu"]]
+        assert measure_everywhere([cell()], IMAGES, "cpu", SECONDS) == [["cpu"]]
     with pytest.raises(torch.OutOfMemoryError):
-        measure_everywhere([cell()], "cuda")
+        measure_everywhere([cell()], IMAGES, "cuda", SECONDS)
 
 
 @pytest.mark.cuda
 def test_a_gpu_is_measured_by_its_own_clock() -> None:
-    (found,) = measure([cell()], "cuda")
+    (found,) = measure([cell()], IMAGES, "cuda", SECONDS)
     assert {values["device"] for values in found} == {"cuda"}
     assert all(values["images_per_second"] > 0 for values in found)

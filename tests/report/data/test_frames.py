@@ -110,11 +110,13 @@ def test_long_frames_hold_one_row_per_level_epoch_and_sample_count(store: Store)
     assert set(study.curve["samples"]) == {1, 10, 100, 1000}
     rates = study.throughput.set_index(["task", "batch"])
     assert [*rates.index] == [
-        *(("train_step", 64), ("train_step", 1024), ("inference", 64), ("inference", 1024)),
+        *(("train_step", 64), ("train_step", 1024)),
+        *(("module_train_step", 64), ("module_train_step", 1024)),
+        *(("inference", 64), ("inference", 1024)),
         ("sampling", 64),
     ]
-    assert rates["is_own_batch"].tolist() == [True, False, True, False, True]
-    assert rates["is_best_batch"].tolist() == [False, True, False, True, True]
+    assert rates["is_own_batch"].tolist() == [True, False] * 3 + [True]
+    assert rates["is_best_batch"].tolist() == [False, True] * 3 + [True]
 
 
 def test_absent_and_null_metrics_are_no_numbers(store: Store) -> None:

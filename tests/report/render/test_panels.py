@@ -4,8 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
-from seaborn.utils import relative_luminance
+from luminance import linear, relative_luminance
 
 from report.render.panels import MARKERS, PALETTE
 
@@ -25,11 +24,6 @@ BLINDNESS = {
     ],
 }
 XYZ = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
-
-
-def linear(colour: str) -> np.ndarray:
-    values = np.array(to_rgb(colour))
-    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
 
 
 def lab(rgb: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ RAW = """<?xml version="1.0"?>
  <metadata>
   <dc:date>2026-01-01</dc:date>
  </metadata>
+ <defs><style type="text/css">*{fill: none}</style></defs>
  <defs>
   <path id="glyph" d="M 1.234567 2
 L 30.987654 -4.5
@@ -19,6 +20,9 @@ z
  <g id="axes_1">
   <use xlink:href="#glyph" x="12.345678"
    style="fill: #0072b2"/>
+  <text style="font-size: 9px; font-family: 'A', serif; fill: #0072b2" x="1.23456"
+   transform="rotate(-0 1.23456 2)">3.14159 &gt; 3</text>
+  <g transform="rotate(-90 1 2)"><use xlink:href="#glyph" style="fill: #0072b2"/></g>
   <path d="M 0 0 L 1 1" clip-path="url(#clip)"/>
  </g>
 </svg>
@@ -43,4 +47,22 @@ def test_dates_line_breaks_and_the_prologue_go_but_attributes_stay_apart() -> No
     assert text.startswith("<svg ")
     assert "2026" not in text
     assert "\n" not in text
-    assert 'x="12.34" style="fill: #0072b2"' in text
+    assert 'x="12.34" class="f-0"' in text
+
+
+def test_texts_stay_texts_in_the_font_around_them() -> None:
+    assert '<text class="f-1" x="1.23">3.14159 &gt; 3</text>' in slim(RAW, "f")
+
+
+def test_every_style_is_said_once() -> None:
+    text = slim(RAW, "effects-train.kl")
+    rules = ".effects-train-kl-0{fill: #0072b2}.effects-train-kl-1{font-size: 9px; fill: #0072b2}"
+    assert f"*{{fill: none}}{rules}</style>" in text
+    assert text.count('class="effects-train-kl-0"') == 2
+    assert "style=" not in text
+
+
+def test_groups_that_say_nothing_go_and_the_others_keep_their_ends() -> None:
+    text = slim(RAW, "f")
+    assert '<g transform="rotate(-90 1 2)"><use href="#f-glyph" class="f-0"/></g>' in text
+    assert text.count("<g") == text.count("</g>") == 1

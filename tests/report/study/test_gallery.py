@@ -16,12 +16,12 @@ from report.machine.benches import Benches
 from report.render.drawing import image
 from report.study.contact_sheets import contact_sheets
 from report.study.gallery import Gallery, data_uri, read_gallery, sheets
-from report.study.page import render
+from report.study.page import contents, render
 
 
 def page(study: Study, gallery: Gallery) -> str:
     """The text of the page, without line breaks."""
-    return " ".join(render(study, (), Benches(), gallery).split())
+    return " ".join(render(contents(study, Benches(), gallery), ()).split())
 
 
 def arrays(units: int = 2, side: int = 8) -> dict[str, np.ndarray]:

@@ -24,7 +24,7 @@ def whole(store: Store, asked: Design, *formats: str) -> str:
 
 def test_every_file_is_written_and_listed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of one figure: those of every study are with the real records."""
-    monkeypatch.setattr(writer, "draw_all", lambda study: [loss_curves(study)])
+    monkeypatch.setattr(writer, "figures", lambda study: [loss_curves])
     asked = design({"depth": (1, 2)}, seeds=1)
     filled(store, asked)
     for run in asked.runs:
@@ -102,7 +102,7 @@ def test_the_same_records_give_the_same_bytes_wherever_they_lie(store: Store) ->
 
 
 @pytest.mark.slow
-def test_the_page_of_the_standard_study_is_under_three_megabytes(store: Store) -> None:
+def test_the_page_of_the_standard_study_is_under_two_megabytes(store: Store) -> None:
     axes = {"depth": (1, 2, 3, 4), "loss": ("bce", "mse"), "latent": (2, 5, 10, 20, 50)}
     mnist = override(RunConfig(), {"train.epochs": 30})
     asked = design(axes, seeds=5, base=mnist)
@@ -113,7 +113,7 @@ def test_the_page_of_the_standard_study_is_under_three_megabytes(store: Store) -
     page = whole(store, asked)
     assert len(asked.runs) == 200
     assert page.count("<img ") == 40 * 3
-    assert len(page.encode()) < 3_000_000
+    assert len(page.encode()) < 2_000_000
 
 
 STATES = {

@@ -15,6 +15,7 @@ from report.study.page import headline_table
 
 pytestmark = pytest.mark.usefixtures("no_layout")
 AXES = {"depth": (1, 2), "latent": (2, 20)}
+TRAINING = ("train", "train, plain module")  # by the engine, and as a user would
 
 
 def measurement(**changes: Any) -> dict[str, Any]:
@@ -44,8 +45,8 @@ def titles(study: Study) -> list[str]:
 
 def test_every_task_and_batch_has_a_panel_and_says_its_batch(full_study: Study) -> None:
     assert titles(full_study) == [
-        *(f"{task}, cpu, batch 64" for task in ("train", "inference", "sampling")),
-        *(f"{task}, cpu, best batch 1,024" for task in ("train", "inference")),
+        *(f"{task}, cpu, batch 64" for task in (*TRAINING, "inference", "sampling")),
+        *(f"{task}, cpu, best batch 1,024" for task in (*TRAINING, "inference")),
         "sampling, cpu, best batch 64",  # the size that trains is the best here
     ]
 
@@ -100,11 +101,24 @@ def test_the_rate_of_a_run_is_that_of_its_own_batch_whatever_comes_last(store: S
 
 def test_the_table_has_a_row_per_cell_and_task_with_both_batches(full_study: Study) -> None:
     table = throughput_table(full_study)
-    assert len(table.rows) == 3 * 2 * 2 * 3  # depths, losses, latents, tasks
+    assert len(table.rows) == 3 * 2 * 2 * 4  # depths, losses, latents, tasks
     texts = [entry.text for entry in table.rows[0]]
-    assert texts[3:5] == ["inference", "cpu, Example CPU, 1 thread"]
-    assert (texts[5], texts[7]) == ("64", "1,024")
-    assert texts[6].endswith("(392,000–408,000)")
+    assert texts[3:6] == ["inference", "module", "cpu, Example CPU, 1 thread"]
+    assert (texts[6], texts[8]) == ("64", "1,024")
+    assert texts[7].endswith("(392,000–408,000)")
+
+
+def test_both_ways_of_training_stand_apart_with_their_engines(full_study: Study) -> None:
+    rows = [[entry.text for entry in row[3:5]] for row in throughput_table(full_study).rows[:4]]
+    assert ["train", "compiled"] in rows
+    assert ["train, plain module", "module"] in rows
+    assert "Train: by the compiled engine." in drawn(full_study).caption
+
+
+def test_records_without_engines_were_timed_with_the_traced_one(store: Store) -> None:
+    rows = throughput_table(studied(store, measurement(), measurement(task="inference"))).rows
+    texts = [[entry.text for entry in row[2:4]] for row in rows[:2]]
+    assert texts == [["inference", "module"], ["train", "traced"]]
 
 
 def test_a_rate_that_was_not_measured_is_a_dash(store: Store) -> None:

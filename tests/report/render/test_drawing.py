@@ -1,0 +1,60 @@
+"""Where panels stand in a figure, and what words stand between them."""
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from report.data.factors import Factor
+from report.render.drawing import facets
+from report.render.panels import Layout
+
+PANELS = Factor("panel", "", "", tuple(f"panel {letter}\nsecond line" for letter in "abcde"))
+
+
+def drawn(is_shared: bool, panels: int = 5) -> Figure:
+    """Panels with ticks as long as they come, and a legend of two lines."""
+    names = PANELS.values[:panels]
+    frame = pd.DataFrame(
+        {"panel": pd.Categorical(names, names), "scale": 10.0 ** np.arange(panels)}
+    )
+
+    def draw(axes: Axes, part: pd.DataFrame) -> None:
+        for label in ("one", "another"):
+            axes.plot([0, 1], [0, -1234567 * part["scale"].iloc[0]], label=label)
+
+    layout = Layout((), (PANELS,), is_shared)
+    return facets(frame, layout, draw, "across", "a label of more words than fit into one line")
+
+
+def boxes(figure: Figure) -> list[Any]:
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    everything = [*figure.axes, *figure.legends]
+    return [part.get_tightbbox(renderer) for part in everything]
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+@pytest.mark.parametrize("panels", [1, 2, 5])
+def test_nothing_overlaps_and_nothing_leaves_the_figure(is_shared: bool, panels: int) -> None:
+    figure = drawn(is_shared, panels)
+    for box in (found := boxes(figure)):
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= figure.bbox.x1
+        assert box.y1 <= figure.bbox.y1
+    assert len(found) == panels + 1
+    assert not any(a.overlaps(b) for a, b in combinations(found, 2))
+
+
+def test_all_panels_have_one_size_and_the_margins_are_no_wider_than_needed() -> None:
+    figure = drawn(is_shared=False)
+    sizes = {tuple(np.round(axes.bbox.size, 6)) for axes in figure.axes}
+    assert len(sizes) == 1
+    assert min(box.x0 for box in boxes(figure)) < 0.15 * figure.dpi
+    ((width, _),) = sizes
+    assert 3 * width > 0.5 * figure.bbox.width  # three columns
