@@ -22,7 +22,7 @@ Throughput = dict[str, Any]
 Group = tuple[RunConfig, ...]  # shapes that are timed side by side
 NOT_TIMED: Throughput = {"measurements": []}
 SHARE = 0.1  # of the predicted time of a study
-FEWEST_SECONDS = 3.0  # of a study that takes less than a minute
+FEWEST_SECONDS = 2.0  # of a study that takes less than a minute
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from report.study.cells import place, titles_of
 RATE, LOWER, UPPER = "images_per_second", "lower_quartile", "upper_quartile"
 TABLE_NOTE = (
     "One model alone; median over the rounds of one measurement, which the runs of a cell share. "
-    "Best batch: the size from which doubling it gained less than 5 %, found once per depth."
+    "Best batch: doubled until that gained less than 5 %, or would have taken ten times as long as "
+    "the batch that trains; found once per depth."
 )
 
 
