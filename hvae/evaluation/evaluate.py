@@ -43,6 +43,7 @@ from hvae.records.attachments import Arrays
 
 BLOCK_IMAGES = 100  # images and samples that share a draw of noise: part of its definition
 BLOCK_SAMPLES = 25
+GPU_BLOCKS = 5
 FEW = BLOCK_SAMPLES  # draws from the encoders of every test image
 SCOREBOARD = "scoreboard_"  # begins the names of what is said of the binarised test images
 
@@ -130,12 +131,18 @@ class BlockSource(NamedTuple):
     device: torch.device
 
     def blocks(self, purpose: str, rows: Tensor, samples: int) -> Iterator[Inputs]:
-        """The test images of the rows [n], a block at a time, with noise for so many draws."""
-        for start in range(0, len(rows), BLOCK_IMAGES):
-            part = rows[start : start + BLOCK_IMAGES].numpy()
+        """The test images of the rows [n] with noise for so many draws: a block at a time, on a
+        GPU, which that would not fill, several as one."""
+        at_once = BLOCK_IMAGES * (GPU_BLOCKS if self.device.type == "cuda" else 1)
+        for start in range(0, len(rows), at_once):
+            part = rows[start : start + at_once].numpy()
             x = torch.tensor(self.images.test[part], device=self.device).float()
             binary = torch.tensor(self.images.test_binary[part], device=self.device).float()
-            noise = self._noise(purpose, start, len(part), samples)
+            blocks = [
+                self._noise(purpose, start + first, min(BLOCK_IMAGES, len(part) - first), samples)
+                for first in range(0, len(part), BLOCK_IMAGES)
+            ]
+            noise = [torch.cat(parts, dim=1) for parts in zip(*blocks, strict=True)]
             yield Inputs(start + len(part), x / self.images.test_levels, binary, noise)
 
     def _noise(self, purpose: str, start: int, images: int, samples: int) -> list[Tensor]:
