@@ -29,7 +29,15 @@ from hvae.evaluation.estimators import (
 from hvae.evaluation.importance import Aggregate
 from hvae.evaluation.levels import aggregates
 from hvae.evaluation.likelihood import PixelSums, Target, fastest_sums, pixel_nlls
-from hvae.evaluation.nll import Corrected, Gap, certify, corrected, sampled, subset
+from hvae.evaluation.nll import (
+    CERTIFIED_IMAGES,
+    Corrected,
+    Gap,
+    certify,
+    corrected,
+    sampled,
+    subset,
+)
 from hvae.evaluation.probes import probe_accuracies
 from hvae.evaluation.units import Values, active_units, unit_sums
 from hvae.model import HierarchicalVAE, posterior_means
@@ -93,8 +101,9 @@ def evaluate(
         progress(len(images.test) + inputs.stop, total)
         del inputs
     metrics, nlls = [], []
+    noise = source.noise("certificate draws", 0, CERTIFIED_IMAGES, importance_samples)
     for model, blocks, own in zip(models, encoded, parts, strict=True):
-        gap = certify(model, importance_samples, torch.device(device), sums)
+        gap = certify(model, own_noise(noise, model), sums)
         every, sample = _joined(blocks), _concatenated(own)
         found = Found(every.images, every.units, chosen, sample, few, importance_samples)
         metrics.append(_metrics(model, images, found, gap))
@@ -110,11 +119,6 @@ class Inputs(NamedTuple):
     binary: Tensor  # [B, D]
     noise: list[Tensor]  # [s, B, T, L] each, as many draws in all as were asked for
 
-    def own_noise(self, model: HierarchicalVAE) -> list[Tensor]:
-        """The leading levels and units, as many as the model has."""
-        sizes = model.config
-        return [part[..., : sizes.num_layers, : sizes.latent_dim] for part in self.noise]
-
     def targets(self, model: HierarchicalVAE) -> dict[str, Target]:
         """The images as the model was trained on them, and as all models are compared by them, by
         what the names of their metrics begin with; one of them where both are the same."""
@@ -122,6 +126,12 @@ class Inputs(NamedTuple):
         if model.loss != "bce" or not torch.equal(self.x, self.binary):
             targets[SCOREBOARD] = Target(self.binary, "bce")
         return targets
+
+
+def own_noise(noise: Sequence[Tensor], model: HierarchicalVAE) -> list[Tensor]:
+    """The leading levels and units of noise [s, B, T, L], as many as the model has."""
+    sizes = model.config
+    return [part[..., : sizes.num_layers, : sizes.latent_dim] for part in noise]
 
 
 class BlockSource(NamedTuple):
@@ -140,13 +150,15 @@ class BlockSource(NamedTuple):
             x = torch.tensor(self.images.test[part], device=self.device).float()
             binary = torch.tensor(self.images.test_binary[part], device=self.device).float()
             blocks = [
-                self._noise(purpose, start + first, min(BLOCK_IMAGES, len(part) - first), samples)
+                self.noise(purpose, start + first, min(BLOCK_IMAGES, len(part) - first), samples)
                 for first in range(0, len(part), BLOCK_IMAGES)
             ]
             noise = [torch.cat(parts, dim=1) for parts in zip(*blocks, strict=True)]
             yield Inputs(start + len(part), x / self.images.test_levels, binary, noise)
 
-    def _noise(self, purpose: str, start: int, images: int, samples: int) -> list[Tensor]:
+    def noise(self, purpose: str, start: int, images: int, samples: int) -> list[Tensor]:
+        """Standard normal noise of the block that starts there, for the deepest and the widest of
+        the models: [s, B, T, L] each, so many samples in all."""
         layers = max(model.config.num_layers for model in self.models)
         latent = max(model.config.latent_dim for model in self.models)
         parts = []
@@ -166,7 +178,7 @@ class Block(NamedTuple):
 
 def _block(model: HierarchicalVAE, inputs: Inputs, sums: PixelSums) -> Block:
     """What one model says of one block of images with few latents from its encoders."""
-    (noise,), targets = inputs.own_noise(model), inputs.targets(model)
+    (noise,), targets = own_noise(inputs.noise, model), inputs.targets(model)
     levels = model.infer(model.posterior(0, inputs.x), noise)
     latents = Latents(levels, model.prior_means(levels))
     ratio = log_prior_ratio(latents, torch.ones((), device=inputs.x.device))
@@ -185,7 +197,7 @@ def _sampled(
 ) -> Values:
     """What one model says of one block with many latents, from close to the posterior and, under
     names with `encoder_`, from its encoders."""
-    targets, noise, values = inputs.targets(model), inputs.own_noise(model), Values()
+    targets, noise, values = inputs.targets(model), own_noise(inputs.noise, model), Values()
     parts = [
         _encoder_weights(model, inputs.x, part, list(targets.values()), sums) for part in noise
     ]

@@ -22,7 +22,6 @@ from hvae.model import HierarchicalVAE, ancestral
 from hvae.objectives import effective_samples, importance_bound
 
 CERTIFIED_IMAGES = 100
-AT_ONCE = 50  # draws of all of these, to bound the memory
 
 
 def subset(images: int, count: int) -> Tensor:
@@ -110,15 +109,14 @@ class Gap(NamedTuple):
     standard_error_nats: float
 
 
-def certify(model: HierarchicalVAE, samples: int, device: torch.device, sums: PixelSums) -> Gap:
+def certify(model: HierarchicalVAE, noise: Sequence[Tensor], sums: PixelSums) -> Gap:
     """How far the NLL can be off, from images whose true latents are known (Grosse et al. 2015,
     arXiv:1511.02543): with these among the draws the mean weight is, in the mean of its log, an
-    upper bound, without them a lower one."""
+    upper bound, without them a lower one. Noise [S, B, T, L] in parts, B = `CERTIFIED_IMAGES`."""
+    samples, device = sum(map(len, noise)), noise[0].device
     target, z = drawn_images(model, device)
     proposal = proposal_for(model, target)
-    shape = (samples * CERTIFIED_IMAGES, *z.shape[1:])
-    noise = streams.noise("certificate draws", 0, 0, *shape).reshape(samples, *z.shape).to(device)
-    lower = _weights(proposal, torch.split(noise, AT_ONCE), (), sums).whole  # [S, B]
+    lower = _weights(proposal, noise, (), sums).whole  # [S, B]
     true = log_weights(proposal, proposal.at(z.unsqueeze(0)), samples, [], sums).whole[0]
     upper = lower.clone()
     upper[_slots(proposal, z, samples), torch.arange(len(z), device=device)] = true

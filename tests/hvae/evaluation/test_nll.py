@@ -215,7 +215,7 @@ def test_the_certificate_of_a_linear_model_brackets_its_evidence(
     monkeypatch.setattr(
         nll, "proposal_for", lambda *given: proposal_for(*given)._replace(share=0.5)
     )
-    gap = certify(exact.model, 4, CPU, plain_sums)
+    gap = certify(exact.model, [noise_of(exact, 4, images)], plain_sums)
     upper, lower = seen
     target, _ = nll.drawn_images(exact.model, CPU)
     evidence = exact.log_evidence(target.x)
@@ -238,7 +238,8 @@ def test_the_certificate_closes_where_the_proposal_is_exact(
     monkeypatch.setattr(
         nll, "closest_gaussian", lambda model, given: closest_gaussian(model, given, scale=1.0)
     )
-    assert certify(exact.model, 20, CPU, plain_sums).nats == pytest.approx(0, abs=1e-3)
+    noise = [noise_of(exact, 10, nll.CERTIFIED_IMAGES)] * 2
+    assert certify(exact.model, noise, plain_sums).nats == pytest.approx(0, abs=1e-3)
 
 
 @torch.no_grad()
