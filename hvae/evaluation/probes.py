@@ -22,8 +22,10 @@ def probe_accuracies(model: HierarchicalVAE, images: Images) -> list[float]:
     A level whose means do not vary scores what the most frequent training digit scores; one whose
     means are not finite, NaN.
     """
+    device = next(model.parameters()).device
     labels, test_labels = (
-        torch.tensor(part).long() for part in (images.train_labels, images.test_labels)
+        torch.tensor(part, device=device).long()
+        for part in (images.train_labels, images.test_labels)
     )
     train = level_means(model, images.train[:TRAIN_IMAGES], images.train_levels)
     test = level_means(model, images.test, images.test_levels)
@@ -85,11 +87,10 @@ def _with_one(features: Tensor) -> Tensor:
 
 @torch.no_grad()
 def level_means(model: HierarchicalVAE, pixels: np.ndarray, levels: int) -> list[Tensor]:
-    """Each level's means of all images, on the CPU in float64, a thousand images at a time: T times
-    [N, L]."""
+    """Each level's means of all images, in float64, a thousand images at a time: T times [N, L]."""
     device = next(model.parameters()).device
     parts = [
         posterior_means(model, torch.tensor(part, device=device).float() / levels)
         for part in np.array_split(pixels, math.ceil(len(pixels) / 1000))
     ]
-    return [torch.cat(level).double().cpu() for level in zip(*parts, strict=True)]
+    return [torch.cat(level).double() for level in zip(*parts, strict=True)]

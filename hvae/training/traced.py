@@ -167,13 +167,15 @@ class Group:
         """The pure gradient function of the group, fixed to the shapes of x and noise.
 
         Tracing once to plain operators spares the interpreter of `vmap` and `grad` in every step
-        and changes no bit of the result.
+        and changes no bit of the result. A GPU's graph has no interpreter in it.
         """
 
         def gradients(*arguments: Any) -> tuple[Parameters, Tensor]:
             found, terms = grad(self._total_loss, has_aux=True)(*arguments)
             return {name: gradient.contiguous() for name, gradient in found.items()}, terms
 
+        if x.device.type == "cuda":
+            return gradients
         traced: Gradients = make_fx(gradients)(self.parameters, self.settings, x, noise)
         return traced
 

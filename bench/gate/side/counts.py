@@ -99,7 +99,8 @@ def _cuda(call: Call) -> Counts:
 
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
-    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
+    activities = [ProfilerActivity.CPU, ProfilerActivity.CUDA]
+    with profile(activities=activities, acc_events=True) as profiled:  # else it warns
         call()
         torch.cuda.synchronize()
     launches = sum(e.count for e in profiled.key_averages() if e.key in LAUNCHES)
