@@ -55,12 +55,7 @@ def rewrite_report(
     study: Study, store: Store, standings: Sequence[Standing], formats: Sequence[str]
 ) -> list[Path]:
     """Write the report from the records there now; the paths written, the page first."""
-    from ablations.run.side_by_side import mapping
+    from report.study.writer import write_report
 
     keep(study, store.folder)
-    is_drawn = not {"html", "png", "pdf"}.isdisjoint(formats)
-    with mapping(len(standings) * is_drawn, "report.study.writer") as each:
-        from report.study.writer import write_report  # beside the workers
-
-        folder = store.folder / "report"
-        return write_report(design(study), standings, store, folder, formats, each)
+    return write_report(design(study), standings, store, store.folder / "report", formats)

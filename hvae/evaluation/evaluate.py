@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hvae import streams
-from hvae.config import FEW_SAMPLES
+from hvae.config import CERTIFIED_IMAGES, FEW_SAMPLES
 from hvae.data.images import Images
 from hvae.evaluation.densities import encoded, log_density
 from hvae.evaluation.estimators import (
@@ -31,7 +31,6 @@ from hvae.evaluation.importance import Aggregate
 from hvae.evaluation.levels import aggregates
 from hvae.evaluation.likelihood import PixelSums, Target, fastest_sums, pixel_nlls
 from hvae.evaluation.nll import (
-    CERTIFIED_IMAGES,
     Corrected,
     Gap,
     certify,

@@ -1,10 +1,11 @@
 """Everything a report consists of, written into a folder; each file is whole or not there."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+from joblib import Parallel, cpu_count, delayed
 
 from hvae.records.standings import Standing
 from hvae.records.store import Store
@@ -22,6 +23,7 @@ from report.study.gallery import read_gallery
 from report.study.page import contents, headline_table, render
 
 FORMATS = ("html", "latex", "csv", "md", "png", "pdf")
+FEWEST_RUNS = 24  # of a study whose figures are drawn in processes: each imports for some seconds
 
 
 class Figure(NamedTuple):
@@ -30,10 +32,6 @@ class Figure(NamedTuple):
     draw: Draw
     study: Study
     kinds: tuple[str, ...]
-
-
-Drawn = Iterable[Picture | None]
-Each = Callable[[Callable[[Figure], Picture | None], Sequence[Figure]], Drawn]
 
 
 def drawn(figure: Figure) -> Picture | None:
@@ -48,21 +46,22 @@ def write_report(
     store: Store,
     folder: Path,
     formats: Sequence[str],
-    each: Each = map,
 ) -> list[Path]:
     """Write the report of a study from its standings' records; the paths written, the page first.
 
     `html` → index.html; `csv` → cells.csv, runs.csv; `latex`, `md` → cells.tex, cells.md;
     `png`, `pdf` → figures/, pictures included. `store` is read for pictures only; ladders of
-    `hvae bench` beside it are shown too. `each` is `map`, or what does as that does in other
-    processes. Raises `ValueError` on an unknown format or a folder that cannot be written.
+    `hvae bench` beside it are shown too. Raises `ValueError` on an unknown format or a folder that
+    cannot be written.
     """
     for name in formats:
         require_choice("format", name, FORMATS)
     study = load(design, standings, store)
     images = tuple(kind for kind in ("png", "pdf") if kind in formats)
     kinds = ("svg", *images) if "html" in formats else images
-    begun = each(drawn, [Figure(draw, study, kinds) for draw in figures(study) if kinds])
+    jobs = cpu_count() if len(standings) >= FEWEST_RUNS else 1
+    to_draw = [delayed(drawn)(Figure(draw, study, kinds)) for draw in figures(study) if kinds]
+    begun = Parallel(jobs, return_as="generator")(to_draw)  # what comes next is done meanwhile
     benches = read_benches(store.folder.parent / "bench")  # where `hvae bench` writes
     gallery = read_gallery(store, study)
     page = contents(study, benches, gallery) if "html" in formats else {}

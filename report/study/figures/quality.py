@@ -4,14 +4,13 @@ What means something else for another value of a factor (ELBO, NLL and reconstru
 loss) has panels with scales of their own; what may be compared stands in one panel.
 """
 
-import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
-import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import MaxNLocator
 
 from report.data.contrasts import LEVELS
@@ -27,8 +26,7 @@ from report.study.figures.effects import effects
 from report.study.figures.throughput import throughput
 
 Draw = Callable[[Study], Drawing | None]  # none where the records have no data for it
-# Black has a contrast of 5 or more on all of them.
-SHADES = LinearSegmentedColormap.from_list("shades", ("#eef4fa", "#3d87c4"))
+SHADES = "blend:#eef4fa,#3d87c4"  # black has a contrast of 5 or more on all of them
 ROW_INCHES = 0.3  # of a heat map
 AGAINST = (
     *(METRICS["elbo_nats"], METRICS["nll_nats"], OLDER_NLL),
@@ -70,16 +68,14 @@ def loss_curves(study: Study) -> Drawing | None:
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:
         is_lost = lost[part.index]
+        place: dict[str, Any] = {"x": "epoch", "y": "loss_nats", "ax": axes, "legend": False}
         for label, style, group in shape.series(part[~is_lost]):
-            by_epoch = group.groupby("epoch")["loss_nats"].agg(["mean", "min", "max"])
-            axes.plot(by_epoch["mean"], label=label, **style | {"marker": ""})
-            ends = (by_epoch.index, by_epoch["min"], by_epoch["max"])
-            axes.fill_between(*ends, color=style["color"], alpha=0.2, lw=0)
+            look = style | {"marker": "", "label": label}
+            sns.lineplot(group, errorbar=("pi", 100), err_kws={"lw": 0}, **place, **look)
         limits = axes.get_ylim()
         for label, style, group in shape.series(part[is_lost]):
             look = style | {"marker": "", "linestyle": ":", "label": f"{label} diverged".strip()}
-            for _, run in group.groupby("key"):
-                axes.plot(run["epoch"], run["loss_nats"], **look)
+            sns.lineplot(group, units="key", estimator=None, **place, **look)
         if not is_lost.all():
             axes.set_ylim(limits)  # what diverges may leave the panel, not flatten it
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -189,16 +185,13 @@ def level_map(study: Study, metric: str, title: str, unit: str) -> Drawing | Non
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:
         means = part.pivot_table(metric, "row", "level", observed=True)
-        axes.pcolormesh(means, cmap=SHADES, **ends)
-        for (row, column), value in np.ndenumerate(means):
-            text = "" if math.isnan(value) else as_text(value)
-            axes.text(column + 0.5, row + 0.5, text, color="black", ha="center", va="center")
-        axes.invert_yaxis()
-        axes.set_xticks(np.arange(means.shape[1]) + 0.5, means.columns)
-        axes.set_yticks(np.arange(len(means)) + 0.5, means.index)
-        axes.spines[:].set_visible(False)
+        texts = means.map(as_text, na_action="ignore")
+        shades, ink = sns.color_palette(SHADES, as_cmap=True), {"color": "black"}
+        sns.heatmap(
+            means, annot=texts, fmt="", annot_kws=ink, cmap=shades, cbar=False, ax=axes, **ends
+        )
         axes.grid(visible=False)
-        axes.tick_params(length=0)
+        axes.tick_params(length=0, rotation=0)
 
     label = depth[0].heading if depth else ", ".join(factor.label for factor in rows)
     height = 0.9 + ROW_INCHES * len(names)

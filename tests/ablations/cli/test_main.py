@@ -69,7 +69,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
     asked: list[Sequence[str]] = []
 
     def write(*arguments: Any) -> list[Path]:
-        *_, folder, formats, _each = arguments
+        *_, folder, formats = arguments
         asked.append(formats)
         folder.mkdir(exist_ok=True)
         (folder / "index.html").touch()
