@@ -4,6 +4,7 @@ A rung is a way to train the reference; a gauge measures what the machine can do
 workers of their own and then called with a count: images of an epoch, or repeats.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -72,6 +73,7 @@ def pack_loop(rung: Rung, source: Source) -> Loop:
     runs = [override(run, sizes) for run in pack(rung.models, source.name)]
     whole = load(runs[0].data, source.folder)
     if rung.engine == "jax":
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # others share the GPU
         from bench.ladder.jax_pack import JaxPack  # an extra
 
         engine: Engine | JaxPack = JaxPack(runs)

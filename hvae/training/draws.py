@@ -45,7 +45,8 @@ class Draws:
 
     def all(self, seeds: Sequence[int], epoch: int) -> Iterator[Draw]:
         """What each of the seeds sees in one epoch. While cuda trains on it, threads draw for the
-        next: the device would wait longer for its noise than it trains."""
+        next: the device would wait longer for its noise than it trains. They call nothing of CUDA,
+        not even for pinned memory: a graph that is captured meanwhile would break."""
         if self.device.type == "cpu":  # its cores have work to do, and one at a time takes no room
             yield from (self.draw(seed, epoch) for seed in seeds)
             return
@@ -65,8 +66,6 @@ class Draws:
         noise = streams.noise(
             "noise", seed, epoch, images * self.samples, sizes.num_layers, sizes.latent_dim
         ).reshape(images, self.samples, sizes.num_layers, -1)
-        if self.device.type == "cuda":
-            noise = noise.pin_memory()  # twice as fast to copy
         if self.pixels is not None:
             return Draw(self.pixels, self.images.train_levels, order, noise)
         generator = streams.stream("dynamic", seed, epoch)

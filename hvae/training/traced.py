@@ -74,7 +74,7 @@ class Traced:
         order, self.grey_levels = draw.order.to(self.device), draw.levels
         pixels = draw.pixels.to(self.device)
         torch.index_select(pixels, 0, order, out=self.pixels[row, :images])
-        self.noise[row, :images].copy_(draw.noise, non_blocking=True)
+        self.noise[row, :images].copy_(draw.noise)
 
     def _renew_step(self) -> None:
         is_captured = self.device.type == "cuda"
