@@ -1,5 +1,6 @@
 """A training step as one CUDA graph: the host launches it whole instead of operator by operator."""
 
+import gc
 from collections.abc import Callable, Sequence
 
 import torch
@@ -54,6 +55,7 @@ class CapturedStep:
         torch.cuda.current_stream().wait_stream(side)
         for tensor, before in zip(self.state, saved, strict=True):
             tensor.copy_(before)
+        gc.collect()  # a graph that is freed while another is captured breaks that
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):  # records, does not run
             self.step(*inputs)
