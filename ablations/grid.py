@@ -29,6 +29,7 @@ PACK_SIZES = {"cpu": 10, "cuda": 200}
 # training and evaluation together; one H200 as targeted.
 FLOPS_PER_SECOND = {"cpu": 80e9, "cuda": 5e12}
 BASE_BYTES = 350e6  # of a process that has imported torch
+EVALUATION_BYTES = 130e6  # of its temporaries, whatever the model
 # What an image of the reported NLL costs beside its draws from the encoders: measured at depth 3.
 NLL_DRAWS = 2.6
 PACK_SECONDS = 30  # of training a CPU's pack, predicted: none of its runs is recorded before
@@ -151,17 +152,21 @@ def _size(group: Iterable[RunConfig], packing: Packing) -> int:
     return int(min(packing.size, max(2, packing.most_cost / max(map(cost, group)))))
 
 
-def cost(run: RunConfig) -> int:
-    """FLOPs of the matrix products of one training, evaluation left out."""
+def cost(run: RunConfig, images: int = 0) -> int:
+    """FLOPs of the matrix products of one training, evaluation left out; of one epoch of so many
+    images where that is asked."""
+    if images:
+        return images * flops_per_image(run)
     return run.train.epochs * DATASETS[run.data.name].training_images * flops_per_image(run)
 
 
-def evaluation_cost(run: RunConfig) -> int:
+def evaluation_cost(run: RunConfig, test_images: int = 0) -> int:
     """FLOPs of the matrix products of one evaluation: all layers but the first, which does not
     depend on the draw, for a few samples of every test image and, of the images that the NLL is
     sampled of, for every importance sample from the encoders and `NLL_DRAWS` times that for each
     likelihood; as much for the images of the certificate."""
-    model, images, settings = run.model, DATASETS[run.data.name].test_images, run.evaluation
+    images = test_images or DATASETS[run.data.name].test_images
+    model, settings = run.model, run.evaluation
     samples, chosen = settings.importance_samples, min(settings.nll_images, images)
     likelihoods = 1 if run.data.binarize != "none" and run.train.loss == "bce" else 2
     of_encoders = images * min(FEW_SAMPLES, samples) + chosen * samples
@@ -179,9 +184,10 @@ def seconds(pack: Pack, device: str) -> float:
 def memory(pack: Pack) -> float:
     """Predicted peak of the worker in bytes.
 
-    A member holds its parameters, gradients and Adam's two moments, and about ten activations a
-    pixel and image of a batch; a seed its noise of one epoch, twice while it is drawn, and the
-    images in its order, as bytes.
+    In training a member holds its parameters, gradients and Adam's two moments, and about ten
+    activations a pixel and image of a batch; a seed its noise of one epoch, twice while it is
+    drawn, and the images in its order, as bytes. An evaluation holds the noise of a block of test
+    images and of the certificate, and the posteriors of all training images.
     """
     run, members = pack.runs[0], pack.runs
     images, pixels = DATASETS[run.data.name].training_images, run.model.input_dim
@@ -192,7 +198,10 @@ def memory(pack: Pack) -> float:
     activations = len(members) * 4 * 10 * run.train.batch_size * samples * pixels
     noise = seeds * 8 * images * samples * latents
     copies = 1 + seeds
-    return BASE_BYTES + state + activations + noise + copies * images * pixels
+    training = state + activations + noise + copies * images * pixels
+    draws = run.evaluation.importance_samples * CERTIFIED_IMAGES
+    evaluation = EVALUATION_BYTES + latents * (8 * draws + 12 * images)
+    return BASE_BYTES + max(training, evaluation)
 
 
 def halves(pack: Pack) -> list[Pack]:

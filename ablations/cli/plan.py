@@ -16,10 +16,11 @@ from ablations.grid import (
     packing,
     packs,
     runs,
-    seconds,
 )
+from ablations.prediction import lacking_memory, predict
 from ablations.run.executors import choose
 from ablations.run.launch import standings_of
+from ablations.run.progress import say
 from ablations.studies import PRESETS, Study
 from hvae.closed_form import parameter_count
 from hvae.config import digest
@@ -54,7 +55,8 @@ def studies() -> None:
 def plan(study: Study, store: Store, device: str, workers: int | None, as_json: bool) -> None:
     """Show what would run, how it packs, and what it costs.
 
-    What is already there is counted, and left out of the packs.
+    What is already there is counted, and left out of the packs. Seconds are predicted from what
+    this machine does in a short trial, with evaluation, without throughput and report.
 
     \b
     Examples:
@@ -71,6 +73,8 @@ def plan(study: Study, store: Store, device: str, workers: int | None, as_json: 
         print_json(document)
     else:
         click.echo("\n".join([summary_line(document), *plan_lines(document)]))
+    if (line := lacking_memory(cut, at_once)) and device == "cpu":
+        say(line)
 
 
 def study_lines(study: Study) -> list[str]:
@@ -91,11 +95,12 @@ def study_lines(study: Study) -> list[str]:
 def plan_dict(packs: Sequence[Pack], size: int, device: str, workers: int) -> dict[str, Any]:
     """The packs, longest first, and the sizes and cost they come to; seconds and bytes are
     predictions."""
+    predicted = predict(packs, device)
     return {
         "pack_size": size,
         "device": device,
         "workers": workers,
-        "seconds": _wall(packs, device, workers),
+        "seconds": predicted.wall_seconds(packs, workers),
         "gflop": sum(pack.cost for pack in packs) / 1e9,
         "packs": [
             {
@@ -103,7 +108,7 @@ def plan_dict(packs: Sequence[Pack], size: int, device: str, workers: int) -> di
                 "runs": [digest(run) for run in pack.runs],
                 "parameters": sum(parameter_count(run.model) for run in pack.runs),
                 "gflop": pack.cost / 1e9,
-                "seconds": seconds(pack, device),
+                "seconds": predicted.seconds(pack),
                 "memory_bytes": memory(pack),
             }
             for pack in packs
@@ -124,14 +129,6 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
     end = f"to train: {members} runs in {len(packs)} packs, {_gflop(plan['gflop'])}"
     wall = f"about {_duration(plan['seconds'])} on {plan['workers']} workers"
     return [*lines, f"{end}; with evaluation {wall}"]
-
-
-def _wall(packs: Sequence[Pack], device: str, workers: int) -> float:
-    """Predicted seconds until the last worker is through, each taking the longest pack left."""
-    ends = [0.0] * workers
-    for pack in packs:
-        ends[ends.index(min(ends))] += seconds(pack, device)
-    return max(ends)
 
 
 def _duration(value: float) -> str:
