@@ -174,7 +174,7 @@ class EvaluationConfig:
     the NLL is sampled close to the posterior; the others take over what that corrects."""
 
     importance_samples: int = _setting(1000, "importance samples S", is_log=True)
-    nll_images: int = _setting(1000, "images of the unbiased NLL", is_log=True)
+    nll_images: int = _setting(500, "images of the unbiased NLL", is_log=True)
 
     def __post_init__(self) -> None:
         require_integer("importance_samples", self.importance_samples, minimum=1)

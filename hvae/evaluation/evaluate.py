@@ -1,9 +1,11 @@
 """All test metrics of trained models, on the whole test set, in nats per image.
 
+A few draws from the encoders of every test image say all but the bounds by many: these, the NLL
+among them, are taken of a fixed subset and carried over to all by the bound of the few.
 Every model of a call sees the same fixed noise, drawn for blocks of images and samples of a fixed
-size: no result depends on what is computed at once. Reductions are in float64.
-Shapes: S samples, s of them at once, B images of a block, N test images, n those that the reported
-NLL is sampled on, D pixels, T levels, L latent.
+size: no result depends on what is computed at once. Means over images are in float64.
+Shapes: S samples, s of them at once, B images of a block, N test images, n of the subset, D pixels,
+T levels, L latent.
 """
 
 import math
@@ -16,22 +18,32 @@ from torch import Tensor
 
 from hvae import streams
 from hvae.data.images import Images
-from hvae.evaluation.estimators import CURVE, bounds, monte_carlo_error, test_set_error
+from hvae.evaluation.estimators import (
+    CURVE,
+    bounds,
+    covariance_of_bounds,
+    monte_carlo_error,
+    test_set_error,
+)
 from hvae.evaluation.importance import Aggregate
 from hvae.evaluation.levels import aggregates
 from hvae.evaluation.likelihood import PixelSums, Target, fastest_sums, pixel_nlls
-from hvae.evaluation.nll import Corrected, certify, corrected, sampled, subset
+from hvae.evaluation.nll import Corrected, Gap, certify, corrected, sampled, subset
 from hvae.evaluation.probes import probe_accuracies
-from hvae.evaluation.units import Values, active_units, latent_sums, unit_moments
+from hvae.evaluation.units import Values, active_units, unit_sums
 from hvae.model import HierarchicalVAE, posterior_means
-from hvae.objectives import LOG_2_PI, Latents, bernoulli_nll, log_prior_ratio
+from hvae.objectives import (
+    LOG_2_PI,
+    Latents,
+    bernoulli_nll,
+    closed_form_kl,
+    log_prior_ratio,
+)
 from hvae.records.attachments import Arrays
 
 BLOCK_IMAGES = 100  # images and samples that share a draw of noise: part of its definition
-BLOCK_SAMPLES = 50
-# Draws for the KL and for what units do: fewer than for the bounds, because the errors of their
-# means over images are far below those between seeds.
-UNIT_SAMPLES = 100
+BLOCK_SAMPLES = 25
+FEW = BLOCK_SAMPLES  # draws from the encoders of every test image
 SCOREBOARD = "scoreboard_"  # begins the names of what is said of the binarised test images
 
 
@@ -56,33 +68,36 @@ def evaluate(
     device: str = "cpu",
     sums: PixelSums = fastest_sums,
     progress: Callable[[int, int], None] = lambda done, total: None,
-    nll_images: int = 1000,
+    nll_images: int = 500,
 ) -> Evaluation:
     """The metrics of each model. What takes the sums over pixels changes them by rounding only."""
     started = time.perf_counter()
     models = [model.to(torch.device(device)) for model in models]
-    source = BlockSource(models, images, importance_samples, torch.device(device))
-    every, chosen = torch.arange(len(images.test)), subset(len(images.test), nll_images)
-    total = len(every) + len(chosen)
+    source = BlockSource(models, images, torch.device(device))
+    chosen = subset(len(images.test), nll_images)
+    total = len(images.test) + len(chosen)
     encoded: list[list[Block]] = [[] for _ in models]
-    for inputs in source.blocks("evaluation", every):
+    few = min(FEW, importance_samples)
+    for inputs in source.blocks("evaluation", torch.arange(len(images.test)), few):
         for model, blocks in zip(models, encoded, strict=True):
             blocks.append(_block(model, inputs, sums))
         progress(inputs.stop, total)
         del inputs  # before the next block's noise comes
     tops = [aggregates(model, images) for model in models]
-    nlls: list[list[Values]] = [[] for _ in models]
-    for inputs in source.blocks("nll", chosen):
-        for model, parts, top in zip(models, nlls, tops, strict=True):
-            parts.append(_nlls(model, inputs, top, sums))
-        progress(len(every) + inputs.stop, total)
+    parts: list[list[Values]] = [[] for _ in models]
+    for inputs in source.blocks("nll", chosen, importance_samples):
+        for model, own, top in zip(models, parts, tops, strict=True):
+            own.append(_sampled(model, inputs, top, few, sums))
+        progress(len(images.test) + inputs.stop, total)
         del inputs
-    found = [
-        _metrics(model, images, _joined(block), chosen, _concatenated(values), source, sums)
-        for model, block, values in zip(models, encoded, nlls, strict=True)
-    ]
-    metrics, arrays = ([part[i] for part in found] for i in range(2))
-    return Evaluation(metrics, arrays, time.perf_counter() - started)
+    metrics, nlls = [], []
+    for model, blocks, own in zip(models, encoded, parts, strict=True):
+        gap = certify(model, importance_samples, torch.device(device), sums)
+        every, sample = _joined(blocks), _concatenated(own)
+        found = Found(every.images, every.units, chosen, sample, few, importance_samples)
+        metrics.append(_metrics(model, images, found, gap))
+        nlls.append({name: nll.values.float().cpu().numpy() for name, nll in found.nlls().items()})
+    return Evaluation(metrics, nlls, time.perf_counter() - started)
 
 
 class Inputs(NamedTuple):
@@ -91,7 +106,7 @@ class Inputs(NamedTuple):
     stop: int  # images up to its end
     x: Tensor  # [B, D]
     binary: Tensor  # [B, D]
-    noise: list[Tensor]  # [s, B, T, L] each, S draws in all
+    noise: list[Tensor]  # [s, B, T, L] each, as many draws in all as were asked for
 
     def own_noise(self, model: HierarchicalVAE) -> list[Tensor]:
         """The leading levels and units, as many as the model has."""
@@ -112,27 +127,47 @@ class BlockSource(NamedTuple):
 
     models: Sequence[HierarchicalVAE]
     images: Images
-    samples: int
     device: torch.device
 
-    def blocks(self, purpose: str, rows: Tensor) -> Iterator[Inputs]:
-        """The test images of the rows [n], a block at a time."""
+    def blocks(self, purpose: str, rows: Tensor, samples: int) -> Iterator[Inputs]:
+        """The test images of the rows [n], a block at a time, with noise for so many draws."""
         for start in range(0, len(rows), BLOCK_IMAGES):
             part = rows[start : start + BLOCK_IMAGES].numpy()
             x = torch.tensor(self.images.test[part], device=self.device).float()
             binary = torch.tensor(self.images.test_binary[part], device=self.device).float()
-            noise = self._noise(purpose, start, len(part))
+            noise = self._noise(purpose, start, len(part), samples)
             yield Inputs(start + len(part), x / self.images.test_levels, binary, noise)
 
-    def _noise(self, purpose: str, start: int, images: int) -> list[Tensor]:
+    def _noise(self, purpose: str, start: int, images: int, samples: int) -> list[Tensor]:
         layers = max(model.config.num_layers for model in self.models)
         latent = max(model.config.latent_dim for model in self.models)
         parts = []
-        for done in range(0, self.samples, BLOCK_SAMPLES):
+        for done in range(0, samples, BLOCK_SAMPLES):
             drawn = streams.noise(purpose, start, done, BLOCK_SAMPLES * images, layers, latent)
             part = drawn.reshape(BLOCK_SAMPLES, images, layers, latent)
-            parts.append(part[: self.samples - done].to(self.device))
+            parts.append(part[: samples - done].to(self.device))
         return parts
+
+
+class Encoded(NamedTuple):
+    """Draws from a model's encoders, and what they say of a block: [s, B] each."""
+
+    latents: Latents
+    nll: Tensor  # -log p(x | z_1) of the images as the model was trained on them
+    log_w: dict[str, Tensor]  # of each target
+
+
+def _encoded(model: HierarchicalVAE, inputs: Inputs, sums: PixelSums) -> Iterator[Encoded]:
+    """Draws for all of the noise, a part at a time."""
+    targets, posterior = inputs.targets(model), model.posterior(0, inputs.x)
+    live = torch.ones((), device=inputs.x.device)
+    for noise in inputs.own_noise(model):
+        levels = model.infer(posterior, noise)
+        latents = Latents(levels, model.prior_means(levels))
+        ratio = log_prior_ratio(latents, live)
+        nlls = pixel_nlls(model.pixel_decoder, levels[0].z, list(targets.values()), sums)
+        log_w = {name: (ratio - nll).double() for name, nll in zip(targets, nlls, strict=True)}
+        yield Encoded(latents, nlls[0].double(), log_w)
 
 
 class Block(NamedTuple):
@@ -143,39 +178,31 @@ class Block(NamedTuple):
 
 
 def _block(model: HierarchicalVAE, inputs: Inputs, sums: PixelSums) -> Block:
-    """What one model says of one block of images with latents from its encoders."""
-    targets, posterior = inputs.targets(model), model.posterior(0, inputs.x)
-    log_w: dict[str, list[Tensor]] = {name: [] for name in targets}
-    nlls, moments, drawn = [], [], 0
-    for noise in inputs.own_noise(model):
-        levels = model.infer(posterior, noise)
-        latents = Latents(levels, model.prior_means(levels))
-        ratio = log_prior_ratio(latents, torch.ones((), device=inputs.x.device))
-        found = pixel_nlls(model.pixel_decoder, levels[0].z, list(targets.values()), sums)
-        nlls.append(found[0].double())
-        for weights, nll in zip(log_w.values(), found, strict=True):
-            weights.append((ratio - nll).double())
-        if drawn < UNIT_SAMPLES:
-            moments.append(latent_sums(latents))
-            drawn += len(noise)
-    means = {name: torch.stack([m[name] for m in moments]).sum(0) / drawn for name in moments[0]}
-    nll = torch.cat(nlls).mean(0)
+    """What one model says of one block of images with few latents from its encoders."""
+    (drawn,) = _encoded(model, inputs, sums)
+    nll, kl = drawn.nll.mean(0), closed_form_kl(drawn.latents).sum(-1).double().mean(0)
     loss = nll if model.loss == "bce" else 2.0 * nll - inputs.x.shape[-1] * LOG_2_PI
-    values = {"reconstruction": nll, "documented": loss + 2.0 * means["closed_form_kl"]}
-    for prefix, weights in log_w.items():
-        values |= {f"{prefix}{name}": v for name, v in bounds(torch.cat(weights)).items()}
-    return Block(values | _reconstruction(model, inputs.x), unit_moments(means, drawn))
+    values = {"reconstruction": nll, "documented": loss + 2.0 * kl}
+    for prefix, log_w in drawn.log_w.items():
+        values |= {f"{prefix}{name}": value for name, value in bounds(log_w).items()}
+    return Block(values | _reconstruction(model, inputs.x), unit_sums(drawn.latents))
 
 
-def _nlls(
-    model: HierarchicalVAE, inputs: Inputs, tops: Sequence[Aggregate], sums: PixelSums
+def _sampled(
+    model: HierarchicalVAE, inputs: Inputs, tops: Sequence[Aggregate], few: int, sums: PixelSums
 ) -> Values:
-    """What one model says of one block with latents from close to the posterior."""
+    """What one model says of one block with many latents, from close to the posterior and, under
+    names with `encoder_`, from its encoders."""
     values: Values = {}
+    parts = [drawn.log_w for drawn in _encoded(model, inputs, sums)]
     for prefix, target in inputs.targets(model).items():
         shorter = () if prefix else tops
         found = sampled(model, target, inputs.own_noise(model), shorter, sums)
+        log_w = torch.cat([part[prefix] for part in parts])
+        encoder = bounds(log_w, {*CURVE, few})
+        encoder["covariance"] = covariance_of_bounds(log_w, few)
         values |= {f"{prefix}{name}": value for name, value in found.items()}
+        values |= {f"{prefix}encoder_{name}": value for name, value in encoder.items()}
     return values
 
 
@@ -201,59 +228,86 @@ def _concatenated(blocks: Sequence[Values]) -> Values:
     return {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
 
 
-def _metrics(
-    model: HierarchicalVAE,
-    images: Images,
-    block: Block,
-    chosen: Tensor,
-    nlls: Values,
-    source: BlockSource,
-    sums: PixelSums,
-) -> tuple[dict[str, Any], Arrays]:
-    """Means over the test set, with the errors that README tells apart, and the NLL by image."""
-    values, kl = block.images, block.units["kl"] / len(images.test)  # [T, L]
-    gap = certify(model, source.samples, source.device, sums)
-    nll = _corrected(values, chosen, nlls, "")
-    is_own = f"{SCOREBOARD}bound" not in nlls
-    scoreboard = nll if is_own else _corrected(values, chosen, nlls, SCOREBOARD)
-    squared_error = _mean(values["squared_error"])
-    metrics = {
+class Found(NamedTuple):
+    """What was measured of one model: of every image by few draws, of those chosen by many."""
+
+    every: Values  # [N, ...]
+    units: Values  # [T, L], sums over images
+    chosen: Tensor  # [n]
+    sample: Values  # [n, ...]
+    few: int
+    samples: int
+
+    def nlls(self) -> dict[str, Corrected]:
+        """The NLL, and the scoreboard NLL where that is another."""
+        prefixes = [prefix for prefix in ("", SCOREBOARD) if f"{prefix}bound" in self.sample]
+        return {f"{prefix}nll_nats": self._carried(prefix, "") for prefix in prefixes}
+
+    def encoder_nll(self, size: int) -> Corrected:
+        """The bound by so many draws from the encoders."""
+        if size > self.few:
+            covariance = self.sample["encoder_covariance"]
+            return self._carried("", "encoder_", f"bound_{size}", covariance)
+        error = monte_carlo_error(self.every["bound_variance"])
+        return Corrected(-self.every[f"bound_{size}"], float(error))
+
+    def _carried(
+        self, prefix: str, name: str, bound: str = "bound", covariance: Tensor | float = 0.0
+    ) -> Corrected:
+        """A bound by many draws, from the subset to all images. Of the subset the bound by few is
+        the mean of many such, which spares it most of their Monte-Carlo error."""
+        sample, chosen = self.sample, self.chosen.to(self.every["bound"].device)
+        few, variance = (self.every[f"{prefix}{n}"].clone() for n in ("bound", "bound_variance"))
+        few[chosen] = sample[f"{prefix}encoder_bound_{self.few}"]
+        variance[chosen] /= self.samples // self.few
+        better, own = (sample[f"{prefix}{name}{n}"] for n in (bound, "bound_variance"))
+        return corrected(few, variance, chosen, better, own, covariance)
+
+
+def _metrics(model: HierarchicalVAE, images: Images, found: Found, gap: Gap) -> dict[str, Any]:
+    """Means over the test set, with the errors that README tells apart."""
+    values, units, sample = found.every, found.units, found.sample
+    kl, nlls = units["kl"] / len(images.test), found.nlls()  # [T, L]
+    nll, squared_error = nlls["nll_nats"], _mean(values["squared_error"])
+    return {
         "loss_documented": _mean(values["documented"]),
         "elbo_nats": _mean(values["elbo"]),
         "elbo_standard_error_nats": monte_carlo_error(values["elbo_variance"]).item(),
         "elbo_test_set_error_nats": test_set_error(values["elbo"]),
         **_errors("nll", nll),
         "nll_bits_per_dimension": _mean(nll.values) / (images.test.shape[1] * math.log(2)),
-        "nll_images": len(chosen),
-        "nll_fallback_images": int(nlls["is_fallback"].sum()),
+        "nll_images": len(found.chosen),
+        "nll_fallback_images": int(sample["is_fallback"].sum()),
         "nll_gap_nats": gap.nats,
         "nll_gap_standard_error_nats": gap.standard_error_nats,
-        "effective_sample_size": _mean(nlls["effective_samples"]),
-        "importance_samples": source.samples,
-        **_encoder_nll(values, source.samples),
+        "effective_sample_size": _mean(sample["effective_samples"]),
+        "importance_samples": found.samples,
+        **_encoder_nll(found),
         "reconstruction_nats": _mean(values["reconstruction"]),
         "rate_nats": float(kl.sum()),
         "kl_per_level_nats": kl.sum(-1).tolist(),
         "kl_per_unit_nats": kl.tolist(),
-        "active_units_per_level": active_units(block.units, "mean", len(images.test)),
-        "active_units_scale_free_per_level": active_units(block.units, "shift", len(images.test)),
-        "level_gain_nats": [None, *nlls["gains"].mean(0).tolist()],
-        "level_gain_test_set_error_nats": [None, *map(test_set_error, nlls["gains"].unbind(-1))],
-        **_errors("scoreboard_nll", scoreboard),
+        "active_units_per_level": active_units(units, "mean", len(images.test)),
+        "active_units_scale_free_per_level": active_units(units, "shift", len(images.test)),
+        "level_gain_nats": [None, *sample["gains"].mean(0).tolist()],
+        "level_gain_test_set_error_nats": [None, *map(test_set_error, sample["gains"].unbind(-1))],
+        **_errors("scoreboard_nll", nlls.get("scoreboard_nll_nats", nll)),
         "reconstruction_mse": squared_error,
         "psnr_db": -10.0 * math.log10(squared_error),
         "reconstruction_bce_nats": _mean(values["bce"]),
         "probe_accuracy_per_level": probe_accuracies(model, images),
     }
-    named = {"nll_nats": nll} | ({} if is_own else {"scoreboard_nll_nats": scoreboard})
-    return metrics, {name: each.values.float().cpu().numpy() for name, each in named.items()}
 
 
-def _corrected(values: Values, chosen: Tensor, nlls: Values, prefix: str) -> Corrected:
-    """The NLL of all test images from the encoders' bound and what was sampled of the subset."""
-    bound, variance = (values[f"{prefix}{name}"] for name in ("bound", "bound_variance"))
-    own = {name: nlls[f"{prefix}{name}"] for name in ("bound", "variance")}
-    return corrected(bound, variance, chosen.to(bound.device), own)
+def _encoder_nll(found: Found) -> dict[str, Any]:
+    """The bound that papers print, by draws from the encoders alone, and how it falls with S."""
+    sizes = [size for size in dict.fromkeys((*CURVE, found.samples)) if size <= found.samples]
+    bounds = {str(size): found.encoder_nll(size) for size in sizes}
+    return {
+        **_errors("nll_encoder", bounds[str(found.samples)]),
+        "nll_encoder_curve_nats": {size: _mean(bound.values) for size, bound in bounds.items()},
+        "encoder_effective_sample_size": _mean(found.sample["encoder_effective_samples"]),
+    }
 
 
 def _errors(name: str, nll: Corrected) -> dict[str, float]:
@@ -262,17 +316,6 @@ def _errors(name: str, nll: Corrected) -> dict[str, float]:
         f"{name}_nats": _mean(nll.values),
         f"{name}_standard_error_nats": nll.monte_carlo_error,
         f"{name}_test_set_error_nats": test_set_error(nll.values),
-    }
-
-
-def _encoder_nll(values: Values, samples: int) -> dict[str, Any]:
-    """The bound that papers print, by draws from the encoders alone, and how it falls with S."""
-    curve = {str(s): -_mean(values[f"bound_{s}"]) for s in (*CURVE, samples) if s <= samples}
-    return {
-        "nll_encoder_nats": curve[str(samples)],
-        "nll_encoder_standard_error_nats": monte_carlo_error(values["bound_variance"]).item(),
-        "nll_encoder_curve_nats": curve,
-        "encoder_effective_sample_size": _mean(values["effective_samples"]),
     }
 
 

@@ -28,10 +28,19 @@ class Aggregate(NamedTuple):
 
     def log_density(self, z: Tensor) -> Tensor:
         """[S, B, L] -> [S, B]."""
-        centred = (z.double() - self.mean).flatten(0, -2).mT  # [L, S·B]
-        noise = torch.linalg.solve_triangular(self.factor, centred, upper=False)
-        log_density: Tensor = -0.5 * (noise.square() + LOG_2_PI).sum(0).reshape(z.shape[:-1])
+        eye = torch.eye(len(self.mean), dtype=self.mean.dtype, device=self.mean.device)
+        inverse = torch.linalg.solve_triangular(self.factor, eye, upper=False).to(z)
+        noise = (z - self.mean.to(z)) @ inverse.mT
+        log_density: Tensor = -0.5 * (noise.square() + LOG_2_PI).sum(-1).double()
         return log_density - self.factor.diagonal().log().sum()
+
+
+class Draws(NamedTuple):
+    """Latents [S, B, T, L], and the log density that the Gaussian of a proposal gives z_1, z_1 and
+    z_2, and so on to all levels [S, B, T]."""
+
+    z: Tensor
+    log_density: Tensor
 
 
 class Proposal(NamedTuple):
@@ -47,40 +56,41 @@ class Proposal(NamedTuple):
         """How many of so many draws come from the encoders: a fixed number, not a random one."""
         return math.ceil(self.share * samples - 1e-9)  # at least the share, but for rounding
 
-    def draw(self, noise: Tensor, start: int, samples: int) -> Tensor:
-        """Draws number `start` and on of `samples` in all: noise [S, B, T, L] -> [S, B, T, L]."""
+    def draw(self, noise: Tensor, start: int, samples: int) -> Draws:
+        """Draws number `start` and on of `samples` in all, by noise [S, B, T, L]."""
         drawn, is_found = self.gaussian.at(noise), self.gaussian.is_found
         encoded = min(max(self.of_encoder(samples) - start, 0), len(noise))
         if not is_found.all():
             encoded = len(noise)
-        if encoded:
-            levels = self.model.infer(self.first, noise[:encoded])
-            of_encoder = (
-                torch.arange(encoded, device=noise.device) < self.of_encoder(samples) - start
-            )
-            chosen = (of_encoder[:, None] | ~is_found)[..., None, None]
-            z = torch.stack([level.z for level in levels], dim=-2)
-            drawn[:encoded] = torch.where(chosen, z, drawn[:encoded])
-        return drawn
+        if not encoded:  # the density of what the Gaussian drew is known from its noise
+            return Draws(drawn, self.gaussian.log_density(noise))
+        levels = self.model.infer(self.first, noise[:encoded])
+        of_encoder = torch.arange(encoded, device=noise.device) < self.of_encoder(samples) - start
+        chosen = (of_encoder[:, None] | ~is_found)[..., None, None]
+        z = torch.stack([level.z for level in levels], dim=-2)
+        drawn[:encoded] = torch.where(chosen, z, drawn[:encoded])
+        return self.at(drawn)
 
-    def log_density(self, z: Tensor, samples: int) -> Tensor:
+    def at(self, z: Tensor) -> Draws:
+        """Given latents [S, B, T, L] as if they were drawn."""
+        return Draws(z, self.gaussian.log_density(self.gaussian.noise_of(z)))
+
+    def log_density(self, draws: Draws, samples: int) -> Tensor:
         """Log density of z_1, of z_1 and z_2, and so on to all levels, as one of so many draws:
-        [S, B, T, L] -> [S, B, T]."""
-        encoder = self.encoder_log_density(z)
+        [S, B, T]."""
+        encoder = self.encoder_log_density(draws.z)
         share = torch.tensor(self.of_encoder(samples) / samples, dtype=encoder.dtype)
-        mixture = torch.logaddexp(
-            share.log() + encoder, (1 - share).log() + self.gaussian.log_density(z)
-        )
+        mixture = torch.logaddexp(share.log() + encoder, (1 - share).log() + draws.log_density)
         return torch.where(self.gaussian.is_found[:, None], mixture, encoder)
 
     def encoder_log_density(self, z: Tensor) -> Tensor:
         """log q(z_1 | x), log q(z_1, z_2 | x) and so on: [S, B, T, L] -> [S, B, T]."""
         upper = [self.model.posterior(t, z[..., t - 1, :]) for t in range(1, z.shape[-2])]
         terms = [
-            -0.5 * ((z[..., t, :] - mu).square() * (-logvar).exp() + logvar + LOG_2_PI)
+            -0.5 * ((z[..., t, :] - mu).square() * (-logvar).exp() + logvar + LOG_2_PI).sum(-1)
             for t, (mu, logvar) in enumerate([self.first, *upper])
         ]
-        return torch.stack(terms, dim=-2).sum(-1, dtype=torch.float64).cumsum(-1)
+        return torch.stack(terms, dim=-1).double().cumsum(-1)
 
 
 class LogWeights(NamedTuple):
@@ -92,14 +102,14 @@ class LogWeights(NamedTuple):
 
 
 def log_weights(
-    proposal: Proposal, z: Tensor, samples: int, tops: Sequence[Aggregate], sums: PixelSums
+    proposal: Proposal, draws: Draws, samples: int, tops: Sequence[Aggregate], sums: PixelSums
 ) -> LogWeights:
-    """The weights of draws z [S, B, T, L]; `tops` hold the priors of the shorter models, or none
+    """The weights of draws; `tops` hold the priors of the shorter models, or none
     where these are not asked for."""
-    model, target = proposal.model, proposal.target
+    model, target, z = proposal.model, proposal.target, draws.z
     (nll,) = pixel_nlls(model.pixel_decoder, z[..., 0, :].contiguous(), [target], sums)
     prior = prior_log_densities(model, z)
-    density = proposal.log_density(z, samples)
+    density = proposal.log_density(draws, samples)
     whole = prior.sum(-1) - nll - density[..., -1]
     below = prior.cumsum(-1) - prior  # of z_1 … z_{t-1} given what lies above each
     shorter = [

@@ -25,19 +25,19 @@ def aggregates(model: HierarchicalVAE, images: Images) -> list[Aggregate]:
     the top one. The test images, whose NLL it serves, take no part in it."""
     if model.config.num_layers == 1:
         return []
-    *lower, _ = zip(*_posteriors(model, images), strict=True)
-    return [_aggregate(level) for level in lower]
+    return [_aggregate(level) for level in zip(*_posteriors(model, images), strict=True)]
 
 
 def _posteriors(model: HierarchicalVAE, images: Images) -> Iterator[list[Level]]:
-    """q(z_t | z_{t-1}) of every level, along one draw for each training image."""
-    pixels, levels, sizes = images.train, images.train_levels, model.config
+    """q(z_t | z_{t-1}) of every level but the top one, along one draw for each training image."""
+    pixels, levels = images.train, images.train_levels
+    shape = (model.config.num_layers - 1, model.config.latent_dim)
     if images.test_levels < levels:  # binarised anew each epoch: here once
         pixels, levels = binarize(pixels, levels, streams.stream("binarize", 0)), 1
     device = next(model.parameters()).device
     for start in range(0, len(pixels), AT_ONCE):
         x = torch.tensor(pixels[start : start + AT_ONCE], device=device).float() / levels
-        noise = streams.noise("aggregate", start, 0, len(x), sizes.num_layers, sizes.latent_dim)
+        noise = streams.noise("aggregate", start, 0, len(x), *shape)
         yield model.infer(model.posterior(0, x), noise.to(device))
 
 

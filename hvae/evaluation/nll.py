@@ -1,8 +1,8 @@
 """The reported NLL: importance-weighted by draws from close to each image's posterior, on a fixed
 subset of the test set, and carried over to the whole of it; and what certifies it.
 
-The encoders' bound is known of every image, and lies above the NLL by much the same of each: the
-mean of the test set is that bound's, less what it is too high by on the subset.
+The encoders' bound by few draws is known of every image, and lies above the NLL by much the same of
+each: the mean of the test set is that bound's, less what it is too high by on the subset.
 Shapes: S samples, B images of a block, N test images, n of the subset, T levels, L latent.
 """
 
@@ -47,7 +47,7 @@ def sampled(
     bound = importance_bound(whole)
     return {
         "bound": bound,
-        "variance": variance_of_bound(whole),
+        "bound_variance": variance_of_bound(whole),
         "effective_samples": effective_samples(whole),
         "gains": bound.unsqueeze(-1) - importance_bound(shorter),  # [B, T - 1]
         "is_fallback": (~proposal.gaussian.is_found).double(),
@@ -60,8 +60,8 @@ def _weights(
     """The weights of as many draws as there is noise, a part at a time to bound the memory."""
     samples, parts, start = sum(map(len, noise)), [], 0
     for part in noise:
-        z = proposal.draw(part, start, samples)
-        parts.append(log_weights(proposal, z, samples, tops, sums))
+        draws = proposal.draw(part, start, samples)
+        parts.append(log_weights(proposal, draws, samples, tops, sums))
         start += len(part)
     return LogWeights(*(torch.cat(weights) for weights in zip(*parts, strict=True)))
 
@@ -81,18 +81,26 @@ class Corrected(NamedTuple):
     monte_carlo_error: float
 
 
-def corrected(bound: Tensor, variance: Tensor, chosen: Tensor, found: Values) -> Corrected:
-    """The encoders' bounds on log p(x) of all test images [N], corrected by what `sampled` found of
-    those chosen [n]. Of the encoders' own error in these n / N cancels."""
-    images, count = len(bound), len(chosen)
-    correction = found["bound"] - bound[chosen]
-    values = bound + correction.mean()
+def corrected(
+    few: Tensor,
+    few_variance: Tensor,
+    chosen: Tensor,
+    bound: Tensor,
+    bound_variance: Tensor,
+    covariance: Tensor | float = 0.0,
+) -> Corrected:
+    """Bounds on log p(x) by few draws from the encoders of all test images [N], corrected by a
+    better bound on those chosen [n]; with the variances of their own errors, and the covariance of
+    both bounds [n]. Of the error of the few n / N cancels in the chosen."""
+    images, count = len(few), len(chosen)
+    correction = bound - few[chosen]
+    values = few + correction.mean()
     values[chosen] += (correction - correction.mean()) * (images / count)
-    of_each = variance / images**2
+    of_each, left = few_variance / images**2, 1 / count - 1 / images
     of_each[chosen] = (
-        variance[chosen] * (1 / count - 1 / images) ** 2 + found["variance"] / count**2
+        few_variance[chosen] * left**2 + (bound_variance / count - 2 * covariance * left) / count
     )
-    return Corrected(-values, float(of_each.sum().sqrt()))
+    return Corrected(-values, float(of_each.sum().clamp(min=0.0).sqrt()))
 
 
 class Gap(NamedTuple):
@@ -111,7 +119,7 @@ def certify(model: HierarchicalVAE, samples: int, device: torch.device, sums: Pi
     shape = (samples * CERTIFIED_IMAGES, *z.shape[1:])
     noise = streams.noise("certificate draws", 0, 0, *shape).reshape(samples, *z.shape).to(device)
     lower = _weights(proposal, torch.split(noise, AT_ONCE), (), sums).whole  # [S, B]
-    true = log_weights(proposal, z.unsqueeze(0), samples, [], sums).whole[0]
+    true = log_weights(proposal, proposal.at(z.unsqueeze(0)), samples, [], sums).whole[0]
     upper = lower.clone()
     upper[_slots(proposal, z, samples), torch.arange(len(z), device=device)] = true
     gaps = importance_bound(upper) - importance_bound(lower)
@@ -136,7 +144,7 @@ def _slots(proposal: Proposal, z: Tensor, samples: int) -> Tensor:
     have come from, drawn by its share of their density. Only so is the bound an upper one."""
     of_encoder = proposal.of_encoder(samples)
     density = proposal.encoder_log_density(z.unsqueeze(0))[0, :, -1]
-    mixture = proposal.log_density(z.unsqueeze(0), samples)[0, :, -1]
+    mixture = proposal.log_density(proposal.at(z.unsqueeze(0)), samples)[0, :, -1]
     chance = of_encoder / samples * (density - mixture).exp()
     uniform = torch.rand(len(z), generator=streams.stream("certificate slots"), dtype=chance.dtype)
     return torch.where(uniform.to(chance.device) < chance, 0, samples - 1)

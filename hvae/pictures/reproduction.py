@@ -52,7 +52,7 @@ def measurements(model: HierarchicalVAE, images: Images, unit_kl: Sequence[float
     test = images.test / images.test_levels
     drawn, digits = samples(model, SAMPLES), first_of_each_digit(images.test_labels, each=2)
     on_map = every_other(len(images.test))
-    latents = level_means(model, images.test[on_map], images.test_levels)[-1]
+    latents = level_means(model, images.test[on_map], images.test_levels)[-1].numpy()
     points, labels = t_sne(latents), images.test_labels[on_map]
     first, second = sorted(largest(unit_kl, 2))
     planes = {"manifold": (0, 1), "used_manifold": (first, second)}

@@ -22,9 +22,16 @@ from hvae.evaluation import estimators
 from hvae.evaluation import evaluate as evaluation
 from hvae.evaluation.evaluate import BLOCK_IMAGES, BLOCK_SAMPLES, evaluate
 from hvae.evaluation.likelihood import PixelSums, fastest_sums, plain_sums
-from hvae.evaluation.nll import Gap
+from hvae.evaluation.nll import Gap, subset
 from hvae.model import Encoder, HierarchicalVAE
-from hvae.objectives import LOG_2_PI, bernoulli_nll, reconstruction_nll
+from hvae.objectives import (
+    LOG_2_PI,
+    bernoulli_nll,
+    effective_samples,
+    importance_bound,
+    log_prior_ratio,
+    reconstruction_nll,
+)
 
 N, D = 130, 64  # test images: a whole block and a ragged one
 TRIALS = 1000
@@ -45,6 +52,7 @@ EXPECTED = {  # what a record promises its readers
     "effective_sample_size",
     "nll_encoder_nats",
     "nll_encoder_standard_error_nats",
+    "nll_encoder_test_set_error_nats",
     "nll_encoder_curve_nats",
     "encoder_effective_sample_size",
     "importance_samples",
@@ -119,21 +127,26 @@ def assert_close(left: Metrics, right: Metrics) -> None:
         np.testing.assert_allclose(value, expected, rtol=1e-5, atol=2e-5, err_msg=name)
 
 
+@pytest.mark.parametrize("nll_images", [1000, 40])
 @pytest.mark.parametrize("depth", [1, 2])
-def test_with_the_exact_posterior_every_bound_is_the_evidence(depth: int) -> None:
-    exact = LinearGaussian(depth)
+def test_with_the_exact_posterior_every_bound_is_the_evidence(depth: int, nll_images: int) -> None:
+    """Of the whole test set also where the bounds by many draws are taken of some images."""
+    exact, samples = LinearGaussian(depth), 4 * BLOCK_SAMPLES
     images = exact.images(N)
     evidence = exact.log_evidence(pixels(images))
-    found = metrics(exact.model, images, 20)
+    (found,) = evaluate(
+        [exact.model], images, samples, sums=plain_sums, nll_images=nll_images
+    ).metrics
     # 2e-3: float32 sums over 256 pixels of about 250 nats. A mean of block means is 0.1 off.
     assert found["elbo_nats"] == pytest.approx(evidence.mean().item(), abs=2e-3)
     assert_covers(found, "nll_nats", -evidence.mean().item())
     for bound in found["nll_encoder_curve_nats"].values():
         assert bound == pytest.approx(-evidence.mean().item(), abs=2e-3)
     error = evidence.std().item() / N**0.5
-    assert found["elbo_test_set_error_nats"] == pytest.approx(error, rel=1e-3)
-    assert found["elbo_standard_error_nats"] < 1e-4
-    assert found["encoder_effective_sample_size"] == pytest.approx(20, rel=1e-3)
+    for name in ("elbo", "nll_encoder"):
+        assert found[f"{name}_test_set_error_nats"] == pytest.approx(error, rel=1e-3)
+        assert found[f"{name}_standard_error_nats"] < 1e-4
+    assert found["encoder_effective_sample_size"] == pytest.approx(samples, rel=1e-3)
 
 
 def test_the_evidence_of_the_linear_model_is_that_of_a_multivariate_normal() -> None:
@@ -146,13 +159,13 @@ def test_the_evidence_of_the_linear_model_is_that_of_a_multivariate_normal() -> 
 
 def test_rate_and_distortion_of_the_linear_model_are_its_closed_forms() -> None:
     exact = LinearGaussian(2)
-    images = exact.images(N)
+    images = exact.images(2000)
     x, a2, (v1, v2) = pixels(images), exact.a**2, exact.variances
     second = (exact.mean(x).square() + v1).sum(-1).mean().item()  # E |z_1|² under q
-    found = metrics(exact.model, images, 400)
+    (found,) = evaluate([exact.model], images, sums=plain_sums, nll_images=2).metrics
     top = 0.5 * (a2 / (1 + a2) ** 2 * second + 2 * (v2 - 1 - math.log(v2)))
     first = 0.5 * (second / (1 + a2) ** 2 + 2 * (a2 * v2 - 1 - math.log(v1)))
-    # 0.02: four errors of 52,000 draws of a variance of about 1 nat².
+    # 0.02: four errors of 50,000 draws of a variance of about 1 nat².
     assert found["kl_per_level_nats"] == [
         pytest.approx(first, abs=0.02),
         pytest.approx(top, abs=0.02),
@@ -212,9 +225,9 @@ def assert_covers(found: Metrics, name: str, exact: float) -> None:
 @pytest.mark.parametrize("depth", [1, 2])
 def test_the_importance_weighted_nll_covers_the_evidence(depth: int, spread: float) -> None:
     exact = LinearGaussian(depth, spread)
-    images = exact.images(30)
+    images = exact.images(400)
     evidence = exact.log_evidence(pixels(images)).mean().item()
-    found = metrics(exact.model, images, 400)
+    found = metrics(exact.model, images, 100)
     excess = exact.L * 0.5 * (spread - 1 - math.log(spread)) * depth  # KL(q ‖ posterior)
     error = found["elbo_standard_error_nats"]
     assert found["elbo_nats"] == pytest.approx(evidence - excess, abs=4 * error)
@@ -304,13 +317,53 @@ def test_one_level_is_a_plain_vae(loss: str, digits: Images) -> None:
         "elbo_standard_error_nats": (log_w.var(0).sum() / BLOCK_SAMPLES).sqrt() / 40,
         "elbo_test_set_error_nats": log_w.mean(0).std() / 40**0.5,
         "nll_encoder_nats": -log_w.exp().mean(0).log().mean(),
-        "encoder_effective_sample_size": (
-            log_w.exp().sum(0) ** 2 / (2 * log_w).exp().sum(0)
-        ).mean(),
     }
     for name, value in expected.items():
         assert found[name] == pytest.approx(value.item(), rel=2e-5), name
     np.testing.assert_allclose(found["kl_per_unit_nats"], kl.mean(0).unsqueeze(0), rtol=1e-4)
+
+
+def encoder_log_weights(
+    model: HierarchicalVAE, x: Tensor, purpose: str, start: int, parts: int
+) -> Tensor:
+    """Of one block of images, by the noise of so many of its parts: [S, B]."""
+    sizes = (BLOCK_SAMPLES * len(x), model.config.num_layers, model.config.latent_dim)
+    drawn = [streams.noise(purpose, start, BLOCK_SAMPLES * i, *sizes) for i in range(parts)]
+    noise = torch.cat([part.reshape(-1, len(x), *sizes[1:]) for part in drawn])
+    result = model(x, noise)
+    nll = reconstruction_nll(result.logits, x, model.loss)
+    return (log_prior_ratio(result, torch.ones(())) - nll).double()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("nll_images", [1000, 30])
+def test_bounds_by_many_draws_are_those_of_the_subset_carried_over(
+    nll_images: int, digits: Images
+) -> None:
+    """By the bound of few draws of all images; with the subset the whole, they stand alone."""
+    model, x, chosen = network(2), pixels(digits), subset(N, nll_images)
+    few = torch.cat(
+        [
+            importance_bound(encoder_log_weights(model, part, "evaluation", 100 * i, 1))
+            for i, part in enumerate(x.split(BLOCK_IMAGES))
+        ]
+    )
+    blocks = enumerate(x[chosen].split(BLOCK_IMAGES))
+    log_w = torch.cat(
+        [encoder_log_weights(model, part, "nll", 100 * i, 5) for i, part in blocks], dim=1
+    )[:110]  # four whole parts and some of a fifth
+    few[chosen] = torch.stack(
+        [importance_bound(log_w[25 * i : 25 * (i + 1)]) for i in range(4)]
+    ).mean(0)
+    (found,) = evaluate([model], digits, 110, sums=plain_sums, nll_images=nll_images).metrics
+    for size, draws in (("100", log_w[:100]), ("110", log_w)):
+        correction = (importance_bound(draws) - few[chosen]).mean()
+        expected = -(few.mean() + correction).item()
+        assert found["nll_encoder_curve_nats"][size] == pytest.approx(expected, rel=1e-6)
+    effective = effective_samples(log_w).mean().item()
+    assert found["encoder_effective_sample_size"] == pytest.approx(effective, rel=1e-4)
+    if nll_images > N:
+        assert found["nll_encoder_nats"] == pytest.approx(-importance_bound(log_w).mean().item())
 
 
 @pytest.mark.parametrize(
@@ -464,7 +517,7 @@ def test_the_stated_errors_are_the_spread_over_repeated_draws(
 ) -> None:
     """Of the NLL also where half of the images take over what the others correct."""
     images, model, noise = first(digits, 20), network(depth), streams.noise
-    names = ["elbo_nats", "nll_nats", "scoreboard_nll_nats"]
+    names = ["elbo_nats", "nll_nats", "scoreboard_nll_nats", "nll_encoder_nats"]
     monkeypatch.setattr(evaluation, "probe_accuracies", lambda model, images: [])
     monkeypatch.setattr(evaluation, "certify", lambda *given: Gap(0.0, 0.0))
     values, errors = [], []

@@ -45,8 +45,8 @@ def test_of_a_linear_model_every_weight_is_the_evidence(depth: int) -> None:
     exact = LinearGaussian(depth, spread=3.0)
     given = images_of(exact)
     proposal = exact_proposal(exact, given, share=0.0)
-    z = proposal.draw(noise_of(exact, 50), 0, 50)
-    weights = log_weights(proposal, z, 50, [], plain_sums).whole
+    draws = proposal.draw(noise_of(exact, 50), 0, 50)
+    weights = log_weights(proposal, draws, 50, [], plain_sums).whole
     evidence = exact.log_evidence(given.x)
     # 2e-3: float32 sums over 256 pixels of about 250 nats.
     torch.testing.assert_close(weights, evidence.expand_as(weights), rtol=0, atol=2e-3)
@@ -61,7 +61,7 @@ def test_the_mixture_covers_the_evidence_within_its_error(depth: int) -> None:
     exact = LinearGaussian(depth, spread=0.5)
     given = images_of(exact)
     found = sampled(exact.model, given, [noise_of(exact, 400)], [], plain_sums)
-    errors = found["variance"].sqrt()
+    errors = found["bound_variance"].sqrt()
     assert (errors < 0.05).all()
     assert ((found["bound"] - exact.log_evidence(given.x)).abs() < 4 * errors + 2e-3).all()
     assert not found["is_fallback"].any()
@@ -72,8 +72,8 @@ def test_a_tenth_of_the_draws_comes_from_the_encoders_whatever_is_drawn_at_once(
     exact = LinearGaussian(2, spread=3.0)
     given, noise = images_of(exact), noise_of(exact, 30)
     proposal = exact_proposal(exact, given, share=0.1)
-    whole = proposal.draw(noise, 0, 30)
-    parts = [proposal.draw(part, 7 * i, 30) for i, part in enumerate(noise.split(7))]
+    whole = proposal.draw(noise, 0, 30).z
+    parts = [proposal.draw(part, 7 * i, 30).z for i, part in enumerate(noise.split(7))]
     torch.testing.assert_close(torch.cat(parts), whole)
     encoded = torch.stack([q.z for q in exact.model.infer(proposal.first, noise)], dim=-2)
     assert torch.equal(whole[:3], encoded[:3])
@@ -85,8 +85,9 @@ def test_no_weight_is_over_ten_times_what_it_is_under_the_encoders() -> None:
     exact = LinearGaussian(2, spread=2.0)
     given = images_of(exact)
     proposal = nll.proposal_for(exact.model, given)
-    far = proposal.draw(noise_of(exact, 20), 0, 20) * 5  # where the Gaussian has no mass
-    encoders = proposal.encoder_log_density(far)[..., -1]
+    drawn = proposal.draw(noise_of(exact, 20), 0, 20).z
+    far = proposal.at(5 * drawn)  # where the Gaussian has no mass
+    encoders = proposal.encoder_log_density(far.z)[..., -1]
     mixture = proposal.log_density(far, 20)[..., -1]
     assert (encoders - mixture <= math.log(10) + 1e-6).all()
     assert (encoders - mixture).max() > math.log(9)
@@ -115,12 +116,12 @@ def test_where_the_search_failed_the_encoders_draws_take_over() -> None:
     gaussian = proposal.gaussian._replace(is_found=~lost)
     some = proposal._replace(gaussian=gaussian)
     only = proposal._replace(share=1.0)
-    z, expected = some.draw(noise, 0, 40), only.draw(noise, 0, 40)
-    assert torch.equal(z[:, lost], expected[:, lost])
-    assert torch.equal(z[:, ~lost], proposal.draw(noise, 0, 40)[:, ~lost])
-    density = some.log_density(z, 40)
-    assert torch.equal(density[:, lost], some.encoder_log_density(z)[:, lost])
-    bound = importance_bound(log_weights(some, z, 40, [], plain_sums).whole)
+    draws, expected = some.draw(noise, 0, 40), only.draw(noise, 0, 40).z
+    assert torch.equal(draws.z[:, lost], expected[:, lost])
+    assert torch.equal(draws.z[:, ~lost], proposal.draw(noise, 0, 40).z[:, ~lost])
+    density = some.log_density(draws, 40)
+    assert torch.equal(density[:, lost], some.encoder_log_density(draws.z)[:, lost])
+    bound = importance_bound(log_weights(some, draws, 40, [], plain_sums).whole)
     assert (bound - exact.log_evidence(given.x)).abs().max() < 0.3
 
 
@@ -164,8 +165,8 @@ def test_a_corrected_nll_has_the_mean_and_the_errors_that_it_states() -> None:
         chosen = torch.randperm(images)[:count]
         bound = truth + excess + own * torch.randn(images).double()
         better = truth[chosen] + sharp * torch.randn(count).double()
-        values = {"bound": better, "variance": torch.full((count,), sharp**2).double()}
-        each = corrected(bound, torch.full((images,), own**2).double(), chosen, values)
+        variances = (torch.full((n,), v**2).double() for n, v in ((images, own), (count, sharp)))
+        each = corrected(bound, next(variances), chosen, better, next(variances))
         found.append(each.values.mean())
         stated.append(each)
     assert torch.stack(found).mean() == pytest.approx(-truth.mean().item(), abs=0.01)
@@ -182,12 +183,12 @@ def test_a_corrected_nll_has_the_mean_and_the_errors_that_it_states() -> None:
 
 def test_with_all_images_sampled_the_encoders_bound_does_not_matter() -> None:
     torch.manual_seed(0)
-    values = {"bound": torch.randn(B).double(), "variance": torch.rand(B).double()}
+    bound, variance = torch.randn(B).double(), torch.rand(B).double()
     every = torch.arange(B)
-    for bound in (torch.zeros(B).double(), torch.randn(B).double()):
-        each = corrected(bound, torch.ones(B).double(), every, values)
-        torch.testing.assert_close(each.values, -values["bound"])
-        assert each.monte_carlo_error == pytest.approx(float(values["variance"].sum() ** 0.5) / B)
+    for few in (torch.zeros(B).double(), torch.randn(B).double()):
+        each = corrected(few, torch.ones(B).double(), every, bound, variance)
+        torch.testing.assert_close(each.values, -bound)
+        assert each.monte_carlo_error == pytest.approx(float(variance.sum() ** 0.5) / B)
 
 
 @torch.no_grad()
@@ -272,7 +273,7 @@ def test_the_stated_variance_of_a_bound_is_its_spread() -> None:
         noise = torch.randn(100, 1, 1, 2, generator=torch.Generator().manual_seed(seed))
         found = sampled(exact.model, given, [noise], [], plain_sums)
         bounds.append(found["bound"])
-        stated.append(found["variance"])
+        stated.append(found["bound_variance"])
     ratio = torch.cat(stated).mean().sqrt() / torch.cat(bounds).std()
     assert 0.7 < ratio < 1.4
     assert variance_of_bound(torch.zeros(5, 1)).item() == pytest.approx(0)
@@ -282,7 +283,7 @@ def test_the_stated_variance_of_a_bound_is_its_spread() -> None:
 def test_the_true_latents_replace_a_draw_of_the_component_that_they_may_have_come_from() -> None:
     exact = LinearGaussian(2, spread=4.0)
     proposal = exact_proposal(exact, images_of(exact), share=0.5)
-    narrow = proposal.gaussian._replace(factor=1000 * proposal.gaussian.factor)
+    narrow = proposal.gaussian._replace(root=proposal.gaussian.root / 1000)
     proposal = proposal._replace(gaussian=narrow)
     noise = noise_of(exact, 1)
     encoded = torch.stack([q.z for q in exact.model.infer(proposal.first, noise)], dim=-2)[0]

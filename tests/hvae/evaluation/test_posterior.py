@@ -11,10 +11,10 @@ from torch.distributions import MultivariateNormal
 from hvae.evaluation.likelihood import Target
 from hvae.evaluation.posterior import (
     JointGaussian,
-    by_level,
+    Precision,
     closest_gaussian,
     curvature,
-    joint,
+    gaussian_with,
     log_joint,
     newton,
     prior_log_densities,
@@ -38,8 +38,24 @@ def target(loss: str) -> Target:
     return Target(x.round() if loss == "bce" else x, loss)
 
 
+def by_level(vectors: Tensor) -> Tensor:
+    return vectors.unflatten(-1, (-1, L))
+
+
+def whole(precision: Precision) -> Tensor:
+    """Of all levels as one vector, the lowest first: [B, T·L, T·L]."""
+    images, depth, latent, _ = precision.own.shape
+    matrix = torch.zeros(images, depth, latent, depth, latent, dtype=precision.own.dtype)
+    for t in range(depth):
+        matrix[:, t, :, t] = precision.own[:, t]
+        if t:
+            matrix[:, t - 1, :, t] = precision.above[:, t - 1]
+            matrix[:, t, :, t - 1] = precision.above[:, t - 1].mT
+    return matrix.flatten(3).flatten(1, 2)
+
+
 def energy(model: HierarchicalVAE, vectors: Tensor, given: Target) -> Tensor:
-    return -log_joint(model, by_level(vectors, L), given)
+    return -log_joint(model, by_level(vectors), given)
 
 
 @pytest.mark.parametrize("loss", ["bce", "mse"])
@@ -49,9 +65,9 @@ def test_the_gradient_is_that_of_autograd(depth: int, loss: str) -> None:
     vectors = torch.randn(B, depth * L, dtype=torch.float64, requires_grad=True)
     energy(model, vectors, given).sum().backward()
     with torch.no_grad():
-        gradient, _ = curvature(model, by_level(vectors, L), given)
+        gradient, _ = curvature(model, by_level(vectors), given)
     assert vectors.grad is not None
-    torch.testing.assert_close(gradient, vectors.grad)
+    torch.testing.assert_close(gradient.flatten(1), vectors.grad)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4])
@@ -60,7 +76,7 @@ def test_the_matrix_is_the_hessian_of_a_bernoulli_model(depth: int) -> None:
     model, given = network(depth), target("bce")
     vectors = torch.randn(B, depth * L, dtype=torch.float64)
     with torch.no_grad():
-        _, matrix = curvature(model, by_level(vectors, L), given)
+        matrix = whole(curvature(model, by_level(vectors), given)[1])
     for image in range(B):
         one = Target(given.x[image : image + 1], "bce")
 
@@ -96,42 +112,77 @@ def test_of_a_linear_model_the_gaussian_is_the_posterior(depth: int, rounds: int
     gaussian = closest_gaussian(model, Target(x, "mse"), rounds=rounds, scale=1.0)
     mean, covariance = exact.posterior(x)
     # 0.4³: what is left of a wrong start after three rounds of 0.6 of the way; there is none here.
-    torch.testing.assert_close(gaussian.mean, mean, rtol=1e-6, atol=1e-6)
-    own = (gaussian.factor @ gaussian.factor.mT).inverse()
-    torch.testing.assert_close(own, covariance.expand_as(own), rtol=1e-6, atol=1e-6)
+    order = (
+        torch.arange(depth * exact.L).reshape(depth, -1).flip(0).flatten()
+    )  # there the top first
+    torch.testing.assert_close(gaussian.mean.flatten(1), mean[:, order], rtol=1e-6, atol=1e-6)
+    own = covariance_of(gaussian)
+    expected = covariance[order][:, order].expand_as(own)
+    torch.testing.assert_close(own, expected, rtol=1e-6, atol=1e-6)
     assert gaussian.is_found.all()
 
 
-def random_gaussian(depth: int) -> JointGaussian:
+def covariance_of(gaussian: JointGaussian) -> Tensor:
+    """Column by column: [B, T·L, T·L]."""
+    depth, latent = gaussian.mean.shape[1:]
+    columns = torch.eye(depth * latent).to(gaussian.mean).reshape(-1, depth, latent)
+    moved = [gaussian.times_covariance(column.expand_as(gaussian.mean)) for column in columns]
+    return torch.stack([each.flatten(1) for each in moved], dim=-1)
+
+
+def random_precision(depth: int) -> Precision:
     torch.manual_seed(3)
-    a = torch.randn(B, depth * L, depth * L, dtype=torch.float64)
-    factor = torch.linalg.cholesky(a @ a.mT + torch.eye(depth * L))
-    mean = torch.randn(B, depth * L, dtype=torch.float64)
-    return JointGaussian(mean, factor, torch.ones(B, dtype=torch.bool))
+    a = torch.randn(B, depth, L, L, dtype=torch.float64)
+    above = 0.3 * torch.randn(B, depth - 1, L, L, dtype=torch.float64)
+    return Precision(a @ a.mT + 2 * torch.eye(L), above)
+
+
+def random_gaussian(depth: int) -> JointGaussian:
+    gaussian = gaussian_with(torch.randn(B, depth, L, dtype=torch.float64), random_precision(depth))
+    assert gaussian.is_found.all()
+    return gaussian
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_a_gaussian_has_the_precision_that_it_is_made_of(depth: int) -> None:
+    expected = whole(random_precision(depth)).inverse()
+    torch.testing.assert_close(covariance_of(random_gaussian(depth)), expected)
+
+
+def test_a_precision_that_is_not_positive_gives_no_numbers_for_its_image_alone() -> None:
+    own, above = random_precision(3)
+    own[1, 1] -= 20 * torch.eye(L)
+    gaussian = gaussian_with(torch.zeros(B, 3, L, dtype=torch.float64), Precision(own, above))
+    assert gaussian.is_found.tolist() == [image != 1 for image in range(B)]
+    moved = gaussian.times_covariance(torch.ones(B, 3, L, dtype=torch.float64))
+    assert moved.isnan().flatten(1).any(1).tolist() == [image == 1 for image in range(B)]
 
 
 @pytest.mark.parametrize("depth", [1, 3])
 def test_densities_are_those_of_the_marginals_of_the_lower_levels(depth: int) -> None:
     gaussian, z = random_gaussian(depth), torch.randn(7, B, depth, L, dtype=torch.float64)
-    covariance = (gaussian.factor @ gaussian.factor.mT).inverse()
-    found = gaussian.log_density(z)
+    covariance = covariance_of(gaussian)
+    found = gaussian.log_density(gaussian.noise_of(z))
     for levels in range(1, depth + 1):
-        kept = slice((depth - levels) * L, None)  # the top level comes first
-        marginal = MultivariateNormal(gaussian.mean[:, kept], covariance[:, kept, kept])
-        expected = marginal.log_prob(joint(z[..., :levels, :]))
+        kept = slice(levels * L)
+        mean = gaussian.mean.flatten(1)[:, kept]
+        marginal = MultivariateNormal(mean, covariance[:, kept, kept])
+        expected = marginal.log_prob(z[..., :levels, :].flatten(-2))
         torch.testing.assert_close(found[..., levels - 1], expected)
 
 
-def test_draws_have_the_mean_and_covariance() -> None:
+def test_draws_have_the_mean_and_covariance_and_give_back_their_noise() -> None:
     """Noise of ± each unit vector gives both exactly."""
     depth, gaussian = 2, random_gaussian(2)
     eye = torch.eye(depth * L, dtype=torch.float64) * math.sqrt(depth * L)
-    noise = by_level(torch.cat([eye, -eye]), L).unsqueeze(1).expand(-1, B, -1, -1)
-    draws = joint(gaussian.at(noise))  # [S, B, T·L]
-    torch.testing.assert_close(draws.mean(0), gaussian.mean)
-    centred = (draws - gaussian.mean).permute(1, 2, 0)
+    noise = by_level(torch.cat([eye, -eye])).unsqueeze(1).expand(-1, B, -1, -1)
+    z = gaussian.at(noise)
+    torch.testing.assert_close(gaussian.noise_of(z), noise)
+    draws, mean = z.flatten(-2), gaussian.mean.flatten(1)  # [S, B, T·L]
+    torch.testing.assert_close(draws.mean(0), mean)
+    centred = (draws - mean).permute(1, 2, 0)
     covariance = centred @ centred.mT / draws.shape[0]
-    torch.testing.assert_close(covariance, (gaussian.factor @ gaussian.factor.mT).inverse())
+    torch.testing.assert_close(covariance, covariance_of(gaussian))
 
 
 def test_the_lower_levels_of_a_draw_are_decided_by_their_own_noise() -> None:
@@ -161,9 +212,10 @@ def test_where_the_search_ends_in_no_numbers_that_is_said_of_the_image_alone() -
     gaussian = closest_gaussian(model, Target(x, "bce"))
     assert gaussian.is_found.tolist() == [image != 1 for image in range(B)]
     assert gaussian.mean.isfinite().all()
-    assert gaussian.factor.isfinite().all()
-    whole = closest_gaussian(model, given)
-    assert torch.equal(gaussian.mean[2:], whole.mean[2:])
+    assert gaussian.root.isfinite().all()
+    assert gaussian.gain.isfinite().all()
+    all_found = closest_gaussian(model, given)
+    assert torch.equal(gaussian.mean[2:], all_found.mean[2:])
 
 
 @torch.no_grad()
@@ -178,4 +230,4 @@ def test_hidden_units_in_another_order_give_the_same_gaussian() -> None:
             layer.weight.data = layer.weight.data[:, order]
     after = closest_gaussian(model, given)
     torch.testing.assert_close(after.mean, before.mean)
-    torch.testing.assert_close(after.factor, before.factor)
+    torch.testing.assert_close(covariance_of(after), covariance_of(before))

@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from hvae.data.images import Images
 from hvae.evaluation import probes
-from hvae.evaluation.probes import probe_accuracies
+from hvae.evaluation.probes import logistic_regression, probe_accuracies
 from hvae.model import Encoder, HierarchicalVAE, posterior_means
 
 CLASSES = 4
@@ -56,6 +57,19 @@ def test_the_share_of_right_digits_is_that_of_the_test_labels() -> None:
     labels = images.test_labels.copy()
     labels[:20] = (labels[:20] + 1) % CLASSES
     assert probe_accuracies(copying_model(1), replace(images, test_labels=labels)) == [0.8]
+
+
+@pytest.mark.parametrize("spread", [0.3, 3.0])
+def test_the_regression_is_that_of_scikit_learn(spread: float) -> None:
+    """Of classes that overlap, and of classes far apart, where a whole step may lead uphill."""
+    torch.manual_seed(0)
+    labels = torch.arange(400) % CLASSES
+    x = spread * torch.randn(CLASSES, 6)[labels].double() + torch.randn(400, 6).double()
+    weights = logistic_regression(torch.cat([x, torch.ones(400, 1)], dim=1), labels)
+    expected = LogisticRegression(max_iter=10_000, tol=1e-8).fit(x.numpy(), labels.numpy())
+    np.testing.assert_allclose(weights[:-1].T, expected.coef_, atol=2e-3)
+    shifts = weights[-1] - weights[-1].mean()
+    np.testing.assert_allclose(shifts, expected.intercept_ - expected.intercept_.mean(), atol=5e-3)
 
 
 def test_the_probe_learns_nothing_from_the_test_images() -> None:
