@@ -18,6 +18,7 @@ from torch import Tensor
 
 from hvae import streams
 from hvae.data.images import Images
+from hvae.evaluation.densities import encoded, log_density
 from hvae.evaluation.estimators import (
     CURVE,
     bounds,
@@ -149,27 +150,6 @@ class BlockSource(NamedTuple):
         return parts
 
 
-class Encoded(NamedTuple):
-    """Draws from a model's encoders, and what they say of a block: [s, B] each."""
-
-    latents: Latents
-    nll: Tensor  # -log p(x | z_1) of the images as the model was trained on them
-    log_w: dict[str, Tensor]  # of each target
-
-
-def _encoded(model: HierarchicalVAE, inputs: Inputs, sums: PixelSums) -> Iterator[Encoded]:
-    """Draws for all of the noise, a part at a time."""
-    targets, posterior = inputs.targets(model), model.posterior(0, inputs.x)
-    live = torch.ones((), device=inputs.x.device)
-    for noise in inputs.own_noise(model):
-        levels = model.infer(posterior, noise)
-        latents = Latents(levels, model.prior_means(levels))
-        ratio = log_prior_ratio(latents, live)
-        nlls = pixel_nlls(model.pixel_decoder, levels[0].z, list(targets.values()), sums)
-        log_w = {name: (ratio - nll).double() for name, nll in zip(targets, nlls, strict=True)}
-        yield Encoded(latents, nlls[0].double(), log_w)
-
-
 class Block(NamedTuple):
     """What a model says of a block: a value per image [B, ...], and sums over images [T, L]."""
 
@@ -179,13 +159,18 @@ class Block(NamedTuple):
 
 def _block(model: HierarchicalVAE, inputs: Inputs, sums: PixelSums) -> Block:
     """What one model says of one block of images with few latents from its encoders."""
-    (drawn,) = _encoded(model, inputs, sums)
-    nll, kl = drawn.nll.mean(0), closed_form_kl(drawn.latents).sum(-1).double().mean(0)
+    (noise,), targets = inputs.own_noise(model), inputs.targets(model)
+    levels = model.infer(model.posterior(0, inputs.x), noise)
+    latents = Latents(levels, model.prior_means(levels))
+    ratio = log_prior_ratio(latents, torch.ones((), device=inputs.x.device))
+    nlls = pixel_nlls(model.pixel_decoder, levels[0].z, list(targets.values()), sums)
+    nll, kl = nlls[0].double().mean(0), closed_form_kl(latents).sum(-1).double().mean(0)
     loss = nll if model.loss == "bce" else 2.0 * nll - inputs.x.shape[-1] * LOG_2_PI
     values = {"reconstruction": nll, "documented": loss + 2.0 * kl}
-    for prefix, log_w in drawn.log_w.items():
-        values |= {f"{prefix}{name}": value for name, value in bounds(log_w).items()}
-    return Block(values | _reconstruction(model, inputs.x), unit_sums(drawn.latents))
+    for prefix, each in zip(targets, nlls, strict=True):
+        found = bounds((ratio - each).double())
+        values |= {f"{prefix}{name}": value for name, value in found.items()}
+    return Block(values | _reconstruction(model, inputs.x), unit_sums(latents))
 
 
 def _sampled(
@@ -193,17 +178,28 @@ def _sampled(
 ) -> Values:
     """What one model says of one block with many latents, from close to the posterior and, under
     names with `encoder_`, from its encoders."""
-    values: Values = {}
-    parts = [drawn.log_w for drawn in _encoded(model, inputs, sums)]
-    for prefix, target in inputs.targets(model).items():
-        shorter = () if prefix else tops
-        found = sampled(model, target, inputs.own_noise(model), shorter, sums)
-        log_w = torch.cat([part[prefix] for part in parts])
-        encoder = bounds(log_w, {*CURVE, few})
-        encoder["covariance"] = covariance_of_bounds(log_w, few)
+    targets, noise, values = inputs.targets(model), inputs.own_noise(model), Values()
+    parts = [
+        _encoder_weights(model, inputs.x, part, list(targets.values()), sums) for part in noise
+    ]
+    for (prefix, target), weights in zip(targets.items(), zip(*parts, strict=True), strict=True):
+        found = sampled(model, target, noise, () if prefix else tops, sums)
         values |= {f"{prefix}{name}": value for name, value in found.items()}
-        values |= {f"{prefix}encoder_{name}": value for name, value in encoder.items()}
+        log_w = torch.cat(weights)
+        found = bounds(log_w, {*CURVE, few}) | {"covariance": covariance_of_bounds(log_w, few)}
+        values |= {f"{prefix}encoder_{name}": value for name, value in found.items()}
     return values
+
+
+def _encoder_weights(
+    model: HierarchicalVAE, x: Tensor, noise: Tensor, targets: Sequence[Target], sums: PixelSums
+) -> list[Tensor]:
+    """Log weights of draws from the encoders, for each target: [s, B] each."""
+    first = model.posterior(0, x)
+    z, down, up = encoded(model, first, noise)
+    bottom = z[..., 0, :].contiguous()
+    ratio = down.sum(-1) - up.sum(-1) - log_density(bottom, first)
+    return [ratio - nll for nll in pixel_nlls(model.pixel_decoder, bottom, targets, sums)]
 
 
 def _reconstruction(model: HierarchicalVAE, x: Tensor) -> Values:

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from hvae.evaluation.densities import Levels, encoded, levels_at, log_density
 from hvae.evaluation.likelihood import PixelSums, Target, pixel_nlls
-from hvae.evaluation.posterior import JointGaussian, prior_log_densities
+from hvae.evaluation.posterior import JointGaussian
 from hvae.model import Gaussian, HierarchicalVAE
 from hvae.objectives import LOG_2_PI
 
@@ -36,11 +37,11 @@ class Aggregate(NamedTuple):
 
 
 class Draws(NamedTuple):
-    """Latents [S, B, T, L], and the log density that the Gaussian of a proposal gives z_1, z_1 and
-    z_2, and so on to all levels [S, B, T]."""
+    """Latents with their densities, and the log density that the Gaussian of a proposal gives z_1,
+    z_1 and z_2, and so on to all levels [S, B, T]."""
 
-    z: Tensor
-    log_density: Tensor
+    levels: Levels
+    gaussian: Tensor
 
 
 class Proposal(NamedTuple):
@@ -58,39 +59,35 @@ class Proposal(NamedTuple):
 
     def draw(self, noise: Tensor, start: int, samples: int) -> Draws:
         """Draws number `start` and on of `samples` in all, by noise [S, B, T, L]."""
-        drawn, is_found = self.gaussian.at(noise), self.gaussian.is_found
-        encoded = min(max(self.of_encoder(samples) - start, 0), len(noise))
+        z, is_found = self.gaussian.at(noise), self.gaussian.is_found
+        encoders = min(max(self.of_encoder(samples) - start, 0), len(noise))
         if not is_found.all():
-            encoded = len(noise)
-        if not encoded:  # the density of what the Gaussian drew is known from its noise
-            return Draws(drawn, self.gaussian.log_density(noise))
-        levels = self.model.infer(self.first, noise[:encoded])
-        of_encoder = torch.arange(encoded, device=noise.device) < self.of_encoder(samples) - start
+            encoders = len(noise)
+        if not encoders:  # the density of what the Gaussian drew is known from its noise
+            return Draws(levels_at(self.model, z), self.gaussian.log_density(noise))
+        own = encoded(self.model, self.first, noise[:encoders]).z
+        of_encoder = torch.arange(encoders, device=noise.device) < self.of_encoder(samples) - start
         chosen = (of_encoder[:, None] | ~is_found)[..., None, None]
-        z = torch.stack([level.z for level in levels], dim=-2)
-        drawn[:encoded] = torch.where(chosen, z, drawn[:encoded])
-        return self.at(drawn)
+        z[:encoders] = torch.where(chosen, own, z[:encoders])
+        return self.at(z)
 
     def at(self, z: Tensor) -> Draws:
         """Given latents [S, B, T, L] as if they were drawn."""
-        return Draws(z, self.gaussian.log_density(self.gaussian.noise_of(z)))
+        gaussian = self.gaussian.log_density(self.gaussian.noise_of(z))
+        return Draws(levels_at(self.model, z), gaussian)
 
     def log_density(self, draws: Draws, samples: int) -> Tensor:
         """Log density of z_1, of z_1 and z_2, and so on to all levels, as one of so many draws:
         [S, B, T]."""
-        encoder = self.encoder_log_density(draws.z)
+        encoder = self.encoder_log_density(draws.levels)
         share = torch.tensor(self.of_encoder(samples) / samples, dtype=encoder.dtype)
-        mixture = torch.logaddexp(share.log() + encoder, (1 - share).log() + draws.log_density)
+        mixture = torch.logaddexp(share.log() + encoder, (1 - share).log() + draws.gaussian)
         return torch.where(self.gaussian.is_found[:, None], mixture, encoder)
 
-    def encoder_log_density(self, z: Tensor) -> Tensor:
-        """log q(z_1 | x), log q(z_1, z_2 | x) and so on: [S, B, T, L] -> [S, B, T]."""
-        upper = [self.model.posterior(t, z[..., t - 1, :]) for t in range(1, z.shape[-2])]
-        terms = [
-            -0.5 * ((z[..., t, :] - mu).square() * (-logvar).exp() + logvar + LOG_2_PI).sum(-1)
-            for t, (mu, logvar) in enumerate([self.first, *upper])
-        ]
-        return torch.stack(terms, dim=-1).double().cumsum(-1)
+    def encoder_log_density(self, levels: Levels) -> Tensor:
+        """log q(z_1 | x), log q(z_1, z_2 | x) and so on: [S, B, T]."""
+        first = log_density(levels.z[..., 0, :], self.first)
+        return torch.cat([first.unsqueeze(-1), levels.up], dim=-1).cumsum(-1)
 
 
 class LogWeights(NamedTuple):
@@ -106,9 +103,8 @@ def log_weights(
 ) -> LogWeights:
     """The weights of draws; `tops` hold the priors of the shorter models, or none
     where these are not asked for."""
-    model, target, z = proposal.model, proposal.target, draws.z
-    (nll,) = pixel_nlls(model.pixel_decoder, z[..., 0, :].contiguous(), [target], sums)
-    prior = prior_log_densities(model, z)
+    (z, prior, _), decoder = draws.levels, proposal.model.pixel_decoder
+    (nll,) = pixel_nlls(decoder, z[..., 0, :].contiguous(), [proposal.target], sums)
     density = proposal.log_density(draws, samples)
     whole = prior.sum(-1) - nll - density[..., -1]
     below = prior.cumsum(-1) - prior  # of z_1 … z_{t-1} given what lies above each

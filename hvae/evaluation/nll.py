@@ -142,9 +142,9 @@ def drawn_images(model: HierarchicalVAE, device: torch.device) -> tuple[Target, 
 def _slots(proposal: Proposal, z: Tensor, samples: int) -> Tensor:
     """Which draw the true latents [B, T, L] replace: one that came from the component that they may
     have come from, drawn by its share of their density. Only so is the bound an upper one."""
-    of_encoder = proposal.of_encoder(samples)
-    density = proposal.encoder_log_density(z.unsqueeze(0))[0, :, -1]
-    mixture = proposal.log_density(proposal.at(z.unsqueeze(0)), samples)[0, :, -1]
+    of_encoder, draws = proposal.of_encoder(samples), proposal.at(z.unsqueeze(0))
+    density = proposal.encoder_log_density(draws.levels)[0, :, -1]
+    mixture = proposal.log_density(draws, samples)[0, :, -1]
     chance = of_encoder / samples * (density - mixture).exp()
     uniform = torch.rand(len(z), generator=streams.stream("certificate slots"), dtype=chance.dtype)
     return torch.where(uniform.to(chance.device) < chance, 0, samples - 1)

@@ -34,6 +34,7 @@ SIGNATURES = {
         *[POINTER, LONG, LONG, POINTER, POINTER, POINTER, POINTER],
     ],
     "steps": [POINTER, POINTER, LONG, LONG, POINTER, POINTER],
+    "level_sums": [POINTER, *[LONG] * 4, POINTER, LONG, *[POINTER] * 3],
     "pixel_sums": [POINTER, LONG, LONG, *[POINTER] * 2, LONG, POINTER, LONG, *[POINTER] * 3],
 }
 

@@ -9,7 +9,7 @@ Equal to the step of hvae/training/traced.py up to rounding (tests/hvae/training
 Shapes: B batch, D pixels, H hidden, L latent, T levels. Rows are padded to whole vectors: what the
 padding holds is never read as a result. Weights are [in, out], but the last layer's [D, H]. */
 
-#include "layers.h"
+#include "densities.h"
 
 /* The last layer and the likelihood: from hidden units to the gradient of the hidden units. */
 
@@ -240,57 +240,6 @@ const int64_t most_levels = MOST_LEVELS;
 const int64_t most_images = UINT16_MAX;   /* of a batch: `lit` has 16 bits for each */
 
 /* What Python calls. */
-
-/* Rows of hidden units that `pixel_sums` takes at once: their columns fit the innermost cache. */
-enum { PANEL = MOST_VECTORS * W };
-const int64_t panel = PANEL;
-
-/* Adds the sums over `rows` pixels, from their logits without bias y [rows, PANEL]; x of row d at
-x + d * ldx, or null. */
-INLINE void add_pixels(const real *y, const real *bias, const real *x, long ldx, long rows,
-                       real *partition, real *error) {
-  for (long i = 0; i < PANEL; i += W) {
-    vec linear = all(0), factors = all(1), squares = all(0);
-    for (long d = 0; d < rows; d++) {
-      vec l = VEC(y + d * PANEL + i) + bias[d], size = magnitude(l), e = decay(size);
-      linear += (real)0.5 * (l + size);
-      factors += factors * e;
-      if (x) {
-        vec large = reciprocal(e + 1); /* the sigmoid of |l| */
-        vec off = choose(l > 0, large, e * large) - VEC(x + d * ldx + i);
-        squares += off * off;
-      }
-    }
-    for (int k = 0; k < W; k++) linear[k] += LOG(factors[k]);
-    VEC(partition + i) += linear, VEC(error + i) += squares;
-  }
-}
-
-/* For an evaluation: Σ softplus(l) over the pixels, and with x Σ (sigmoid(l) - x)², of the logits of
-hidden units [N, H]: [N] each. x [D, period + PANEL], or null: column i is the image of row i and of
-all rows `period` apart, the first images once more behind the last. */
-void pixel_sums(const real *hidden, int64_t n, int64_t width, const real *weight, const real *bias,
-                int64_t pixels, const real *x, int64_t period, real *across, real *partition,
-                real *error) {
-  real y[BLOCK * PANEL], sums[2][PANEL];
-  long ldx = period + PANEL;
-  for (long first = 0; first < n; first += PANEL) {
-    long live = n - first < PANEL ? n - first : PANEL;
-    transpose(across, PANEL, hidden + first * width, width, live, width);
-    memset(sums, 0, sizeof sums);
-    for (long d = 0; d < pixels; d += BLOCK) {
-      long rows = d + BLOCK < pixels ? BLOCK : pixels - d;
-      const real *own = x ? x + d * ldx + first % period : 0;
-      product(y, PANEL, 0, 0, weight + d * width, width, 1, across, PANEL, rows, width, PANEL);
-      if (x)
-        add_pixels(y, bias + d, own, ldx, rows, sums[0], sums[1]);
-      else
-        add_pixels(y, bias + d, 0, 0, rows, sums[0], sums[1]);
-    }
-    memcpy(partition + first, sums[0], live * sizeof(real));
-    if (x) memcpy(error + first, sums[1], live * sizeof(real));
-  }
-}
 
 /* Images in whole vectors: the width of a row of x. */
 int64_t padded_images(int64_t images) { return padded(images); }

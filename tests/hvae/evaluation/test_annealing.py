@@ -18,6 +18,7 @@ from torch import Tensor
 
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from hvae.data.images import Images, load
+from hvae.evaluation.densities import levels_at
 from hvae.evaluation.evaluate import evaluate
 from hvae.evaluation.likelihood import Target
 from hvae.evaluation.nll import proposal_for
@@ -40,7 +41,7 @@ def annealed_log_evidence(
         z = torch.stack([level.z for level in levels], dim=-2)
 
     def log_start(z: Tensor) -> Tensor:
-        return proposal.encoder_log_density(z)[..., -1]
+        return proposal.encoder_log_density(levels_at(model, z))[..., -1]
 
     def log_end(z: Tensor) -> Tensor:
         return log_joint(model, z, target)
