@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from ablations.studies import Study
 from hvae.closed_form import flops_per_image, parameter_count, weight_count
 from hvae.config import (
+    CERTIFIED_IMAGES,
     DATASETS,
+    FEW_SAMPLES,
     RunConfig,
     axis_names,
     describe,
@@ -147,13 +149,16 @@ def cost(run: RunConfig) -> int:
 
 def evaluation_cost(run: RunConfig) -> int:
     """FLOPs of the matrix products of one evaluation: all layers but the first, which does not
-    depend on the draw, for every importance sample of every test image, and `NLL_DRAWS` times that
-    for every image and likelihood that the NLL is sampled of."""
-    model, images = run.model, DATASETS[run.data.name].test_images
+    depend on the draw, for a few samples of every test image and, of the images that the NLL is
+    sampled of, for every importance sample from the encoders and `NLL_DRAWS` times that for each
+    likelihood; as much for the images of the certificate."""
+    model, images, settings = run.model, DATASETS[run.data.name].test_images, run.evaluation
+    samples, chosen = settings.importance_samples, min(settings.nll_images, images)
     likelihoods = 1 if run.data.binarize != "none" and run.train.loss == "bce" else 2
-    sampled = NLL_DRAWS * likelihoods * min(run.evaluation.nll_images, images)
+    of_encoders = images * min(FEW_SAMPLES, samples) + chosen * samples
+    of_nll = NLL_DRAWS * (likelihoods * chosen + CERTIFIED_IMAGES) * samples
     per_sample = 2 * (weight_count(model) - model.input_dim * model.hidden_dim)
-    return round((images + sampled) * run.evaluation.importance_samples * per_sample)
+    return round((of_encoders + of_nll) * per_sample)
 
 
 def seconds(pack: Pack, device: str) -> float:

@@ -168,13 +168,17 @@ class DataConfig:
         require_choice("binarize", self.binarize, BINARIZATIONS)
 
 
+# An evaluation's draws from the encoders of every test image, and images of its certificate.
+FEW_SAMPLES, CERTIFIED_IMAGES = 25, 100
+
+
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """How the trained model is judged: importance samples per test image, and of how many of these
-    the NLL is sampled close to the posterior; the others take over what that corrects."""
+    """How the trained model is judged: importance samples per image of a subset of the test images,
+    and how many these are; the others take over what that corrects of their bound by few."""
 
     importance_samples: int = _setting(1000, "importance samples S", is_log=True)
-    nll_images: int = _setting(500, "images of the unbiased NLL", is_log=True)
+    nll_images: int = _setting(400, "images of the unbiased NLL", is_log=True)
 
     def __post_init__(self) -> None:
         require_integer("importance_samples", self.importance_samples, minimum=1)

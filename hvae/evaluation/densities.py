@@ -5,12 +5,13 @@ Shapes: S samples, B images, T levels, L latent. Units: nats.
 
 import ctypes
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from hvae.model import Gaussian, HierarchicalVAE
+from hvae.model import Decoder, Encoder, Gaussian, HierarchicalVAE
 from hvae.native.bindings import constant
 from hvae.native.build import library
 from hvae.objectives import LOG_2_PI
@@ -74,8 +75,7 @@ def _squares(model: HierarchicalVAE, z: Tensor, is_noise: bool) -> tuple[Tensor,
         return None
     *rows, levels, latent = z.shape
     sizes, panel = model.config, constant(step, "panel")
-    parts = zip(list(model.encoders)[1:], list(model.decoders)[1:], strict=True)
-    weights = [p.contiguous() for pair in parts for part in pair for p in part.parameters()]
+    weights = [weight.contiguous() for weight in _upper_weights(model)]
     addresses = (ctypes.c_void_p * len(weights))(*(weight.data_ptr() for weight in weights))
     work = z.new_empty(panel * (2 * sizes.hidden_dim + (levels + 2) * latent))
     down, up = z.new_empty(2, *rows, levels - 1)
@@ -85,3 +85,14 @@ def _squares(model: HierarchicalVAE, z: Tensor, is_noise: bool) -> tuple[Tensor,
         *(work.data_ptr(), down.data_ptr(), up.data_ptr()),
     )
     return down, up
+
+
+def _upper_weights(model: HierarchicalVAE) -> Iterator[Tensor]:
+    """As step.c wants them: of each level above the first those of its encoder and its decoder."""
+    for encoder, decoder in zip(model.encoders[1:], model.decoders[1:], strict=True):
+        assert isinstance(encoder, Encoder)
+        assert isinstance(decoder, Decoder)
+        layers = (encoder.linear, encoder.linear_mu, encoder.linear_logvar)
+        for layer in (*layers, decoder.linear_1, decoder.linear_2):
+            yield layer.weight
+            yield layer.bias

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from hvae import streams
+from hvae.config import FEW_SAMPLES
 from hvae.data.images import Images
 from hvae.evaluation.densities import encoded, log_density
 from hvae.evaluation.estimators import (
@@ -43,8 +44,7 @@ from hvae.objectives import (
 from hvae.records.attachments import Arrays
 
 BLOCK_IMAGES = 100  # images and samples that share a draw of noise: part of its definition
-BLOCK_SAMPLES = 25
-FEW = BLOCK_SAMPLES  # draws from the encoders of every test image
+BLOCK_SAMPLES = FEW_SAMPLES
 SCOREBOARD = "scoreboard_"  # begins the names of what is said of the binarised test images
 
 
@@ -69,7 +69,7 @@ def evaluate(
     device: str = "cpu",
     sums: PixelSums = fastest_sums,
     progress: Callable[[int, int], None] = lambda done, total: None,
-    nll_images: int = 500,
+    nll_images: int = 400,
 ) -> Evaluation:
     """The metrics of each model. What takes the sums over pixels changes them by rounding only."""
     started = time.perf_counter()
@@ -78,7 +78,7 @@ def evaluate(
     chosen = subset(len(images.test), nll_images)
     total = len(images.test) + len(chosen)
     encoded: list[list[Block]] = [[] for _ in models]
-    few = min(FEW, importance_samples)
+    few = min(FEW_SAMPLES, importance_samples)
     for inputs in source.blocks("evaluation", torch.arange(len(images.test)), few):
         for model, blocks in zip(models, encoded, strict=True):
             blocks.append(_block(model, inputs, sums))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hvae import streams
+from hvae.config import CERTIFIED_IMAGES
 from hvae.evaluation.estimators import variance_of_bound
 from hvae.evaluation.importance import Aggregate, LogWeights, Proposal, log_weights
 from hvae.evaluation.likelihood import PixelSums, Target
@@ -21,7 +22,6 @@ from hvae.evaluation.units import Values
 from hvae.model import HierarchicalVAE, ancestral
 from hvae.objectives import effective_samples, importance_bound
 
-CERTIFIED_IMAGES = 100
 AT_ONCE = 50  # draws of all of these, to bound the memory
 
 

@@ -322,7 +322,7 @@ DEFAULTS = {
         "importance_samples": 1,
     },
     "data": {"name": "mnist", "binarize": "none"},
-    "evaluation": {"importance_samples": 1000, "nll_images": 500},
+    "evaluation": {"importance_samples": 1000, "nll_images": 400},
 }
 
 

@@ -84,6 +84,6 @@ def test_builders_and_the_report_know_every_metric_of_a_real_record(real: Store)
     scalars = {name for m in known for name in (m.name, *m.errors)}
     elsewhere = {  # settings, curve, units, errors
         *("importance_samples", "nll_images", "nll_encoder_curve_nats", "kl_per_unit_nats"),
-        "nll_encoder_standard_error_nats",
+        *("nll_encoder_standard_error_nats", "nll_encoder_test_set_error_nats"),
     }
     assert (scalars - DERIVED) | set(LEVEL_METRICS) | elsewhere == synthetic
