@@ -160,13 +160,12 @@ def cost(run: RunConfig, images: int = 0) -> int:
     return run.train.epochs * DATASETS[run.data.name].training_images * flops_per_image(run)
 
 
-def evaluation_cost(run: RunConfig, test_images: int = 0) -> int:
+def evaluation_cost(run: RunConfig) -> int:
     """FLOPs of the matrix products of one evaluation: all layers but the first, which does not
     depend on the draw, for a few samples of every test image and, of the images that the NLL is
     sampled of, for every importance sample from the encoders and `NLL_DRAWS` times that for each
     likelihood; as much for the images of the certificate."""
-    images = test_images or DATASETS[run.data.name].test_images
-    model, settings = run.model, run.evaluation
+    model, images, settings = run.model, DATASETS[run.data.name].test_images, run.evaluation
     samples, chosen = settings.importance_samples, min(settings.nll_images, images)
     likelihoods = 1 if run.data.binarize != "none" and run.train.loss == "bce" else 2
     of_encoders = images * min(FEW_SAMPLES, samples) + chosen * samples

@@ -10,15 +10,15 @@ T levels, L latent.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from hvae import streams
 from hvae.config import CERTIFIED_IMAGES, FEW_SAMPLES
 from hvae.data.images import Images
+from hvae.evaluation.blocks import SCOREBOARD, BlockSource, Inputs, own_noise
 from hvae.evaluation.densities import encoded, log_density
 from hvae.evaluation.estimators import (
     CURVE,
@@ -30,14 +30,7 @@ from hvae.evaluation.estimators import (
 from hvae.evaluation.importance import Aggregate
 from hvae.evaluation.levels import aggregates
 from hvae.evaluation.likelihood import PixelSums, Target, fastest_sums, pixel_nlls
-from hvae.evaluation.nll import (
-    Corrected,
-    Gap,
-    certify,
-    corrected,
-    sampled,
-    subset,
-)
+from hvae.evaluation.nll import Corrected, Gap, certify, corrected, sampled, subset
 from hvae.evaluation.probes import probe_accuracies
 from hvae.evaluation.units import Values, active_units, unit_sums
 from hvae.model import HierarchicalVAE, posterior_means
@@ -49,11 +42,6 @@ from hvae.objectives import (
     log_prior_ratio,
 )
 from hvae.records.attachments import Arrays
-
-BLOCK_IMAGES = 100  # images and samples that share a draw of noise: part of its definition
-BLOCK_SAMPLES = FEW_SAMPLES
-GPU_BLOCKS = 5
-SCOREBOARD = "scoreboard_"  # begins the names of what is said of the binarised test images
 
 
 class Evaluation(NamedTuple):
@@ -108,64 +96,6 @@ def evaluate(
         metrics.append(_metrics(model, images, found, gap))
         nlls.append({name: nll.values.float().cpu().numpy() for name, nll in found.nlls().items()})
     return Evaluation(metrics, nlls, time.perf_counter() - started)
-
-
-class Inputs(NamedTuple):
-    """A block of the test set and the noise that every model sees with it."""
-
-    stop: int  # images up to its end
-    x: Tensor  # [B, D]
-    binary: Tensor  # [B, D]
-    noise: list[Tensor]  # [s, B, T, L] each, as many draws in all as were asked for
-
-    def targets(self, model: HierarchicalVAE) -> dict[str, Target]:
-        """The images as the model was trained on them, and as all models are compared by them, by
-        what the names of their metrics begin with; one of them where both are the same."""
-        targets = {"": Target(self.x, model.loss)}
-        if model.loss != "bce" or not torch.equal(self.x, self.binary):
-            targets[SCOREBOARD] = Target(self.binary, "bce")
-        return targets
-
-
-def own_noise(noise: Sequence[Tensor], model: HierarchicalVAE) -> list[Tensor]:
-    """The leading levels and units of noise [s, B, T, L], as many as the model has."""
-    sizes = model.config
-    return [part[..., : sizes.num_layers, : sizes.latent_dim] for part in noise]
-
-
-class BlockSource(NamedTuple):
-    """Where the blocks of a test set and their noise come from."""
-
-    models: Sequence[HierarchicalVAE]
-    images: Images
-    device: torch.device
-
-    def blocks(self, purpose: str, rows: Tensor, samples: int) -> Iterator[Inputs]:
-        """The test images of the rows [n] with noise for so many draws: a block at a time, on a
-        GPU, which that would not fill, several as one."""
-        at_once = BLOCK_IMAGES * (GPU_BLOCKS if self.device.type == "cuda" else 1)
-        for start in range(0, len(rows), at_once):
-            part = rows[start : start + at_once].numpy()
-            x = torch.tensor(self.images.test[part], device=self.device).float()
-            binary = torch.tensor(self.images.test_binary[part], device=self.device).float()
-            blocks = [
-                self.noise(purpose, start + first, min(BLOCK_IMAGES, len(part) - first), samples)
-                for first in range(0, len(part), BLOCK_IMAGES)
-            ]
-            noise = [torch.cat(parts, dim=1) for parts in zip(*blocks, strict=True)]
-            yield Inputs(start + len(part), x / self.images.test_levels, binary, noise)
-
-    def noise(self, purpose: str, start: int, images: int, samples: int) -> list[Tensor]:
-        """Standard normal noise of the block that starts there, for the deepest and the widest of
-        the models: [s, B, T, L] each, so many samples in all."""
-        layers = max(model.config.num_layers for model in self.models)
-        latent = max(model.config.latent_dim for model in self.models)
-        parts = []
-        for done in range(0, samples, BLOCK_SAMPLES):
-            drawn = streams.noise(purpose, start, done, BLOCK_SAMPLES * images, layers, latent)
-            part = drawn.reshape(BLOCK_SAMPLES, images, layers, latent)
-            parts.append(part[: samples - done].to(self.device))
-        return parts
 
 
 class Block(NamedTuple):

@@ -29,15 +29,19 @@ def probe_accuracies(model: HierarchicalVAE, images: Images) -> list[float]:
     )
     train = level_means(model, images.train[:TRAIN_IMAGES], images.train_levels)
     test = level_means(model, images.test, images.test_levels)
-    accuracies = []
-    for own, other in zip(train, test, strict=True):
-        mean, scale = own.mean(0), own.std(0, correction=0).clamp(min=1e-6)
-        features = [_with_one((part - mean) / scale) for part in (own, other)]
-        weights = logistic_regression(features[0], labels[:TRAIN_IMAGES])
-        is_right = (features[1] @ weights).argmax(-1) == test_labels
-        is_finite = bool(features[0].isfinite().all() and features[1].isfinite().all())
-        accuracies.append(float(is_right.double().mean()) if is_finite else math.nan)
-    return accuracies
+    return [
+        _accuracy(own, labels[:TRAIN_IMAGES], other, test_labels)
+        for own, other in zip(train, test, strict=True)
+    ]
+
+
+def _accuracy(train: Tensor, labels: Tensor, test: Tensor, test_labels: Tensor) -> float:
+    if not (train.isfinite().all() and test.isfinite().all()):
+        return math.nan
+    mean, scale = train.mean(0), train.std(0, correction=0).clamp(min=1e-6)
+    features, others = (_with_one((part - mean) / scale) for part in (train, test))
+    found = (others @ logistic_regression(features, labels)).argmax(-1)
+    return float((found == test_labels).double().mean())
 
 
 def logistic_regression(features: Tensor, labels: Tensor) -> Tensor:
@@ -78,7 +82,9 @@ def _hessian(features: Tensor, p: Tensor, penalty: Tensor) -> Tensor:
     own = (features.mT @ weighted).double().reshape(width, count, width).transpose(1, 2)
     hessian.diagonal(dim1=0, dim2=2).add_(own + penalty.squeeze(-1).diag().unsqueeze(-1))
     hessian[:, -1, :, -1] += 1.0  # nothing else holds a constant that all classes have in common
-    return hessian.flatten(2).flatten(0, 1)
+    matrix = hessian.flatten(2).flatten(0, 1)
+    matrix.diagonal().add_(1e-6)  # where a class is sure of every image
+    return matrix
 
 
 def _with_one(features: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ from hvae.config import DataConfig
 from hvae.data.images import Images, load
 from hvae.evaluation import estimators
 from hvae.evaluation import evaluate as evaluation
-from hvae.evaluation.evaluate import BLOCK_IMAGES, BLOCK_SAMPLES, evaluate
+from hvae.evaluation.blocks import BLOCK_IMAGES, BLOCK_SAMPLES
+from hvae.evaluation.evaluate import evaluate
 from hvae.evaluation.likelihood import PixelSums, fastest_sums, plain_sums
 from hvae.evaluation.nll import Gap, subset
 from hvae.model import Encoder, HierarchicalVAE

@@ -72,6 +72,19 @@ def test_the_regression_is_that_of_scikit_learn(spread: float) -> None:
     np.testing.assert_allclose(shifts, expected.intercept_ - expected.intercept_.mean(), atol=5e-3)
 
 
+def test_the_regression_survives_heavy_tails() -> None:
+    """There whole steps of Newton's lead uphill, and ever further."""
+    torch.manual_seed(0)
+    labels = torch.arange(1000) % 10
+    x = torch.distributions.Cauchy(0.0, 1.0).sample((1000, 20))
+    x = (x + 3 * torch.randn(10, 20)[labels]).double()
+    x = (x - x.mean(0)) / x.std(0)
+    features = torch.cat([x, torch.ones(1000, 1)], dim=1)
+    expected = LogisticRegression(max_iter=10_000, tol=1e-8).fit(x.numpy(), labels.numpy())
+    found = (features @ logistic_regression(features, labels)).softmax(-1)
+    np.testing.assert_allclose(found, expected.predict_proba(x.numpy()), atol=1e-2)
+
+
 def test_the_probe_learns_nothing_from_the_test_images() -> None:
     images = classes(100)
     wrong = (images.train_labels + 1) % CLASSES
