@@ -190,6 +190,7 @@ _QUICK = Study(
         "train.epochs": 60,
         "train.learning_rate": 3e-3,
         "evaluation.importance_samples": 200,
+        "evaluation.nll_images": 100,
     },
     axes=(("depth", (1, 2, 3, 4)), ("loss", ("bce", "mse")), ("latent", (2, 20))),
     seeds=2,

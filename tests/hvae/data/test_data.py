@@ -24,7 +24,7 @@ from hvae.streams import stream
 FAMILY = sorted(name for name, known in DATASETS.items() if not known.is_bundled)
 TRAIN, TEST = 7, 3  # images in the small folders
 MNIST_SHA256 = "fa92ffcd179aa40fcd02c2609ff4b0418e903d9b682e08067e6db2cfdf237378"
-DIGITS_SHA256 = "dde6b173d373767097758e7d94614b696b3ee97f04418413605a347e00b5f03e"
+DIGITS_SHA256 = "079321ea2cbb1b8cb7a54a0ef9249e5c76c27ebac857efed9af291c2ced5818b"
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
