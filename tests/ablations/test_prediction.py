@@ -1,0 +1,83 @@
+"""How long packs will take: in proportion to what a trial took, whatever the clock says."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablations import prediction
+from ablations.grid import Pack, cost, evaluation_cost, memory
+from ablations.prediction import Prediction, lacking_memory, memory_here, predict
+from hvae.config import RunConfig, override
+
+
+def pack(**settings: Any) -> Pack:
+    return Pack(
+        "s", (override(RunConfig(), {"data.name": "digits", "train.epochs": 3, **settings}),)
+    )
+
+
+def test_a_run_takes_its_training_and_for_its_evaluation_as_much_a_flop() -> None:
+    (run,) = pack().runs
+    found = Prediction(1.0, 1e-9).seconds(pack())
+    training = 1.0 + 1e-9 * cost(run)
+    assert found == pytest.approx(training * (cost(run) + evaluation_cost(run)) / cost(run))
+
+
+def test_the_wall_is_that_of_the_last_worker() -> None:
+    packs = [pack(depth=depth) for depth in (4, 3, 1)]
+    predicted = Prediction(0.0, 1e-9)
+    four, three, one = map(predicted.seconds, packs)
+    found = predicted.wall_seconds(packs, 2) - prediction.START_SECONDS
+    assert found == pytest.approx(max(four, three + one))
+    assert predicted.wall_seconds([], 2) == 0.0
+
+
+def test_between_the_cheapest_and_the_costliest_it_goes_by_flops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+
+    def trial(run: RunConfig) -> float:
+        asked.append(run.model.num_layers)
+        return float(run.model.num_layers)
+
+    monkeypatch.setattr(prediction, "_training_seconds", trial)
+    packs = [pack(depth=depth) for depth in (3, 1, 4, 2)]
+    found = predict(packs, "cpu")
+    assert sorted(asked) == [1, 4]
+    for one in packs:
+        (run,) = one.runs
+        assert found.start + found.slope * cost(run) == pytest.approx(run.model.num_layers)
+
+
+def test_a_trial_is_a_training_by_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hvae.training.traced.make_fx", lambda step: lambda *arguments: step)
+    found = predict([pack()], "cpu")
+    assert found.slope > 0
+    assert predict([], "cpu").wall_seconds([], 1) == 0.0
+    assert predict([pack()], "cuda").slope > 0  # no GPU is asked
+
+
+def test_what_does_not_fit_the_memory_is_said_with_what_would(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    packs = [pack(depth=depth) for depth in (1, 2, 3)]
+    largest = sum(sorted(map(memory, packs))[-2:])
+    monkeypatch.setattr(prediction, "memory_here", lambda: largest)
+    assert lacking_memory(packs, 2) == ""
+    monkeypatch.setattr(prediction, "memory_here", lambda: 0.6 * largest)
+    line = lacking_memory(packs, 2)
+    assert line.startswith("memory: 2 workers need ")
+    assert line.endswith("--workers 1")
+
+
+@pytest.mark.parametrize(("limit", "is_bound"), [("max\n", False), ("1000000\n", True)])
+def test_a_container_bounds_the_memory(
+    limit: str, is_bound: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction, "CGROUP", tmp_path / "none")
+    machine = memory_here()
+    (tmp_path / "memory.max").write_text(limit)
+    monkeypatch.setattr(prediction, "CGROUP", tmp_path / "memory.max")
+    assert memory_here() == (1e6 if is_bound else machine)
