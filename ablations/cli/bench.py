@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -88,8 +88,6 @@ def bench(
         return
     from ablations.run.executors import resolve_device
     from bench.gate.storage import write_document
-    from bench.ladder import output
-    from bench.ladder import scaling as costs
     from bench.ladder.rungs import Source
     from hvae.data import mnist
 
@@ -100,18 +98,35 @@ def bench(
     path = results / "bench" / f"{kind}-{slug(device_name(device))}.json"
     prove_writable(path.parent)
     source = Source(data, folder, DATASETS[data].training_images)
-    if scaling:
-        points = costs.points(device, *_common_pack(device, packs, no_compile))
-        measured = _measure(list({point.rung: None for point in points}), source, rounds)
-        found, lines = costs.document(measured, points), costs.table
-    else:
-        found = output.document(_measure(_rungs(device, packs, no_compile), source, rounds))
-        lines = output.table
-    write_document(path, found)
+    measure = _scaling if scaling else _ladder
+    document, lines = measure(device, packs, no_compile, source, rounds)
+    write_document(path, document)
     if as_json:
-        print_json(found)
+        print_json(document)
     else:
-        click.echo("\n".join([*lines(found), str(path)]))
+        click.echo("\n".join([*lines, str(path)]))
+
+
+def _ladder(
+    device: str, packs: tuple[int, ...], no_compile: bool, source: "Source", rounds: int
+) -> tuple[dict[str, Any], list[str]]:
+    """The ladder as a document, and as lines of text."""
+    from bench.ladder.output import document, table
+
+    found = document(_measure(_rungs(device, packs, no_compile), source, rounds))
+    return found, table(found)
+
+
+def _scaling(
+    device: str, packs: tuple[int, ...], no_compile: bool, source: "Source", rounds: int
+) -> tuple[dict[str, Any], list[str]]:
+    """The cost of a step by what it depends on, as a document and as lines of text."""
+    from bench.ladder.scaling import document, points, table
+
+    asked = points(device, *_common_pack(device, packs, no_compile))
+    measured = _measure(list({point.rung: None for point in asked}), source, rounds)
+    found = document(measured, asked)
+    return found, table(found)
 
 
 def _print_counts(device: str, as_json: bool) -> None:
