@@ -40,7 +40,7 @@ class Traced:
         self.pixels = self.noise = torch.empty(0, 0)  # [U, N, D] uint8 and [U, N, S, T, L]
         self.grey_levels = 1
         self.streams = streams(len(self.groups)) if device.type == "cuda" else []
-        self._renew_step()
+        self.step = CapturedStep(self._step, self._state()) if device.type == "cuda" else self._step
 
     def epoch(self, draws: Draws, epoch: int, ramp: float) -> Tensor:
         """One pass over the images: sums over images of the terms, [K, 2 + T]."""
@@ -70,15 +70,12 @@ class Traced:
             empty = partial(torch.empty, device=self.device)
             self.pixels = empty(seeds, images, draw.pixels.shape[1], dtype=torch.uint8)
             self.noise = empty(seeds, *draw.noise.shape)
-            self._renew_step()
+            if isinstance(self.step, CapturedStep):
+                self.step.graphs.clear()  # they look where there is nothing any more
         order, self.grey_levels = draw.order.to(self.device), draw.levels
         pixels = draw.pixels.to(self.device)
         torch.index_select(pixels, 0, order, out=self.pixels[row, :images])
         self.noise[row, :images].copy_(draw.noise)
-
-    def _renew_step(self) -> None:
-        is_captured = self.device.type == "cuda"
-        self.step = CapturedStep(self._step, self._state()) if is_captured else self._step
 
     def _step(self, rows: Tensor) -> None:
         """One step of every member on some images [B] of the epoch."""

@@ -52,6 +52,8 @@ def test_a_hundred_captured_steps_are_bitwise_the_eager_ones(
     eager.engine.step = eager.engine._step
     for epoch in range(1, 21):  # of 5 steps, the last of 6 images
         assert torch.equal(captured.epoch(epoch), eager.epoch(epoch))
+    assert isinstance(captured.engine.step, CapturedStep)
+    assert not isinstance(eager.engine.step, CapturedStep)
     assert all(torch.equal(*pair) for pair in zip(state(captured), state(eager), strict=True))
 
 
