@@ -22,6 +22,7 @@ from hvae.native.bindings import constant
 from hvae.native.build import c_compiler, library
 from hvae.training import compiled
 from hvae.training.compiled import OBJECTIVES, Member, obstacle, places
+from hvae.training.draws import Draws
 from hvae.training.fit import fit
 
 pytestmark = pytest.mark.skipif(c_compiler() is None, reason="needs a C compiler, such as cc")
@@ -156,6 +157,17 @@ def test_in_float32_it_rounds_no_worse_than_the_traced_step(loss: str, few_digit
         for e in ENGINES
     ]
     assert off[1] <= 3 * off[0]  # chance moves either by a factor of less than 2
+
+
+def test_an_epoch_may_be_longer_or_shorter_than_the_one_before(few_digits: Images) -> None:
+    runs, sums = [run(5, seed=0), run(5, seed=1)], []
+    for name in ENGINES:
+        engine = Pack(runs, few_digits, name).engine
+        for epoch, count in enumerate((40, 70, 33), start=1):
+            images = replace(few_digits, train=few_digits.train[:count])
+            sums.append(engine.epoch(Draws(runs, images, torch.device("cpu")), epoch, 1.0))
+    for traced, compiled in zip(sums[:3], sums[3:], strict=True):
+        torch.testing.assert_close(compiled, traced, rtol=1e-9, atol=1e-9)
 
 
 def test_a_member_is_bitwise_the_same_alone_and_in_any_pack(few_digits: Images) -> None:
