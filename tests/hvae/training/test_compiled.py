@@ -166,8 +166,8 @@ def test_an_epoch_may_be_longer_or_shorter_than_the_one_before(few_digits: Image
         for epoch, count in enumerate((40, 70, 33), start=1):
             images = replace(few_digits, train=few_digits.train[:count])
             sums.append(engine.epoch(Draws(runs, images, torch.device("cpu")), epoch, 1.0))
-    for traced, compiled in zip(sums[:3], sums[3:], strict=True):
-        torch.testing.assert_close(compiled, traced, rtol=1e-9, atol=1e-9)
+    for expected, found in zip(sums[:3], sums[3:], strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_a_member_is_bitwise_the_same_alone_and_in_any_pack(few_digits: Images) -> None:
