@@ -52,6 +52,7 @@ def test_presets_run_what_is_documented() -> None:
             "train.epochs": 60,
             "train.learning_rate": 3e-3,
             "evaluation.importance_samples": 200,
+            "evaluation.nll_images": 100,
         },
     )
     assert quick in runs(PRESETS["quick"])

@@ -538,7 +538,7 @@ LIGHT = {
     "help": ("--help",),
     "run's help": ("run", "--help"),
     "studies": ("studies",),
-    "plan": ("plan", "quick"),
+    "a plan with nothing to time": ("plan", "quick", *SMALL),
     "status": ("status", "quick"),
     "report": ("report", "quick", "--format", "md"),
     "nothing to run": ("run", "quick", *SMALL),
@@ -558,7 +558,7 @@ for what, arguments in json.loads(sys.argv[1]).items():
 """
 
 
-def test_torch_is_not_imported_to_plan_report_or_find_nothing_to_run(
+def test_torch_is_not_imported_to_report_or_find_nothing_to_run(
     tmp_path: Path, make_record: MakeRecord
 ) -> None:
     store = Store(tmp_path / "results" / "quick")
