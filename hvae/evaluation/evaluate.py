@@ -33,7 +33,7 @@ from hvae.evaluation.likelihood import PixelSums, Target, fastest_sums, pixel_nl
 from hvae.evaluation.nll import Corrected, Gap, certify, corrected, sampled, subset
 from hvae.evaluation.probes import probe_accuracies
 from hvae.evaluation.units import Values, active_units, unit_sums
-from hvae.model import HierarchicalVAE, posterior_means
+from hvae.model import Gaussian, HierarchicalVAE, posterior_means
 from hvae.objectives import (
     LOG_2_PI,
     Latents,
@@ -93,8 +93,9 @@ def evaluate(
         gap = certify(model, own_noise(noise, model), sums)
         every, sample = _joined(blocks), _concatenated(own)
         found = Found(every.images, every.units, chosen, sample, few, importance_samples)
-        metrics.append(_metrics(model, images, found, gap))
-        nlls.append({name: nll.values.float().cpu().numpy() for name, nll in found.nlls().items()})
+        carried = found.nlls()
+        metrics.append(_metrics(model, images, found, carried, gap))
+        nlls.append({name: nll.values.float().cpu().numpy() for name, nll in carried.items()})
     return Evaluation(metrics, nlls, time.perf_counter() - started)
 
 
@@ -127,9 +128,8 @@ def _sampled(
     """What one model says of one block with many latents, from close to the posterior and, under
     names with `encoder_`, from its encoders."""
     targets, noise, values = inputs.targets(model), own_noise(inputs.noise, model), Values()
-    parts = [
-        _encoder_weights(model, inputs.x, part, list(targets.values()), sums) for part in noise
-    ]
+    first = model.posterior(0, inputs.x)
+    parts = [_encoder_weights(model, first, part, list(targets.values()), sums) for part in noise]
     for (prefix, target), weights in zip(targets.items(), zip(*parts, strict=True), strict=True):
         found = sampled(model, target, noise, () if prefix else tops, sums)
         values |= {f"{prefix}{name}": value for name, value in found.items()}
@@ -140,10 +140,14 @@ def _sampled(
 
 
 def _encoder_weights(
-    model: HierarchicalVAE, x: Tensor, noise: Tensor, targets: Sequence[Target], sums: PixelSums
+    model: HierarchicalVAE,
+    first: Gaussian,
+    noise: Tensor,
+    targets: Sequence[Target],
+    sums: PixelSums,
 ) -> list[Tensor]:
-    """Log weights of draws from the encoders, for each target: [s, B] each."""
-    first = model.posterior(0, x)
+    """Log weights of draws from the encoders, for each target: [s, B] each; `first` is
+    q(z_1 | x)."""
     z, down, up = encoded(model, first, noise)
     bottom = z[..., 0, :].contiguous()
     ratio = down.sum(-1) - up.sum(-1) - log_density(bottom, first)
@@ -208,10 +212,12 @@ class Found(NamedTuple):
         return corrected(few, variance, chosen, better, own, covariance)
 
 
-def _metrics(model: HierarchicalVAE, images: Images, found: Found, gap: Gap) -> dict[str, Any]:
+def _metrics(
+    model: HierarchicalVAE, images: Images, found: Found, nlls: dict[str, Corrected], gap: Gap
+) -> dict[str, Any]:
     """Means over the test set, with the errors that README tells apart."""
     values, units, sample = found.every, found.units, found.sample
-    kl, nlls = units["kl"] / len(images.test), found.nlls()  # [T, L]
+    kl = units["kl"] / len(images.test)  # [T, L]
     nll, squared_error = nlls["nll_nats"], _mean(values["squared_error"])
     return {
         "loss_documented": _mean(values["documented"]),
