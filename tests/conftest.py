@@ -27,16 +27,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    from torch.cuda import is_available
-
+    is_asked = any("cuda" in item.keywords for item in items)
     reasons = {
         "slow": not config.getoption("--run-slow") and "minutes long; see `pytest --run-slow`",
-        "cuda": not is_available() and "needs an NVIDIA GPU",
+        "cuda": is_asked and not _has_gpu() and "needs an NVIDIA GPU",
     }
     for item in items:
         for marker in reasons.keys() & item.keywords.keys():
             if reason := reasons[marker]:
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _has_gpu() -> bool:
+    from torch.cuda import is_available  # seconds, and many tests need no torch
+
+    return is_available()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -124,7 +124,7 @@ def _scaling(
     from bench.ladder.scaling import document, points, table
 
     asked = points(device, *_common_pack(device, packs, no_compile))
-    measured = _measure(list({point.rung: None for point in asked}), source, rounds)
+    measured = _measure(list(dict.fromkeys(point.rung for point in asked)), source, rounds)
     found = document(measured, asked)
     return found, table(found)
 

@@ -73,7 +73,7 @@ def plan(study: Study, store: Store, device: str, workers: int | None, as_json: 
         print_json(document)
     else:
         click.echo("\n".join([summary_line(document), *plan_lines(document)]))
-    if (line := lacking_memory(cut, at_once)) and device == "cpu":
+    if device == "cpu" and (line := lacking_memory(cut, at_once)):
         say(line)
 
 

@@ -84,10 +84,8 @@ def _train(
     shown = Display(study.name, cut, labels(study), present)
     try:
         with shown.bar, executor.open(len(cut)) as workers:
-            timing = Timing(
-                *(device, conditions.sources_sha256, conditions.data_dir),
-                seconds_for(cut, device, executor.workers),
-            )
+            allowed = seconds_for(cut, device, executor.workers)
+            timing = Timing(device, conditions.sources_sha256, conditions.data_dir, allowed)
             blocks = throughput(wanted, store.folder, workers, timing, launch.is_timed)
             run_study(cut, store, workers, conditions, blocks, shown)
     except KeyboardInterrupt:
