@@ -152,11 +152,8 @@ def _size(group: Iterable[RunConfig], packing: Packing) -> int:
     return int(min(packing.size, max(2, packing.most_cost / max(map(cost, group)))))
 
 
-def cost(run: RunConfig, images: int = 0) -> int:
-    """FLOPs of the matrix products of one training, evaluation left out; of one epoch of so many
-    images where that is asked."""
-    if images:
-        return images * flops_per_image(run)
+def cost(run: RunConfig) -> int:
+    """FLOPs of the matrix products of one training, evaluation left out."""
     return run.train.epochs * DATASETS[run.data.name].training_images * flops_per_image(run)
 
 
@@ -172,12 +169,6 @@ def evaluation_cost(run: RunConfig) -> int:
     of_nll = NLL_DRAWS * (likelihoods * chosen + CERTIFIED_IMAGES) * samples
     per_sample = 2 * (weight_count(model) - model.input_dim * model.hidden_dim)
     return round((of_encoders + of_nll) * per_sample)
-
-
-def seconds(pack: Pack, device: str) -> float:
-    """Predicted time of one worker for training and evaluating the pack."""
-    work = pack.cost + sum(map(evaluation_cost, pack.runs))
-    return work / FLOPS_PER_SECOND[device]
 
 
 def memory(pack: Pack) -> float:
@@ -196,8 +187,7 @@ def memory(pack: Pack) -> float:
     samples = run.train.importance_samples
     activations = len(members) * 4 * 10 * run.train.batch_size * samples * pixels
     noise = seeds * 8 * images * samples * latents
-    copies = 1 + seeds
-    training = state + activations + noise + copies * images * pixels
+    training = state + activations + noise + (1 + seeds) * images * pixels
     draws = run.evaluation.importance_samples * CERTIFIED_IMAGES
     evaluation = EVALUATION_BYTES + latents * (8 * draws + 12 * images)
     return BASE_BYTES + max(training, evaluation)

@@ -5,20 +5,15 @@ which does about as many in a second.
 
 import math
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ablations.grid import FLOPS_PER_SECOND, Pack, cost, evaluation_cost, memory
-from hvae.config import RunConfig
+from hvae.config import DATASETS, RunConfig
 
-if TYPE_CHECKING:  # importing this module must not import torch
-    from hvae.data.images import Images
-
-IMAGES, LIT = 512, 0.2  # training images of a trial, and the share of their pixels that is not dark
+MOST_IMAGES = 512  # of a batch of a trial
 TRIES = 5  # the fastest counts: neighbours only slow a try down
 START_SECONDS = 4.0  # of a worker: it imports torch
 CGROUP = Path("/sys/fs/cgroup/memory.max")  # of a container: bytes, or "max"
@@ -45,11 +40,16 @@ class Prediction(NamedTuple):
         return max(ends)
 
 
+def assumed(device: str) -> Prediction:
+    """What a device is taken to do that is not asked."""
+    return Prediction(0.0, 1 / FLOPS_PER_SECOND[device])
+
+
 def predict(packs: Sequence[Pack], device: str) -> Prediction:
     """Measured here on a CPU, in a second; of a GPU, which is not asked, what an H200 does."""
     runs = [run for pack in packs for run in pack.runs]
     if device != "cpu" or not runs:
-        return Prediction(0.0, 1 / FLOPS_PER_SECOND[device])
+        return assumed(device)
     from hvae.processes import one_thread
 
     one_thread()  # as the workers
@@ -62,41 +62,16 @@ def predict(packs: Sequence[Pack], device: str) -> Prediction:
 
 
 def _training_seconds(run: RunConfig) -> float:
-    """Of a whole training, from a few batches."""
-    import torch
+    """Of a whole training, from a short epoch of its engine."""
+    from bench.throughput.clock import seconds
+    from bench.throughput.tasks import dark_noise, engine_training
 
-    from hvae.training.draws import Draws
-    from hvae.training.fit import choose
-
-    short = replace(run, train=replace(run.train, batch_size=min(run.train.batch_size, IMAGES)))
-    images, cpu = _images(run), torch.device("cpu")
-    engine, _ = choose([short], cpu, torch.float32, "auto")
-    draws = Draws([short], images, cpu)
-    engine.epoch(draws, 1, 1.0)
-    once = _fastest(lambda: engine.epoch(draws, 1, 1.0))
-    return once * cost(run) / cost(run, IMAGES)
-
-
-def _fastest(call: Callable[[], object]) -> float:
-    def seconds() -> float:
-        started = time.perf_counter()
-        call()
-        return time.perf_counter() - started
-
-    return min(seconds() for _ in range(TRIES))
-
-
-def _images(run: RunConfig) -> "Images":
-    """Noise as dark as handwriting, of the run's size."""
-    import numpy as np
-
-    from hvae.data.images import Images
-
-    random = np.random.default_rng(0)
-    lit = random.random((IMAGES, run.model.input_dim)) < LIT
-    pixels = (lit * random.integers(1, 256, lit.shape)).astype(np.uint8)
-    labels = np.zeros(IMAGES, np.uint8)
-    return Images(pixels, labels, 255, pixels, labels, 255, pixels, "")
+    size = min(run.train.batch_size, MOST_IMAGES)
+    images = dark_noise(run.model.input_dim, MOST_IMAGES)
+    work = engine_training("auto", run, images, "cpu", size)
+    work.call()
+    once = min(seconds(work.call, 1, "cpu") for _ in range(TRIES))
+    return once * run.train.epochs * DATASETS[run.data.name].training_images / work.images
 
 
 def lacking_memory(packs: Sequence[Pack], workers: int) -> str:

@@ -5,10 +5,8 @@ No data set is needed: noise stands in for MNIST, as dark as that.
 
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -18,15 +16,13 @@ from bench.ladder.loops import gauge_loop
 from bench.ladder.rungs import Gauge
 from bench.throughput.best_batch import best_batch
 from bench.throughput.clock import Call, timed
-from bench.throughput.tasks import build, flops_per_image, tasks
+from bench.throughput.tasks import build, dark_noise, flops_per_image, tasks
 from bench.throughput.traffic import moved_bytes
-from hvae.config import DataConfig
-from hvae.data.images import Images, load
 from hvae.processes import keep_freed_memory, one_thread
 
 DEPTHS = (1, 2, 3, 4)
 TASKS = ("train_step", "train_step_module", "inference", "sampling")  # the first by its engine
-DARK, IMAGES = 0.8, 4096  # of the pixels, as in MNIST; how many images before they are repeated
+IMAGES = 4096  # of the noise, before they are repeated
 GAUGE_CALLS = 20  # a peak is the fastest of them: neighbours only slow it down
 
 
@@ -54,7 +50,8 @@ def test_throughput(
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device here")
     run = replace(REFERENCE, model=replace(REFERENCE.model, num_layers=depth))
-    timed_task, images = tasks(run, device)[TASKS.index(task)], _images(run.model.input_dim)
+    timed_task = tasks(run, device)[TASKS.index(task)]
+    images = dark_noise(run.model.input_dim, IMAGES)
     size = best_batch(timed_task, run, images, device) if is_best else run.train.batch_size
     work = build(timed_task, run, images, device, size)
     flops = work.images * flops_per_image(timed_task.name, run)
@@ -73,14 +70,6 @@ def test_throughput(
         "fraction_of_peak": flops * calls_per_second / peaks.flops_per_second,
         "fraction_of_copy_bandwidth": moved * calls_per_second / peaks.bytes_per_second,
     }
-
-
-@cache
-def _images(pixels: int) -> Images:
-    random = np.random.default_rng(0)
-    noise = random.integers(1, 256, (IMAGES, pixels), dtype=np.uint8)
-    noise[random.random(noise.shape) < DARK] = 0
-    return replace(load(DataConfig("digits"), Path()), train=noise, train_levels=255)
 
 
 @cache

@@ -10,7 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ablations.grid import Pack, seconds
+from ablations.grid import Pack
+from ablations.prediction import assumed
 from ablations.run.executors import Executor
 from ablations.run.progress import say
 from hvae.config import RunConfig, TrainConfig, describe, digest, value
@@ -39,7 +40,8 @@ class Timing:
 
 def seconds_for(packs: Sequence[Pack], device: str, workers: int) -> float:
     """What timing may take: a tenth of what training will, or what the smallest study needs."""
-    return max(FEWEST_SECONDS, SHARE * sum(seconds(pack, device) for pack in packs) / workers)
+    predicted = sum(map(assumed(device).seconds, packs))
+    return max(FEWEST_SECONDS, SHARE * predicted / workers)
 
 
 def shape(run: RunConfig) -> RunConfig:

@@ -9,6 +9,7 @@ image depends on what that shows.
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ from hvae.training.compiled import obstacle
 from hvae.training.draws import Draws
 from hvae.training.fit import choose
 
+DARK = 0.8  # of the pixels of `dark_noise`
 # Of an epoch that is timed, or one batch where that is more: what an epoch does once disappears
 # beside its steps. CUDA steps are shorter, and waiting for the last of them is longer.
 EPOCH_IMAGES = {"cpu": 1024, "cuda": 8192}
@@ -141,6 +143,16 @@ def flops_per_image(name: str, run: RunConfig) -> int:
 def repeated(images: Images, count: int) -> Images:
     """The first `count` training images, from the first again where there are fewer."""
     return replace(images, train=np.resize(images.train, (count, images.train.shape[1])))
+
+
+@cache
+def dark_noise(pixels: int, count: int) -> Images:
+    """Noise for images, four in five of its pixels dark as in MNIST."""
+    random = np.random.default_rng(0)
+    noise = random.integers(1, 256, (count, pixels), dtype=np.uint8)
+    noise[random.random(noise.shape) < DARK] = 0
+    labels = np.zeros(count, np.uint8)
+    return Images(noise, labels, 255, noise, labels, 255, noise, "noise")
 
 
 def no_noise(run: RunConfig, x: Tensor) -> Tensor:

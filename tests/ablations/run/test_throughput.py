@@ -9,7 +9,8 @@ import pytest
 import worker_functions as work
 from builders import design
 
-from ablations.grid import Pack, seconds
+from ablations.grid import Pack
+from ablations.prediction import assumed
 from ablations.run import throughput as module
 from ablations.run.executors import Executor, Local, Serial
 from ablations.run.throughput import Timing, seconds_for, shape, throughput
@@ -56,7 +57,9 @@ def test_the_shape_of_a_run_knows_neither_seed_nor_loss_nor_what_is_trained_how_
 
 def test_timing_takes_a_tenth_of_the_study_and_seconds_where_that_is_short() -> None:
     mnist = Pack("standard", (RunConfig(),) * 200)
-    assert seconds_for([mnist, mnist], "cpu", 2) == pytest.approx(0.1 * seconds(mnist, "cpu"))
+    assert seconds_for([mnist, mnist], "cpu", 2) == pytest.approx(
+        0.1 * assumed("cpu").seconds(mnist)
+    )
     assert 0 < seconds_for([Pack("small", RUNS)], "cpu", 2) <= 10
 
 
