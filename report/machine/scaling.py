@@ -50,10 +50,9 @@ def _draw(axes: Axes, name: str, costs: pd.DataFrame) -> None:
     if not (np.isfinite(costs.filter(like=COST)) & (lower.min() > 0)).all(axis=None):
         raise ValueError("its costs are not all positive numbers")
     values = costs["value"]
-    shares = costs["flop_per_model_step"] / (values if name == "processes" else 1)
-    expected = median.iloc[-1] * shares / shares.iloc[-1]
-    if name == "processes":
-        expected = median.iloc[0] * shares / shares.iloc[0]
+    divisor, anchor = (values, 0) if name == "processes" else (1, -1)
+    shares = costs["flop_per_model_step"] / divisor
+    expected = median.iloc[anchor] * shares / shares.iloc[anchor]
     axes.plot(values, expected, color=FAINT, linestyle="--")
     errors = [median - lower, upper - median]
     axes.errorbar(values, median, yerr=errors, color=PALETTE[0], marker="o", ecolor=INK, capsize=2)
