@@ -2,15 +2,16 @@
 
 `executor.map(function, tasks, on_progress)` calls `function(task, progress)` for each task and
 yields an `Outcome` for each result of it as soon as it is there, and one for what it raised: that
-is an outcome, not an end. `progress(done, total)` is heard as `on_progress(task, done, total)`.
+is an outcome, not an end. A task is taken from `tasks` once there is a worker for it.
+`progress(done, total)` is heard as `on_progress(task, done, total)`.
 """
 
 import ctypes
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -109,12 +110,14 @@ class Workers:
         self, function: Function[T, R], tasks: Iterable[T], on_progress: OnProgress[T] = ignore
     ) -> Iterator[Outcome[T, R]]:
         """As `Local.map`; to be heard to its end before the next."""
-        waiting, outcomes = deque(tasks), list[Outcome[T, R]]()
-        while waiting or self.busy or outcomes:
-            while waiting and len(self.busy) < self.count:
-                self.assign(function, waiting.popleft())
+        waiting, outcomes = iter(tasks), list[Outcome[T, R]]()
+        while True:
+            for task in islice(waiting, self.count - len(self.busy)):
+                self.assign(function, task)
             yield from outcomes  # only now: no worker idles while the caller writes them
-            outcomes = self.hear(on_progress) if self.busy else []
+            if not self.busy:
+                return
+            outcomes = self.hear(on_progress)
 
     def start(self) -> None:
         """One more idle worker."""

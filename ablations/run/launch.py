@@ -2,18 +2,22 @@
 recorded as it ends, and what fails is tried again."""
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from ablations.grid import Pack, halves, labels, packing, packs, runs, without
 from ablations.run.executors import Executor, choose, resolve_device
 from ablations.run.pack import Conditions, Finished, Task, run_pack
 from ablations.run.progress import Display, say
+from ablations.run.sharing import FILE as CLAIMS
+from ablations.run.sharing import Sharing
 from ablations.run.throughput import Throughput, Timing, seconds_for, throughput
 from ablations.studies import Study
 from ablations.study_files import keep
-from hvae.config import RunConfig
+from hvae.config import RunConfig, digest
+from hvae.records.claims import Claims
 from hvae.records.provenance import SourcesChanged, code, sources_sha256
 from hvae.records.standings import Standing, refuse_damaged, survey, to_run, without_weights
 from hvae.records.store import Store
@@ -82,12 +86,19 @@ def _train(
     wanted = [run for pack in cut for run in pack.runs]
     present = [s.record for s in standings if s.record and s.digest not in todo]
     shown = Display(study.name, cut, labels(study), present)
+    now = partial(survey, store, sources_sha256=conditions.sources_sha256)
+    allowed = seconds_for(cut, device, executor.workers)
+    timing = Timing(device, conditions.sources_sha256, conditions.data_dir, allowed)
     try:
-        with shown.bar, executor.open(len(cut)) as workers:
-            allowed = seconds_for(cut, device, executor.workers)
-            timing = Timing(device, conditions.sources_sha256, conditions.data_dir, allowed)
-            blocks = throughput(wanted, store.folder, workers, timing, launch.is_timed)
-            run_study(cut, store, workers, conditions, blocks, shown)
+        with (
+            shown.bar,
+            Claims(store.folder / CLAIMS) as claims,
+            executor.open(len(cut)) as workers,
+        ):
+            sharing = Sharing(claims, now, launch.to_do, shown)
+            with sharing.timing() if launch.is_timed else nullcontext():
+                blocks = throughput(wanted, store.folder, workers, timing, launch.is_timed)
+            run_study(cut, store, workers, conditions, blocks, sharing)
     except KeyboardInterrupt:
         say(f"{study.name}: finished runs are kept; the same command resumes")
         raise
@@ -114,17 +125,18 @@ def run_study(
     executor: Executor,
     conditions: Conditions,
     throughput: dict[RunConfig, Throughput],
-    shown: Display,
+    sharing: Sharing,
 ) -> None:
-    """Train the packs; record each run as it ends, and what fails for good as failed."""
+    """Train the packs, as far as nobody else does; record each run as it ends, and what fails for
+    good as failed."""
 
     def advance(task: Task, done: int, total: int) -> None:
-        shown.advance(task.pack, done, total)
+        sharing.shown.advance(task.pack, done, total)
 
-    recording = Recording(store, shown)
+    recording = Recording(store, sharing)
     while packs:
         again: list[Pack] = []
-        tasks = [Task(pack, conditions, throughput) for pack in packs]
+        tasks = (Task(pack, conditions, throughput) for pack in sharing.take(packs))
         for outcome in executor.map(run_pack, tasks, advance):
             if outcome.result is not None:
                 recording.publish(outcome.result)
@@ -133,9 +145,10 @@ def run_study(
                 left = without(outcome.task.pack, recording.recorded)
                 parts = retries(left, outcome.error)
                 again += parts
+                sharing.shown.replace(outcome.task.pack, parts)
                 if not parts:
                     recording.fail(left, outcome.error)
-        packs = again
+        packs = again + sharing.rest()
 
 
 def retries(pack: Pack, error: BaseException) -> list[Pack]:
@@ -151,7 +164,7 @@ class Recording:
     """What becomes of the runs: recorded or failed. A disk that is full fails a run, no more."""
 
     store: Store
-    shown: Display
+    sharing: Sharing
     recorded: set[str] = field(default_factory=set)
     said: set[str] = field(default_factory=set)
 
@@ -163,7 +176,8 @@ class Recording:
             self._say_once(f"cannot write under {self.store.runs}: {error.strerror or error}")
             return
         self.recorded.add(finished.record.digest)
-        self.shown.add(finished.record)
+        self.sharing.release(finished.record.digest)
+        self.sharing.shown.add(finished.record)
 
     def fail(self, pack: Pack, error: BaseException) -> None:
         """Leave word of why the runs of a pack have no record."""
@@ -172,6 +186,7 @@ class Recording:
         for run in pack.runs:
             with suppress(OSError):  # of a full disk
                 self.store.write_failure(run, error)
+            self.sharing.release(digest(run))
 
     def _say_once(self, line: str) -> None:
         if line not in self.said:

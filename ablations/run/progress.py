@@ -39,6 +39,7 @@ class Display:
 
         self.study, self.labels, self.clock = study, labels, clock
         self.shares = dict.fromkeys(packs, 0.0)
+        self.cost = max(1, sum(pack.cost for pack in self.shares))
         self.recorded = self.diverged = 0
         self.best_nats, self.best_label = math.inf, ""
         self.first: tuple[float, float] | None = None  # time and fraction of the first progress
@@ -49,11 +50,15 @@ class Display:
 
     def advance(self, pack: Pack, done: int, total: int) -> None:
         """A pack has come so far."""
-        if pack in self.shares:  # what is tried again by parts was counted as a whole
-            self.shares[pack] = done / total
+        self.shares[pack] = done / total
         self.first = self.first or (self.clock(), self.fraction)
         trained = f"{self.study}: trained and evaluated {pack.label}; {self.left_text}"
         self._show(trained if done == total else "")
+
+    def replace(self, pack: Pack, parts: Iterable[Pack]) -> None:
+        """What is left of a pack; the rest of it is behind us."""
+        self.shares.pop(pack, None)
+        self.shares |= dict.fromkeys(parts, 0.0)
 
     def add(self, record: Record) -> None:
         """A run is recorded."""
@@ -72,8 +77,8 @@ class Display:
     @property
     def fraction(self) -> float:
         """The share of the predicted cost that is behind us."""
-        done = sum(pack.cost * share for pack, share in self.shares.items())
-        return done / max(1, sum(pack.cost for pack in self.shares))
+        left = sum(pack.cost * (1 - share) for pack, share in self.shares.items())
+        return 1 - left / self.cost
 
     @property
     def left_text(self) -> str:

@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,16 @@ from ablations.run import launch as launching
 from ablations.run.executors import Executor, Local, Serial
 from ablations.run.launch import retries, run_study
 from ablations.run.pack import Conditions, Finished, Task
+from ablations.run.sharing import Sharing
 from hvae.config import RunConfig, digest
+from hvae.records.claims import Claims
 from hvae.records.provenance import SourcesChanged
+from hvae.records.standings import survey, to_run
 from hvae.records.store import Record, Store
 
 PACK = Pack("quick", design({"depth": (1,), "latent": (2,)}, seeds=4).runs)
-CONDITIONS = Conditions(Path(), "cpu", {"sources_sha256": "cd" * 32})
+SOURCES = "cd" * 32
+CONDITIONS = Conditions(Path(), "cpu", {"sources_sha256": SOURCES})
 RunPack = Callable[[Task, work.Progress], Iterator[Finished]]
 
 
@@ -41,6 +46,9 @@ class Shown:
     def advance(self, pack: Pack, done: int, total: int) -> None:
         pass
 
+    def replace(self, pack: Pack, parts: list[Pack]) -> None:
+        pass
+
     def add(self, made: Record) -> None:
         assert self.store.read(made.digest) == made
         self.records.append(made)
@@ -53,7 +61,9 @@ def run(store: Store, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Rec
     def do(run_pack: RunPack, executor: Executor | None = None) -> list[Record]:
         monkeypatch.setattr(launching, "run_pack", run_pack)
         shown: Any = Shown(store)
-        run_study([PACK], store, executor or Serial(work.nothing), CONDITIONS, {}, shown)
+        with Claims(store.folder / "claims") as claims:
+            sharing = Sharing(claims, partial(survey, store, sources_sha256=SOURCES), to_run, shown)
+            run_study([PACK], store, executor or Serial(work.nothing), CONDITIONS, {}, sharing)
         return list(shown.records)
 
     return do
