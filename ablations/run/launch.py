@@ -110,6 +110,8 @@ def _conditions(study: Study, launch: Launch) -> Conditions:
     from hvae.native.build import library
 
     sources = code()  # before anything that takes time: the workers refuse any other
+    if "git_error" in sources:
+        say(f"records will carry no commit: {sources['git_error']}")
     directory = mnist.data_dir(launch.data_dir)
     for name in sorted({cell.run.data.name for cell in study.cells}):
         mnist.require(name, directory)

@@ -6,7 +6,7 @@ from typing import Any
 
 from hvae import __version__
 from hvae.records.code_digest import code_digest, source_files
-from hvae.records.git import git_or_none
+from hvae.records.git import GitError, git
 
 SOURCES = Path(__file__).parents[1]  # of the package
 
@@ -31,15 +31,22 @@ def require_sources(expected_sha256: str) -> None:
 
 
 def code() -> dict[str, Any]:
-    """Version, digest of the sources, git commit and dirty flag (`None` outside a checkout)."""
-    commit = git_or_none(SOURCES, "rev-parse", "HEAD")
-    changes = git_or_none(SOURCES, "status", "--porcelain")
-    return {
-        "version": __version__,
-        "sources_sha256": sources_sha256(),
-        "git_commit": commit,
-        "git_dirty": None if changes is None else bool(changes),
-    }
+    """Version, digest of the sources, git commit, whether the sources differ from it (both `None`
+    outside a checkout), and where git could not say, its words as `git_error`."""
+    return {"version": __version__, "sources_sha256": sources_sha256()} | _commit()
+
+
+def _commit() -> dict[str, Any]:
+    """Of the repository whose top level holds the sources, and of no other around them: a virtual
+    environment may lie in anyone's."""
+    found: dict[str, Any] = {"git_commit": None, "git_dirty": None}
+    if not (SOURCES.parent / ".git").exists():  # a file in a worktree
+        return found
+    try:
+        changes = git(SOURCES, "status", "--porcelain", "--", ".")
+        return {"git_commit": git(SOURCES, "rev-parse", "HEAD"), "git_dirty": bool(changes)}
+    except GitError as error:
+        return found | {"git_error": str(error)}
 
 
 def environment(device: str) -> dict[str, Any]:

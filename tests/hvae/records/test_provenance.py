@@ -1,5 +1,6 @@
 """hvae/records/provenance.py: where and by what code a number was made."""
 
+import os
 import platform
 import shutil
 from pathlib import Path
@@ -73,22 +74,66 @@ def test_outside_a_checkout_the_code_has_no_commit() -> None:
     }
 
 
+def committed(folder: Path) -> str:
+    """The commit of a new repository with all that lies in the folder."""
+    git(folder, "init", "--quiet")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message", "first")
+    return git(folder, "rev-parse", "HEAD")
+
+
 @needs_git
-def test_in_a_checkout_the_code_has_its_commit_and_whether_anything_changed(sources: Path) -> None:
-    git(sources, "init", "--quiet")
-    git(sources, "add", ".")
-    git(sources, "commit", "--quiet", "--message", "first")
+def test_in_a_checkout_the_code_has_its_commit_and_whether_its_sources_changed(
+    sources: Path,
+) -> None:
+    commit = committed(sources.parent)
+    (sources.parent / "mine.toml").write_text("seeds = 1\n")
     clean = environment.code()
-    assert clean["git_commit"] == git(sources, "rev-parse", "HEAD")
-    assert clean["git_dirty"] is False
+    assert (clean["git_commit"], clean["git_dirty"]) == (commit, False)
     (sources / "a.py").write_text("x = 3\n")
     assert environment.code() == clean | {"git_dirty": True, "sources_sha256": digest()}
+    (sources / "a.py").write_text("x = 1\n")
+    (sources / "new.py").write_text("")
+    assert environment.code()["git_dirty"]
 
 
-@pytest.mark.usefixtures("sources")
-def test_without_git_the_code_has_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+@needs_git
+def test_a_repository_around_the_sources_that_does_not_hold_them_is_none_of_theirs(
+    sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (sources / "site-packages").mkdir()
+    inner = sources / "site-packages" / "hvae"
+    inner.mkdir()
+    (inner / "a.py").write_text("x = 1\n")
+    committed(sources.parent)
+    monkeypatch.setattr(environment, "SOURCES", inner)
+    code = environment.code()
+    assert (code["git_commit"], code["git_dirty"]) == (None, None)
+    assert "git_error" not in code
+
+
+@needs_git
+def test_a_checkout_of_another_owner_is_said_in_gits_own_words(
+    sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed(sources.parent)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own, for its own tests
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)  # nor does the user trust every folder
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    code = environment.code()
+    assert code["git_commit"] is None
+    assert "dubious ownership" in code["git_error"]
+
+
+@needs_git
+def test_without_git_the_code_has_no_commit_and_says_why(
+    sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed(sources.parent)
     monkeypatch.setenv("PATH", "")
-    assert environment.code()["git_commit"] is None
+    code = environment.code()
+    assert code["git_commit"] is None
+    assert "'git'" in code["git_error"]
 
 
 def test_the_environment_is_that_of_this_process() -> None:
