@@ -135,7 +135,10 @@ class Worker:
         if self.stderr is not None:
             self.stderr.seek(0)
             lines = [line.strip() for line in self.stderr if line.strip()]
-        return lines[-1] if lines else f"exit code {code}, killed, crashed or out of memory"
+        if not lines:
+            return f"exit code {code}, killed, crashed or out of memory"
+        places = [line for line in lines[:-1] if line.startswith('File "')]
+        return f"{lines[-1]} ({places[-1].partition(', in ')[0]})" if places else lines[-1]
 
 
 def start_worker(line: Connection, prepare: Callable[[], None], core: int | None = None) -> Worker:

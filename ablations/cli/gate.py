@@ -21,6 +21,8 @@ from hvae.records.provenance import device_name
 if TYPE_CHECKING:  # importing this module must not import what starts slowly
     from bench.gate.gate import Device
 
+INCONCLUSIVE = 3  # the exit code where nothing else is asked for
+
 
 @click.command()
 @click.option("--base", metavar="REV", help="Compare with the merge-base of REV and HEAD.")
@@ -60,6 +62,14 @@ if TYPE_CHECKING:  # importing this module must not import what starts slowly
     metavar="FILE",
     help="Also write the verdict as the summary of a pull request.",
 )
+@click.option(
+    "--inconclusive-exit",
+    type=click.IntRange(0, 255),
+    default=INCONCLUSIVE,
+    show_default=True,
+    metavar="CODE",
+    help="Exit code where the gate cannot tell; 125 has `git bisect run` skip the commit.",
+)
 @results_option("Where to keep what was measured: DIR/bench/gate.")
 @json_option
 @debug_option
@@ -72,6 +82,7 @@ def gate(
     judge: tuple[Path, Path] | None,
     device: str,
     markdown: Path | None,
+    inconclusive_exit: int,
     results: Path,
     as_json: bool,
 ) -> None:
@@ -81,12 +92,13 @@ def gate(
     no measured source changed, one to four minutes else. What is accepted on purpose goes into
     bench/waivers.txt. HEAD is the checkout as it stands, with uncommitted changes.
 
-    Exit codes: 0 pass, 1 regression, 2 the input was wrong, 3 inconclusive.
+    Exit codes: 0 pass, 1 regression, 2 the input was wrong, 3 inconclusive (--inconclusive-exit).
 
     \b
     Examples:
       hvae gate --base origin/main
       hvae gate --aa --repeat 40
+      git bisect run hvae gate --base v1.0 --inconclusive-exit 125
     """
     ways = {"--base": base, "--aa": aa or None, "--planted": planted, "--judge": judge}
     _require_fitting(ways, repeat, under_load, markdown)
@@ -94,7 +106,8 @@ def gate(
     if aa or planted:
         _try_gate(chosen, planted or 0.0, repeat, under_load, results, as_json)
     else:
-        _compare(chosen, base, judge, markdown, as_json)
+        code = _compare(chosen, base, judge, markdown, as_json)
+        sys.exit(inconclusive_exit if code == INCONCLUSIVE else code)
 
 
 def _require_fitting(
@@ -132,8 +145,8 @@ def _compare(
     judge: tuple[Path, Path] | None,
     markdown: Path | None,
     as_json: bool,
-) -> None:
-    """Measure or judge, print the answer, exit with its code."""
+) -> int:
+    """Measure or judge and print the answer; its exit code."""
     from bench.gate import output as wording
     from bench.gate.gate import compare, rejudge
     from bench.gate.revisions import checkout_root
@@ -149,7 +162,7 @@ def _compare(
         print_json(wording.as_dict(outcome))
     else:
         click.echo("\n".join(wording.lines(outcome)))
-    sys.exit(outcome.exit_code)
+    return outcome.exit_code
 
 
 def _try_gate(

@@ -1,5 +1,6 @@
 """What the commands share: errors in one line, and the options of several of them."""
 
+import errno
 import json
 import os
 import sys
@@ -54,15 +55,29 @@ class OneLineErrors(click.Group):
         except click.UsageError as error:
             raise InputError(error.format_message()) from error
         except ValueError as error:
-            if ctx.meta.get(DEBUG):
-                click.echo(traceback.format_exc(), err=True)
+            self._say_where(ctx)
             raise InputError(str(error)) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # nobody reads any more: click ends quietly
+                raise
+            self._say_where(ctx)
+            raise InputError(_words(error)) from error
         except SourcesChanged as error:  # before anything was trained
             click.echo(f"hvae: error: {error}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
             click.echo("hvae: interrupted", err=True)
             sys.exit(130)
+
+    def _say_where(self, ctx: click.Context) -> None:
+        if ctx.meta.get(DEBUG):
+            click.echo(traceback.format_exc(), err=True)
+
+
+def _words(error: OSError) -> str:
+    """The file and what the system says of it."""
+    file = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    return f"{file}{error.strerror or error}"
 
 
 def debug_option(command: Command) -> Command:

@@ -16,19 +16,22 @@ from bench.gate.revisions import (
     Layout,
     Revisions,
     committed,
+    constraints,
     declared,
     laid_out,
     resolve,
     sources_digest,
 )
-from bench.gate.side.harness import BENCHMARKS, TRAININGS
+from bench.gate.side.harness import BENCHMARKS, CONSTRAINTS, TRAININGS
 from bench.gate.sides import CannotMeasure, Sides, measure_exactly
 from bench.gate.statistics import FAIL, FULL_PAIRS, INCONCLUSIVE, PASS, SCREEN_PAIRS, needs_more
 from bench.gate.storage import Side
 from bench.gate.tiers import (
     BROKEN,
+    IDENTITY,
     NOTE,
     SKIPPED,
+    Finding,
     Tier,
     compare_counts,
     compare_numerics,
@@ -85,7 +88,8 @@ def compare(
     with laid_out(root, None if base is None else revisions.base) as layout:
         digests = {sources_digest(tree) for tree in (layout.base_tree, layout.head_tree)}
         if base is not None and len(digests) == 1:
-            tiers = [Tier("identity", PASS, "measured sources are identical: not timed", [])]
+            same = "measured sources are identical: not timed"
+            tiers = [Tier(IDENTITY, PASS, same, _dependencies(layout))]
         else:
             if device.folder is not None:
                 prove_writable(device.folder)
@@ -123,6 +127,14 @@ def time_adaptively(sides: Sides, device: str, progress: Progress) -> Pairs:
     return pairs
 
 
+def _dependencies(layout: Layout) -> list[Finding]:
+    """A note where the sides were to run other libraries than each other."""
+    if constraints(layout.base_tree) == constraints(layout.head_tree):
+        return []
+    blind = "both sides run the libraries installed here: what other versions cost is not seen"
+    return [Finding(NOTE, f"{CONSTRAINTS} differs, but {blind}")]
+
+
 def _exactly(
     layout: Layout, device: Device, accepted: list[Waiver], progress: Progress
 ) -> tuple[list[Tier], tuple[Side, Side]]:
@@ -137,6 +149,7 @@ def _exactly(
             raise
         return [Tier(BROKEN, FAIL, str(error), [])], (Side({}, {}), Side({}, {}))
     names += coverage(expected, [*head.counts, *head.numerics], [])
+    names += _dependencies(layout)
     tiers = [
         tier("coverage", f"{len(BENCHMARKS)} benchmarks, {len(TRAININGS)} trainings", names),
         compare_numerics(base.numerics, head.numerics, accepted),

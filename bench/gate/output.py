@@ -4,12 +4,13 @@ from typing import Any
 
 from bench.gate.gate import Outcome
 from bench.gate.statistics import FAIL, INCONCLUSIVE, PASS
-from bench.gate.tiers import BROKEN, NOTE, WAIVED, Finding, Tier
+from bench.gate.tiers import BROKEN, IDENTITY, NOTE, WAIVED, Finding, Tier
 from bench.gate.waivers import FILE
 
 VERDICTS = {
     PASS: "PASS: HEAD is not slower, not heavier, and computes the same",
     FAIL: "FAIL: HEAD is slower, heavier or computes something else",
+    IDENTITY: "PASS: what is measured is the same code",
     BROKEN: "FAIL: HEAD cannot be measured",
     INCONCLUSIVE: "INCONCLUSIVE: this machine is too noisy now to tell; run it again",
 }
@@ -61,8 +62,8 @@ def as_dict(outcome: Outcome) -> dict[str, Any]:
 
 
 def _verdict(outcome: Outcome) -> str:
-    is_broken = any(tier.name == BROKEN for tier in outcome.tiers)
-    return VERDICTS[BROKEN if is_broken else outcome.status]
+    decisive = [tier.name for tier in outcome.tiers if tier.name in (IDENTITY, BROKEN)]
+    return VERDICTS[(*decisive, outcome.status)[0]]
 
 
 def _compared(outcome: Outcome) -> list[str]:

@@ -13,11 +13,13 @@ from typing import NamedTuple
 
 from bench.gate.side.harness import CONSTRAINTS, FILES, MEASURED
 from bench.gate.sides import CannotMeasure, Sides
+from hvae.records.claims import Claims
 from hvae.records.code_digest import code_digest, source_files
 from hvae.records.git import GitError, git, git_or_none
 
 # The latter of a base with flat folders.
 HARNESSES = ("bench/gate/side/harness.py", "bench/harness.py")
+PREFIX, CLAIM = "hvae-gate-", "claim"  # of a folder, and of the file in it
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -53,16 +55,22 @@ def resolve(root: Path, base: str | None) -> Revisions:
     if base is None:
         return Revisions(head, head, is_dirty)
     if git_or_none(root, "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}") is None:
-        raise ValueError(f"base: {base!r} is no commit here{_advice(root)}")
+        raise ValueError(f"base: {base!r} is no commit here{_advice(root, base)}")
     merge_base = git_or_none(root, "merge-base", base, "HEAD")
     if not merge_base:
-        raise ValueError(f"base: {base!r} and HEAD have no common commit here{_advice(root)}")
+        raise ValueError(f"base: {base!r} and HEAD have no common commit here{_advice(root, base)}")
     return Revisions(merge_base, head, is_dirty)
 
 
 def committed(root: Path, revision: str, name: str) -> str:
     """The content of a file in a commit; nothing where the commit has no such file."""
     return git_or_none(root, "show", f"{revision}:{name}") or ""
+
+
+def constraints(tree: Path) -> str:
+    """The versions of libraries that a tree was tested with; nothing where it names none."""
+    file = tree / CONSTRAINTS
+    return file.read_text() if file.is_file() else ""
 
 
 class Layout(NamedTuple):
@@ -76,11 +84,16 @@ class Layout(NamedTuple):
 @contextlib.contextmanager
 def laid_out(root: Path, base: str | None) -> Iterator[Layout]:
     """Both sides as folders, base from a commit (from the checkout itself where None), head from
-    the checkout as it stands. Gone afterwards, also where it is interrupted or terminated."""
+    the checkout as it stands. Gone afterwards, also where it is interrupted or terminated; what a
+    killed one left is removed by the next."""
+    _sweep(Path(tempfile.gettempdir()))
     with (
         _terminated_as_interrupted(),
-        tempfile.TemporaryDirectory(prefix="hvae-gate-", ignore_cleanup_errors=True) as name,
+        tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name,
+        Claims(Path(name) / "unclaimed") as claims,
     ):
+        claims.take(0)
+        (Path(name) / "unclaimed").rename(Path(name) / CLAIM)
         folder = Path(name).resolve()
         tree = root if base is None else _unpack(root, base, folder)
         sides = Sides(_lay_out(tree, root, folder / "base"), _lay_out(root, root, folder / "head"))
@@ -88,9 +101,9 @@ def laid_out(root: Path, base: str | None) -> Iterator[Layout]:
 
 
 def sources_digest(tree: Path, judges: Sequence[str] = ()) -> str:
-    """Hex digest of all that decides a measurement: the code of measured sources, harness and of
-    the files named in `judges`, and the constraints."""
-    named = [tree / name for name in (*FILES, CONSTRAINTS, *judges)]
+    """Hex digest of the code that decides a measurement: of measured sources, of the harness and of
+    the files named in `judges`."""
+    named = [tree / name for name in (*FILES, *judges)]
     present = [path for path in named if path.is_file()]
     return code_digest(tree, [*source_files(tree / MEASURED), *present])
 
@@ -109,6 +122,14 @@ def declared(tree: Path) -> list[str]:
     values = {ast.unparse(node.targets[0]): node.value for node in assigned}
     named = [values[kind] for kind in ("BENCHMARKS", "TRAININGS") if kind in values]
     return [name for value in named for name in ast.literal_eval(value)]
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what was laid out here by a process that is no more: its claim went with it."""
+    for claim in folder.glob(f"{PREFIX}*/{CLAIM}"):
+        with contextlib.suppress(OSError), Claims(claim) as claims:  # one of another user's
+            if claims.take(0) and claims.are_kept:
+                shutil.rmtree(claim.parent, ignore_errors=True)
 
 
 def _unpack(root: Path, revision: str, folder: Path) -> Path:
@@ -158,7 +179,19 @@ def _terminated_as_interrupted() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _advice(root: Path) -> str:
+def _advice(root: Path, base: str) -> str:
+    """What would help: a clone of one branch or tag, as CI makes it, fetches no other unless it is
+    told to."""
+    if base.endswith("/"):
+        return (
+            ": nothing follows the slash; where a variable was to, as GITHUB_BASE_REF in CI, it is "
+            "empty (it is set for pull requests only)"
+        )
+    branches = "origin '+refs/heads/*:refs/remotes/origin/*'"
     if git_or_none(root, "rev-parse", "--is-shallow-repository") == "true":
-        return "; this clone is shallow: `git fetch --unshallow`, or fetch-depth: 0 in CI"
-    return "; allowed: a branch, tag or hash of this history (fetch it first)"
+        return (
+            f"; this clone is shallow: `git fetch --unshallow {branches}`, or fetch-depth: 0 in CI"
+        )
+    advice = "; allowed: a branch, tag or hash of this history"
+    has_origin = git_or_none(root, "remote", "get-url", "origin") is not None
+    return advice + (f" (`git fetch {branches}` brings what origin has)" if has_origin else "")

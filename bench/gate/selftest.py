@@ -18,6 +18,7 @@ from bench.gate.gate import Device, compare, time_adaptively
 from bench.gate.paired_timing import Progress
 from bench.gate.planted import plant, rows_for
 from bench.gate.revisions import laid_out, resolve, sources_digest
+from bench.gate.side.harness import CONSTRAINTS
 from bench.gate.statistics import FAIL, INCONCLUSIVE
 from bench.gate.storage import machine, read_document, series_of, write_document
 from bench.gate.tiers import Tier, compare_times, worst
@@ -134,7 +135,7 @@ def _line(trials: list[Document], plan: Plan) -> str:
 
 def _opened(file: Path, root: Path, plan: Plan, device: Device) -> Document:
     """The file's record where it is of the same sources, else a new one; the old is kept."""
-    sources = sources_digest(root, JUDGES)
+    sources = sources_digest(root, (CONSTRAINTS, *JUDGES))
     prove_writable(file.parent)
     if file.exists():
         found = read_document(file)

@@ -49,7 +49,8 @@ class SideWorker(Worker):
         try:
             return super().receive()
         except WorkerDied as error:
-            raise CannotMeasure(self.folder.name, error.reason) from None
+            reason = error.reason.replace(f'File "{self.folder}{os.sep}', 'File "')
+            raise CannotMeasure(self.folder.name, reason) from None
 
     def ask(self, order: dict[str, Any]) -> Any:
         """What it says to an order. Raises `CannotMeasure` where it died of it."""

@@ -13,6 +13,7 @@ from bench.gate.statistics import CLOCK, CLOCKS, FAIL, INCONCLUSIVE, PASS, Serie
 from bench.gate.waivers import Waiver, line
 
 NOTE, WAIVED, SKIPPED = "note", "waived", "skipped"
+IDENTITY = "identity"  # the tier of sources that are the same
 BROKEN = "broken"  # the tier of a head that cannot be measured
 
 Counts = Mapping[str, Mapping[str, int]]  # by benchmark and metric

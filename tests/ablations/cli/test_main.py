@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import re
@@ -41,7 +42,8 @@ class StandIn:
 
     def __call__(self, packs: Sequence[Pack], store: Store, *rest: Any) -> None:
         self.arguments = rest
-        _, conditions, _, shown = rest
+        _, conditions, _, sharing = rest
+        shown = sharing.shown
         for run in (run for pack in packs for run in pack.runs):
             self.seen.append(run)
             if self.fails and run.train.seed == 1:
@@ -336,6 +338,26 @@ def test_debug_shows_the_traceback_before_or_after_the_command() -> None:
         assert result.exit_code == 2
         assert "Traceback (most recent call last)" in result.stderr
         assert result.stderr.endswith("quick, standard, a *.toml file\n")
+
+
+def test_what_the_system_refuses_is_one_line_with_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*given: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "some/file")
+
+    monkeypatch.setattr("ablations.cli.status.standings_of", refuse)
+    result = call("status", "quick")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "hvae: error: some/file: Permission denied\n"
+    assert "Traceback" in call("status", "quick", "--debug").stderr
+
+
+def test_an_answer_that_nobody_reads_ends_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*given: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("ablations.cli.status.standings_of", refuse)
+    result = call("status", "quick")
+    assert (result.exit_code, result.output) == (1, "")
 
 
 BAD = {

@@ -10,9 +10,10 @@ import pytest
 from bench.gate import gate
 from bench.gate import output as wording
 from bench.gate.gate import Device, Outcome, compare, rejudge
-from bench.gate.side.harness import BENCHMARKS, TRAININGS
+from bench.gate.side.harness import BENCHMARKS, CONSTRAINTS, TRAININGS
 from bench.gate.sides import CannotMeasure
 from bench.gate.statistics import FAIL, PASS
+from bench.gate.tiers import NOTE
 from bench.gate.waivers import FILE
 
 COUNTS = {name: {"flops": 100, "operators.mul": 3} for name in BENCHMARKS}
@@ -36,6 +37,21 @@ def test_identical_sources_are_not_measured(scratch: Any, device: Device) -> Non
     assert statuses(outcome) == {"identity": PASS}
     assert (outcome.exit_code, outcome.files) == (0, [])
     assert "identical" in wording.lines(outcome)[1]
+    assert wording.lines(outcome)[-1].startswith("PASS: what is measured is the same code")
+
+
+def test_other_versions_of_libraries_are_not_compared_and_that_is_said(
+    scratch: Any, device: Device
+) -> None:
+    base = scratch.commit()
+    scratch.write(CONSTRAINTS, "torch==3.0\n")
+    scratch.commit()
+    outcome = compare(scratch.root, base, device)
+    assert statuses(outcome) == {"identity": PASS}
+    assert "constraints.txt differs, but both sides run" in wording.lines(outcome)[2]
+    scratch.commit(EXTRA=1)
+    (note,) = compare(scratch.root, base, device).tiers[0].findings
+    assert (note.status, "constraints.txt differs" in note.text) == (NOTE, True)
 
 
 def test_a_changed_commit_that_is_not_slower_passes_every_tier(
@@ -187,7 +203,10 @@ def test_a_base_that_does_not_build_is_wrong_input_a_head_that_does_not_a_failur
     assert verdict.startswith("FAIL: HEAD cannot be measured (")
     scratch.write("hvae/__init__.py", "")
     scratch.commit()
-    with pytest.raises(CannotMeasure, match=r"^base cannot be measured: SyntaxError"):
+    with pytest.raises(
+        CannotMeasure,
+        match=r'^base cannot be measured: SyntaxError: .* \(File "hvae/__init__.py", line 1\)$',
+    ):
         compare(scratch.root, broken, device)
 
 

@@ -1,8 +1,14 @@
 """The two sides: what lies in them, where they come from, and that nothing of them stays."""
 
 import os
+import re
+import shlex
 import signal
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -18,6 +24,17 @@ from bench.gate.revisions import (
 )
 from bench.gate.side.harness import BENCHMARKS, TRAININGS
 from bench.gate.sides import CannotMeasure
+
+LAID_OUT = """
+import sys, tempfile
+from pathlib import Path
+from bench.gate.revisions import laid_out
+
+tempfile.tempdir = sys.argv[2]
+with laid_out(Path(sys.argv[1]), None) as layout:
+    print(layout.sides.base.parent, flush=True)
+    sys.stdin.read()
+"""
 
 
 def test_each_side_has_its_own_sources_and_heads_harness(scratch: Any) -> None:
@@ -62,6 +79,24 @@ def test_a_base_that_git_cannot_unpack_is_one_line(scratch: Any) -> None:
         laid_out(scratch.root, "nowhere"),
     ):
         pass
+
+
+def test_what_a_killed_gate_left_is_removed_by_the_next_and_what_a_living_one_needs_is_not(
+    scratch: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary" / "hvae-gate-of-nobody").mkdir(parents=True)  # as if just made
+    command = [sys.executable, "-c", LAID_OUT, str(scratch.root), str(tmp_path / "temporary")]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as other:
+        assert other.stdout
+        theirs = Path(other.stdout.readline().strip())
+        with laid_out(scratch.root, None):
+            assert theirs.is_dir()
+        other.kill()
+    assert theirs.is_dir()
+    with laid_out(scratch.root, None):
+        assert not theirs.exists()
+    assert [path.name for path in (tmp_path / "temporary").iterdir()] == ["hvae-gate-of-nobody"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -112,6 +147,8 @@ def test_a_base_that_is_not_there_is_one_line_with_advice(scratch: Any) -> None:
         resolve(scratch.root, "nowhere")
     with pytest.raises(ValueError, match=r"base: '--all' is no commit"):
         resolve(scratch.root, "--all")
+    with pytest.raises(ValueError, match=r"base: 'origin/' is no commit here: nothing follows the"):
+        resolve(scratch.root, "origin/")
 
 
 def test_a_shallow_clone_without_the_base_says_how_to_get_it(scratch: Any, tmp_path: Path) -> None:
@@ -126,6 +163,23 @@ def test_a_shallow_clone_without_the_base_says_how_to_get_it(scratch: Any, tmp_p
     git(shallow, "fetch", "--quiet", "--depth=1", "origin", base)  # but not what joins them
     with pytest.raises(ValueError, match=r"no common commit here; this clone is shallow"):
         resolve(shallow, base)
+
+
+@pytest.mark.parametrize("options", [["--depth=1"], ["--single-branch"]], ids=["shallow", "whole"])
+def test_in_a_clone_of_one_tag_the_advice_brings_the_branch(
+    scratch: Any, tmp_path: Path, options: list[str]
+) -> None:
+    main = scratch.commit(SLEEP=1)
+    scratch.git("checkout", "--quiet", "-b", "feature")
+    scratch.commit(SLEEP=2)
+    scratch.git("tag", "v1")
+    folder = tmp_path / "clone"
+    clone(scratch.root.as_uri(), folder, "--branch=v1", *options)
+    with pytest.raises(ValueError, match=r"base: 'origin/main' is no commit") as caught:
+        resolve(folder, "origin/main")
+    (advice,) = re.findall(r"`git ([^`]*)`", str(caught.value))
+    git(folder, *shlex.split(advice))
+    assert resolve(folder, "origin/main").base == main
 
 
 def test_a_folder_that_is_no_checkout_of_hvae_is_refused(
@@ -189,7 +243,7 @@ def test_a_committed_file_is_that_of_the_commit(scratch: Any) -> None:
         ("hvae/stub.py", True),
         ("hvae/new/module.py", True),
         ("bench/gate/side/numerics.py", True),
-        ("constraints.txt", True),
+        ("constraints.txt", False),
         ("README.md", False),
         ("bench/gate/gate.py", False),
     ],

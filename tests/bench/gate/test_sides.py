@@ -94,7 +94,7 @@ def test_sources_of_another_place_are_refused(side: Path) -> None:
 @pytest.mark.parametrize(
     ("worker", "reason"),
     [
-        ("def broken(:", "SyntaxError: invalid syntax"),
+        ("def broken(:", 'SyntaxError: invalid syntax (File "bench/gate/side/worker.py", line 1)'),
         ("import hvae.nothing", "No module named 'hvae.nothing'"),
         (f"{ORDERS}orders.recv(); raise RuntimeError('flops is unstable')", "unstable"),
         ("import os; os._exit(7)", "exit code 7"),
