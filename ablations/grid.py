@@ -9,7 +9,6 @@ from ablations.studies import Study
 from hvae.closed_form import flops_per_image, parameter_count, weight_count
 from hvae.config import (
     CERTIFIED_IMAGES,
-    DATASETS,
     FEW_SAMPLES,
     RunConfig,
     axis_names,
@@ -20,6 +19,7 @@ from hvae.config import (
     shared,
     value,
 )
+from hvae.datasets import DATASETS
 from report.data.design import Design
 
 # Runs of a pack at most. CPU: more gain nothing once the operators outweigh their dispatch, and the
@@ -167,7 +167,7 @@ def evaluation_cost(run: RunConfig) -> int:
     likelihoods = 1 if run.data.binarize != "none" and run.train.loss == "bce" else 2
     of_encoders = images * min(FEW_SAMPLES, samples) + chosen * samples
     of_nll = NLL_DRAWS * (likelihoods * chosen + CERTIFIED_IMAGES) * samples
-    per_sample = 2 * (weight_count(model) - model.input_dim * model.hidden_dim)
+    per_sample = 2 * (weight_count(model) - model.input_dim * model.hiddens[0])
     return round((of_encoders + of_nll) * per_sample)
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ablations.grid import FLOPS_PER_SECOND, Pack, cost, evaluation_cost, memory
-from hvae.config import DATASETS, RunConfig
+from hvae.config import RunConfig
+from hvae.datasets import DATASETS
 
 MOST_IMAGES = 512  # of a batch of a trial
 TRIES = 5  # the fastest counts: neighbours only slow a try down

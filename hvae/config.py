@@ -10,95 +10,109 @@ import hashlib
 import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import Any
 
-from hvae.validation import require_choice, require_integer, require_known, require_number
+from hvae.datasets import DATASETS
+from hvae.setting import Setting, setting_field
+from hvae.validation import (
+    require_choice,
+    require_integer,
+    require_integers,
+    require_known,
+    require_number,
+)
 
 VERSION = 1  # of the defaults: part of every digest, raised where one of them changes
 LOSSES = ("bce", "mse")
 OBJECTIVES = ("documented", "elbo", "iwae")
 BINARIZATIONS = ("none", "static", "dynamic")
-
-
-class Dataset(NamedTuple):
-    """Sizes of a dataset, and where torchvision keeps it: its class and folder (none: it comes with
-    scikit-learn), the names of its files, and what it downloads for a file {}."""
-
-    pixels: int
-    training_images: int
-    test_images: int
-    folder: str = ""
-    train: str = "train"
-    test: str = "t10k"
-    archive: str = "{}.gz"
-
-    @property
-    def is_bundled(self) -> bool:
-        return not self.folder
-
-
-DATASETS = {
-    "digits": Dataset(64, 1437, 360),
-    "mnist": Dataset(784, 60_000, 10_000, "MNIST"),
-    "fashion-mnist": Dataset(784, 60_000, 10_000, "FashionMNIST"),
-    "kmnist": Dataset(784, 60_000, 10_000, "KMNIST"),
-    "emnist-digits": Dataset(
-        *(784, 240_000, 40_000, "EMNIST", "emnist-digits-train", "emnist-digits-test", "gzip.zip")
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What is known of a field beside its type and default.
-
-    `label` and `unit` name it to a reader, `values` what is shown of a categorical value. `name` is
-    what studies and the command line call it: short, or `section.key`. `may_differ`: between the
-    members of a pack. `is_axis`: a study may sweep it.
-    """
-
-    label: str
-    unit: str = ""
-    name: str = ""
-    is_ordered: bool = True
-    is_log: bool = False
-    may_differ: bool = False
-    is_axis: bool = True
-    values: Mapping[str, str] = field(default_factory=dict)
-    section: str = ""
-    key: str = ""
-
-    @property
-    def heading(self) -> str:
-        """`latent size (dimensions)`: for the axis of a figure."""
-        return f"{self.label} ({self.unit})" if self.unit else self.label
-
-
-def _setting(default: Any, label: str, **known: Any) -> Any:
-    return field(default=default, metadata={"setting": Setting(label, **known)})
+ACTIVATIONS = ("relu", "tanh")
+PRIOR_VARIANCES = ("unit", "learned")  # of all levels but the topmost, whose prior is N(0, I)
+INFERENCES = ("bottom-up", "top-down")
+OUTPUT_BIASES = ("drawn", "data")  # of the pixels, at first: like any other, or the data's mean
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes of one hierarchy. Raises `ValueError` where a size is no positive integer."""
+    """Sizes and parts of one hierarchy. Raises `ValueError` naming the field, the value and what is
+    allowed.
 
-    input_dim: int = _setting(784, "pixels", is_axis=False)  # the data's
-    hidden_dim: int = _setting(100, "hidden units", is_log=True)
-    latent_dim: int = _setting(
+    `latent_dims` and `hidden_dims` are sizes by level, from the bottom up, where levels differ:
+    then `latent_dim` and `hidden_dim` are the largest of them. Models that are equal have equal
+    configs.
+    """
+
+    input_dim: int = setting_field(784, "pixels", is_axis=False)  # the data's
+    hidden_dim: int = setting_field(100, "hidden units", is_log=True)
+    latent_dim: int = setting_field(
         20, "latent size", unit="dimensions", name="latent", is_log=True, may_differ=True
     )
-    num_layers: int = _setting(2, "depth", unit="levels", name="depth", may_differ=True)
+    num_layers: int = setting_field(2, "depth", unit="levels", name="depth", may_differ=True)
+    latent_dims: tuple[int, ...] = setting_field((), "latent sizes", is_ordered=False)
+    hidden_dims: tuple[int, ...] = setting_field((), "hidden units by level", is_ordered=False)
+    hidden_layers: int = setting_field(1, "hidden layers")
+    activation: str = setting_field(
+        "relu", "activation", is_ordered=False, values={"relu": "ReLU", "tanh": "tanh"}
+    )
+    prior_variance: str = setting_field(
+        "unit",
+        "prior variance",
+        is_ordered=False,
+        values={"unit": "unit prior variance", "learned": "learned prior variance"},
+    )
+    inference: str = setting_field("bottom-up", "inference", is_ordered=False)
+    output_bias: str = setting_field(
+        "drawn",
+        "output bias",
+        is_ordered=False,
+        values={"drawn": "output bias drawn", "data": "output bias from the data"},
+    )
 
     def __post_init__(self) -> None:
-        for name in ("input_dim", "hidden_dim", "latent_dim", "num_layers"):
+        for name in ("input_dim", "hidden_dim", "latent_dim", "num_layers", "hidden_layers"):
             require_integer(name, getattr(self, name), minimum=1)
+        require_choice("activation", self.activation, ACTIVATIONS)
+        require_choice("prior_variance", self.prior_variance, PRIOR_VARIANCES)
+        require_choice("inference", self.inference, INFERENCES)
+        require_choice("output_bias", self.output_bias, OUTPUT_BIASES)
+        for one in ("latent_dim", "hidden_dim"):
+            self._settle(one, f"{one}s")
+
+    @property
+    def latents(self) -> tuple[int, ...]:
+        """Latents of each level, from the bottom up."""
+        return self.latent_dims or (self.latent_dim,) * self.num_layers
+
+    @property
+    def hiddens(self) -> tuple[int, ...]:
+        """Hidden units of each level's encoder and decoder, from the bottom up."""
+        return self.hidden_dims or (self.hidden_dim,) * self.num_layers
+
+    def _settle(self, one: str, by_level: str) -> None:
+        """The sizes by level as a tuple, none where they are equal; the largest as the one size."""
+        sizes = require_integers(by_level, getattr(self, by_level), minimum=1)
+        object.__setattr__(self, by_level, sizes if len(set(sizes)) > 1 else ())
+        if not sizes:
+            return
+        if len(sizes) != self.num_layers:
+            raise ValueError(
+                f"{by_level}: {list(sizes)} is not allowed; allowed: as many sizes as there are "
+                f"levels, {self.num_layers}"
+            )
+        given = getattr(self, one)
+        if given not in (max(sizes), getattr(ModelConfig, one)):
+            raise ValueError(
+                f"{one}: {given} has no meaning beside {by_level} {list(sizes)}; allowed: "
+                f"{max(sizes)}, or to leave it out"
+            )
+        object.__setattr__(self, one, max(sizes))
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """How a model is trained. Raises `ValueError` naming the field, the value, what is allowed."""
 
-    loss: str = _setting(
+    loss: str = setting_field(
         "bce",
         "loss",
         name="loss",
@@ -106,21 +120,25 @@ class TrainConfig:
         may_differ=True,
         values={"bce": "BCE", "mse": "MSE"},
     )
-    objective: str = _setting(
+    objective: str = setting_field(
         "documented",
         "objective",
         name="objective",
         is_ordered=False,
         values={"documented": "documented", "elbo": "ELBO", "iwae": "IWAE"},
     )
-    epochs: int = _setting(30, "epochs", is_log=True)
-    batch_size: int = _setting(64, "batch size", unit="images", is_log=True)
-    learning_rate: float = _setting(1e-3, "learning rate", is_log=True, may_differ=True)
-    seed: int = _setting(0, "seed", name="seed", may_differ=True, is_axis=False)  # paired
-    kl_weight: float = _setting(1.0, "KL weight", may_differ=True)
-    kl_warmup_epochs: int = _setting(0, "KL warm-up", unit="epochs")
-    free_bits: float = _setting(0.0, "free bits", unit="nats per level", may_differ=True)
-    importance_samples: int = _setting(1, "samples of the objective", is_log=True)
+    epochs: int = setting_field(30, "epochs", is_log=True)
+    batch_size: int = setting_field(64, "batch size", unit="images", is_log=True)
+    learning_rate: float = setting_field(1e-3, "learning rate", is_log=True, may_differ=True)
+    seed: int = setting_field(0, "seed", name="seed", may_differ=True, is_axis=False)  # paired
+    kl_weight: float = setting_field(1.0, "KL weight", may_differ=True)
+    kl_warmup_epochs: int = setting_field(0, "KL warm-up", unit="epochs")
+    free_bits: float = setting_field(0.0, "free bits", unit="nats per level", may_differ=True)
+    importance_samples: int = setting_field(1, "samples of the objective", is_log=True)
+    rate_steps: tuple[int, ...] = setting_field(
+        (), "falls of the learning rate", unit="epochs", is_ordered=False
+    )
+    rate_factor: float = setting_field(0.1, "learning rate after a fall", unit="of it before")
 
     def __post_init__(self) -> None:
         require_choice("loss", self.loss, LOSSES)
@@ -129,11 +147,31 @@ class TrainConfig:
             require_integer(name, getattr(self, name), minimum=1)
         for name in ("seed", "kl_warmup_epochs"):
             require_integer(name, getattr(self, name), minimum=0)
-        for name in ("kl_weight", "free_bits", "learning_rate"):
-            require_number(name, getattr(self, name), positive=name == "learning_rate")
+        for name in ("kl_weight", "free_bits", "learning_rate", "rate_factor"):
+            positive = name in ("learning_rate", "rate_factor")
+            require_number(name, getattr(self, name), positive=positive)
             # 1 and 1.0, 0.0 and -0.0: one digest
             object.__setattr__(self, name, float(getattr(self, name)) + 0.0)
+        self._require_steps()
         self._require_combination()
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate of an epoch, counted from 1: it falls after each of `rate_steps`."""
+        falls = sum(epoch > step for step in self.rate_steps)
+        return self.learning_rate * self.rate_factor**falls
+
+    def _require_steps(self) -> None:
+        steps = require_integers("rate_steps", self.rate_steps, minimum=1)
+        if sorted(set(steps)) != list(steps):
+            raise ValueError(
+                f"rate_steps: {list(steps)} is not allowed; allowed: epochs in ascending order"
+            )
+        object.__setattr__(self, "rate_steps", steps)
+        if not steps and self.rate_factor != TrainConfig.rate_factor:
+            raise ValueError(
+                f"rate_factor: {self.rate_factor!r} has no meaning without rate_steps; allowed: "
+                f"{TrainConfig.rate_factor!r}"
+            )
 
     def _require_combination(self) -> None:
         if self.objective == "iwae":
@@ -155,8 +193,8 @@ class TrainConfig:
 class DataConfig:
     """Which images, and how their grey levels become inputs."""
 
-    name: str = _setting("mnist", "data", is_ordered=False)
-    binarize: str = _setting(
+    name: str = setting_field("mnist", "data", is_ordered=False)
+    binarize: str = setting_field(
         "none",
         "binarisation",
         is_ordered=False,
@@ -177,8 +215,8 @@ class EvaluationConfig:
     """How the trained model is judged: importance samples per image of a subset of the test images,
     and how many these are; the others take over what that corrects of their bound by few."""
 
-    importance_samples: int = _setting(1000, "importance samples S", is_log=True)
-    nll_images: int = _setting(400, "images of the unbiased NLL", is_log=True)
+    importance_samples: int = setting_field(1000, "importance samples S", is_log=True)
+    nll_images: int = setting_field(400, "images of the unbiased NLL", is_log=True)
 
     def __post_init__(self) -> None:
         require_integer("importance_samples", self.importance_samples, minimum=1)
@@ -245,6 +283,8 @@ def value(run: RunConfig, name: str) -> Any:
 def describe(name: str, value: Any) -> str:
     """How a reader names one value of a setting: `depth 2`, `BCE`, `KL weight 0.5`."""
     known = setting(name)
+    if isinstance(value, tuple):
+        return f"{known.label} {'-'.join(map(str, value)) or 'none'}"
     if known.is_ordered:
         return f"{known.label} {value:g}" if isinstance(value, float) else f"{known.label} {value}"
     return known.values.get(value, str(value))
@@ -278,6 +318,8 @@ def shared(run: RunConfig) -> RunConfig:
     """What the members of a pack have in common: the run, every setting that may differ between
     them at its default."""
     differing = [known for known in SETTINGS.values() if known.may_differ]
+    if run.model.inference == "top-down":  # a padded unit would be no fixed point of merging
+        differing.remove(setting("latent"))
     sections = {name: getattr(run, name) for name in SECTIONS}
     for known in differing:
         neutral = getattr(SECTIONS[known.section](), known.key)

@@ -1,84 +1,27 @@
-"""The documented hierarchical VAE. Shapes: B batch, D pixels, H hidden, L latent, T levels.
+"""The hierarchical VAE. Shapes: B batch, D pixels, H hidden, L latent, T levels.
 
-z_0 = x; q(z_t | z_{t-1}) = N(mu_t, diag sigma_t²) from the bottom up; p(z_T) = N(0, I);
-p(z_t | z_{t+1}) = N(decoder_{t+1}(z_{t+1}), I) from the top down; pixels = sigmoid(decoder_1(z_1)).
-Attribute names are part of the contract: a documented `state_dict` loads, and the other way round.
+As documented: z_0 = x; q(z_t | z_{t-1}) = N(mu_t, diag sigma_t²) from the bottom up; p(z_T) =
+N(0, I); p(z_t | z_{t+1}) = N(decoder_{t+1}(z_{t+1}), I) from the top down; pixels =
+sigmoid(decoder_1(z_1)). Its family differs in its parts: the maps of networks.py, of which an upper
+decoder may also say a variance, and the inference of inference.py.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from hvae.closed_form import level_sizes
 from hvae.config import ModelConfig, RunConfig
-from hvae.objectives import Level, Pass, documented_loss
+from hvae.gaussians import Gaussian, Prior
+from hvae.inference import INFERENCES, Evidence
+from hvae.networks import Decoder, Encoder, GaussianDecoder
+from hvae.objectives import Latents, Pass, documented_loss
 from hvae.streams import stream
 
-
-class Gaussian(NamedTuple):
-    """Mean and log-variance of a diagonal Gaussian: [B, L] each."""
-
-    mu: Tensor
-    logvar: Tensor
-
-
-class Encoder(nn.Module):
-    """[B, in_dim] -> mu and sigma of q, each [B, latent_dim]."""
-
-    def __init__(self, in_dim: int, hidden_dim: int, latent_dim: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(in_dim, hidden_dim)
-        self.linear_mu = nn.Linear(hidden_dim, latent_dim)
-        self.linear_logvar = nn.Linear(hidden_dim, latent_dim)
-
-    def posterior(self, x: Tensor) -> Gaussian:
-        """The same Gaussian with its log-variance, which the KL needs: no log(exp(·))."""
-        h = self.linear(x).relu()
-        return Gaussian(self.linear_mu(h), self.linear_logvar(h))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        mu, logvar = self.posterior(x)
-        return mu, torch.exp(logvar / 2)
-
-
-class Decoder(nn.Module):
-    """[B, latent_dim] -> [B, out_dim], through a sigmoid if `use_sigmoid`."""
-
-    def __init__(
-        self, latent_dim: int, hidden_dim: int, out_dim: int, use_sigmoid: bool = False
-    ) -> None:
-        super().__init__()
-        self.linear_1 = nn.Linear(latent_dim, hidden_dim)
-        self.linear_2 = nn.Linear(hidden_dim, out_dim)
-        self.use_sigmoid = use_sigmoid
-
-    def logits(self, z: Tensor) -> Tensor:
-        """The output before any sigmoid."""
-        return self.output(self.hidden(z))
-
-    def hidden(self, z: Tensor) -> Tensor:
-        """The hidden units: [B, latent_dim] -> [B, hidden_dim]."""
-        h: Tensor = self.linear_1(z)
-        return h.relu()
-
-    def output(self, h: Tensor) -> Tensor:
-        """From the hidden units to the logits: [B, hidden_dim] -> [B, out_dim]."""
-        out: Tensor = self.linear_2(h)
-        return out
-
-    def linearised(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """The output before any sigmoid, and its derivative by z, transposed: [B, latent_dim] ->
-        [B, out_dim] and [B, latent_dim, out_dim]. The map is linear around every z."""
-        before: Tensor = self.linear_1(z)
-        slopes = (before > 0).unsqueeze(1) * self.linear_1.weight.mT  # [B, latent_dim, hidden_dim]
-        return self.output(before.relu()), slopes @ self.linear_2.weight.mT
-
-    def forward(self, z: Tensor) -> Tensor:
-        out = self.logits(z)
-        return out.sigmoid() if self.use_sigmoid else out
+UPPER_DECODERS = {"unit": Decoder, "learned": GaussianDecoder}  # by the variance of the prior
 
 
 def reparameterize(mu: Tensor, sigma: Tensor) -> Tensor:
@@ -87,7 +30,8 @@ def reparameterize(mu: Tensor, sigma: Tensor) -> Tensor:
 
 
 class HierarchicalVAE(nn.Module):
-    """T encoders bottom-up, T decoders top-down. Raises `ValueError` where a size is not ≥ 1."""
+    """T encoders, T decoders, and how the latents are inferred; `config` instead of the sizes for a
+    model that is not the documented one. Raises `ValueError` where a size is not ≥ 1."""
 
     def __init__(
         self,
@@ -96,15 +40,21 @@ class HierarchicalVAE(nn.Module):
         latent_dim: int,
         num_layers: int = 2,
         use_bce: bool = True,
+        config: ModelConfig | None = None,
     ) -> None:
         super().__init__()
-        self.config = ModelConfig(input_dim, hidden_dim, latent_dim, num_layers)
-        self.use_bce = use_bce
-        widths = [input_dim] + [latent_dim] * (num_layers - 1)
-        self.encoders = nn.ModuleList(Encoder(width, hidden_dim, latent_dim) for width in widths)
+        self.config = config or ModelConfig(input_dim, hidden_dim, latent_dim, num_layers)
+        self.depth, self.use_bce = self.config.num_layers, use_bce
+        self.inference = INFERENCES[self.config.inference]
+        kind = (self.config.hidden_layers, self.config.activation)
+        upper = UPPER_DECODERS[self.config.prior_variance]
+        levels = level_sizes(self.config)
+        self.encoders = nn.ModuleList(Encoder(*level, *kind) for level in levels)
         self.decoders = nn.ModuleList(
-            Decoder(latent_dim, hidden_dim, width, use_sigmoid=level == 0)
-            for level, width in enumerate(widths)
+            upper(latent, hidden, below, False, *kind)
+            if level
+            else Decoder(latent, hidden, below, True, *kind)
+            for level, (below, hidden, latent) in enumerate(levels)
         )
 
     @property
@@ -115,47 +65,41 @@ class HierarchicalVAE(nn.Module):
     def forward(self, x: Tensor, noise: Tensor) -> Pass:
         """A joint sample through the hierarchy: x [B, D] in [0, 1], noise [B, T, L], or S of them
         with noise [S, B, T, L]; everything returned has the leading dimensions of the noise."""
-        return self.sample(self.posterior(0, x), noise)
+        latents = self.infer(self.evidence(x), noise)
+        return Pass(*latents, self.decode(0, latents.levels[0].z))
 
-    def sample(self, first: Gaussian, noise: Tensor) -> Pass:
-        """The same from the first level's posterior, which does not depend on the noise."""
-        levels = self.infer(first, noise)
-        return Pass(levels, self.prior_means(levels), self.decode(0, levels[0].z))
+    def evidence(self, x: Tensor) -> Evidence:
+        """What of the posterior does not depend on the noise: [B, D] -> Gaussians of [B, L]."""
+        return self.inference.evidence(self, x)
 
-    def infer(self, first: Gaussian, noise: Tensor) -> list[Level]:
-        """The encoders' part of it: the posterior of every level, and a draw from it."""
-        mu, logvar = first
-        levels: list[Level] = []
-        for t, eps in enumerate(noise.unbind(-2)):
-            if t > 0:
-                mu, logvar = self.posterior(t, levels[-1].z)
-            z = mu + eps * torch.exp(logvar / 2)  # [..., B, L]
-            levels.append(Level(mu.expand_as(z), logvar.expand_as(z), z))
-        return levels
+    def infer(self, evidence: Evidence, noise: Tensor) -> Latents:
+        """The posterior of every level, a draw from it, and its prior: noise [..., B, T, L]."""
+        return self.inference.infer(self, evidence, noise)
 
-    def prior_means(self, levels: list[Level]) -> list[Tensor]:
-        """The mean of p(z_t | z_{t+1}) at the drawn z_{t+1}, for every level; 0 at the top."""
-        lower = [self.decode(t, level.z) for t, level in enumerate(levels) if t > 0]
-        return [*lower, torch.zeros_like(levels[-1].mu)]
-
-    def posterior(self, level: int, z: Tensor) -> Gaussian:
-        """q of a level, counted from 0, given what lies below it: z_0 = x."""
+    def posterior(self, level: int, below: Tensor) -> Gaussian:
+        """What the encoder of a level, counted from 0, says of what lies below it: z_0 = x."""
         encoder = self.encoders[level]
         assert isinstance(encoder, Encoder)
-        return encoder.posterior(z)
+        return encoder.posterior(below)
+
+    def decoder(self, level: int) -> Decoder:
+        """The decoder down from a level, counted from 0: the first leads to pixels."""
+        decoder = self.decoders[level]
+        assert isinstance(decoder, Decoder)
+        return decoder
+
+    def prior(self, level: int, z: Tensor) -> Prior:
+        """p of the level below a level, counted from 0, given its z."""
+        return self.decoder(level).prior(z)
 
     def decode(self, level: int, z: Tensor) -> Tensor:
         """Down from a level, counted from 0: pixel logits, or the mean of the level below."""
-        decoder = self.decoders[level]
-        assert isinstance(decoder, Decoder)
-        return decoder.logits(z)
+        return self.decoder(level).logits(z)
 
     @property
     def pixel_decoder(self) -> Decoder:
         """The decoder from z_1 to pixels."""
-        decoder = self.decoders[0]
-        assert isinstance(decoder, Decoder)
-        return decoder
+        return self.decoder(0)
 
     def get_loss(self, x: Tensor) -> Tensor:
         """The documented loss R + 2 Σ_t K_t, averaged over the batch: [B, D] -> scalar, in nats.
@@ -201,40 +145,43 @@ def initialise(model: nn.Module, generator: torch.Generator) -> None:
 
 
 def build(config: ModelConfig, loss: str) -> HierarchicalVAE:
-    """An uninitialised model of the given sizes on the CPU; never touches the global generator."""
+    """An uninitialised model of a config on the CPU; never touches the global generator."""
     sizes = (config.input_dim, config.hidden_dim, config.latent_dim, config.num_layers)
     with torch.device("meta"):
-        model = HierarchicalVAE(*sizes, use_bce=loss == "bce")
+        model = HierarchicalVAE(*sizes, use_bce=loss == "bce", config=config)
     empty = {name: torch.empty(p.shape) for name, p in model.state_dict().items()}
     model.load_state_dict(empty, assign=True)  # `to_empty` imports sympy: a second or so
     return model
 
 
-def initial(config: RunConfig) -> HierarchicalVAE:
-    """The model as `init(seed, config)` draws it: its sizes and the seed decide, nothing else."""
+def initial(config: RunConfig, pixel_means: Tensor | None = None) -> HierarchicalVAE:
+    """The model as `init(seed, config)` draws it: its sizes and the seed decide, nothing else, but
+    where the output bias is to be the data's the means of its pixels [D]."""
     sizes, model = config.model, build(config.model, config.train.loss)
     name = (sizes.input_dim, sizes.hidden_dim, sizes.latent_dim, sizes.num_layers)
     initialise(model, stream("init", config.train.seed, *name))
+    if sizes.output_bias == "data":
+        assert pixel_means is not None
+        with torch.no_grad():  # clipped as Burda et al. 2016, arXiv:1509.00519, did
+            model.pixel_decoder.linear_2.bias.copy_(pixel_means.clamp(0.001, 0.999).logit())
     return model
 
 
 def ancestral(model: HierarchicalVAE, noise: Tensor) -> list[Tensor]:
     """z_1…z_T drawn from the prior with noise [..., T, L]: T times [..., L]."""
-    *lower, z = noise.unbind(-2)
-    levels = [z]
+    *lower, top = [
+        eps if eps.shape[-1] == width else eps[..., :width]
+        for eps, width in zip(noise.unbind(-2), model.config.latents, strict=True)
+    ]
+    levels = [top]
     for t in range(len(lower), 0, -1):
-        z = model.decode(t, z) + lower[t - 1]
-        levels.insert(0, z)
+        levels.insert(0, model.prior(t, levels[0]).draw(lower[t - 1]))
     return levels
 
 
 def posterior_means(model: HierarchicalVAE, x: Tensor) -> list[Tensor]:
-    """Mean of each level given the mean of the one below: T times [B, L]."""
-    means, z = [], x
-    for t in range(model.config.num_layers):
-        z = model.posterior(t, z).mu
-        means.append(z)
-    return means
+    """Mean of each level given the means of those it is inferred from: T times [B, L]."""
+    return model.inference.means(model, x)
 
 
 def with_weights(run: RunConfig, weights: Mapping[str, npt.NDArray[np.generic]]) -> HierarchicalVAE:

@@ -5,13 +5,14 @@ Every function is plain arithmetic on one model's pass and can be mapped over a 
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LOG_2_PI = math.log(2 * math.pi)
+from hvae.gaussians import LOG_2_PI, Gaussian, Prior
 
 
 class Level(NamedTuple):
@@ -23,17 +24,17 @@ class Level(NamedTuple):
 
 
 class Latents(NamedTuple):
-    """One joint sample: T levels, and the T means of p(z_t | z_{t+1}) (0 at the top)."""
+    """One joint sample: T levels, and p(z_t | z_{t+1}) of each (N(0, I) at the top)."""
 
     levels: list[Level]
-    prior_means: list[Tensor]
+    priors: list[Prior]
 
 
 class Pass(NamedTuple):
     """A joint sample with its pixel logits."""
 
     levels: list[Level]
-    prior_means: list[Tensor]
+    priors: list[Prior]
     logits: Tensor
 
 
@@ -59,16 +60,11 @@ def reconstruction_nll(logits: Tensor, x: Tensor, loss: str) -> Tensor:
     return 0.5 * (squared_error(logits, x) + x.shape[-1] * LOG_2_PI)
 
 
-def kl_to_unit_variance(mu: Tensor, logvar: Tensor, mean: Tensor) -> Tensor:
-    """KL(N(mu, e^logvar) ‖ N(mean, 1)) per unit, closed form: [..., L] -> [..., L]."""
-    return 0.5 * (logvar.exp() + (mu - mean).square() - 1.0 - logvar)
-
-
 def closed_form_kl(result: Latents | Pass) -> Tensor:
     """K_t of the documented loss, at the drawn z_{t+1}: [..., T]."""
     terms = [
-        kl_to_unit_variance(level.mu, level.logvar, mean).sum(-1)
-        for level, mean in zip(result.levels, result.prior_means, strict=True)
+        prior.kl_from(level.mu, level.logvar).sum(-1)
+        for level, prior in zip(result.levels, result.priors, strict=True)
     ]
     return torch.stack(terms, dim=-1)
 
@@ -79,11 +75,13 @@ def joint_kl_per_unit(result: Latents | Pass, live: Tensor) -> Tensor:
     -H(q) in closed form and -log p(z_t | z_{t+1}) at the drawn z_t; the top level, whose prior
     does not depend on the draw, entirely in closed form. Padding has no entropy: masked.
     """
-    *lower, top = zip(result.levels, result.prior_means, strict=True)
-    terms = [0.5 * live * ((q.z - mean).square() - 1.0 - q.logvar) for q, mean in lower]
-    q, mean = top
-    terms.append(kl_to_unit_variance(q.mu, q.logvar, mean))
-    return torch.stack(terms, dim=-2)
+    *lower, top = zip(result.levels, result.priors, strict=True)
+    terms = [
+        0.5 * own_units(live, q.z) * (prior.deviance(q.z) - 1.0 - q.logvar) for q, prior in lower
+    ]
+    q, prior = top
+    terms.append(prior.kl_from(q.mu, q.logvar))
+    return stacked(terms)
 
 
 def joint_kl(result: Latents | Pass, live: Tensor) -> Tensor:
@@ -137,10 +135,26 @@ def weighted_kl(kl: Tensor, settings: Settings) -> Tensor:
 def log_prior_ratio(result: Latents | Pass, live: Tensor) -> Tensor:
     """Σ_t log p(z_t | z_{t+1}) - log q(z_t | z_{t-1}) at the drawn z: [..., L] -> [...]."""
     total = result.levels[0].z.new_zeros(())
-    for (mu, logvar, z), mean in zip(result.levels, result.prior_means, strict=True):
-        standardised = (z - mu).square() * (-logvar).exp()
-        total = total + (live * (standardised + logvar - (z - mean).square())).sum(-1)
+    for (mu, logvar, z), prior in zip(result.levels, result.priors, strict=True):
+        ratio = Gaussian(mu, logvar).deviance(z) - prior.deviance(z)
+        total = total + (own_units(live, z) * ratio).sum(-1)
     return 0.5 * total
+
+
+def own_units(live: Tensor, z: Tensor) -> Tensor:
+    """Of the live units of the widest level [L] those of a level: [..., L']."""
+    width = z.shape[-1]
+    return live if live.ndim == 0 or len(live) == width else live[:width]
+
+
+def stacked(levels: Sequence[Tensor]) -> Tensor:
+    """T levels [..., L'] as one, narrower ones filled with 0: [..., T, L]."""
+    width = max(level.shape[-1] for level in levels)
+    filled = [
+        level if level.shape[-1] == width else F.pad(level, (0, width - level.shape[-1]))
+        for level in levels
+    ]
+    return torch.stack(filled, dim=-2)
 
 
 def importance_bound(log_w: Tensor) -> Tensor:

@@ -17,6 +17,18 @@ def require_integer(name: str, value: Any, minimum: int) -> None:
         raise ValueError(f"{name}: {value!r} is not allowed; allowed: integers ≥ {minimum}")
 
 
+def require_integers(name: str, value: Any, minimum: int) -> tuple[int, ...]:
+    """A list of integers as a tuple. Raises `ValueError` unless it is one, each at least
+    `minimum`."""
+    is_list = isinstance(value, list | tuple)
+    is_fit = is_list and all(type(one) is int and one >= minimum for one in value)
+    if not is_fit:
+        raise ValueError(
+            f"{name}: {value!r} is not allowed; allowed: lists of integers ≥ {minimum}"
+        )
+    return tuple(value)
+
+
 def require_number(name: str, value: Any, positive: bool) -> None:
     """Raise `ValueError` unless `value` is finite and > 0 (`positive`) or ≥ 0."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from hvae.data.images import Images
-from hvae.model import Decoder, Encoder, HierarchicalVAE
-from hvae.objectives import LOG_2_PI
+from hvae.gaussians import LOG_2_PI
+from hvae.model import HierarchicalVAE
+from hvae.networks import Decoder, Encoder
 
 
 class LinearPixels(Decoder):

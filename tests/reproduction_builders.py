@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from builders import record
 
-from hvae.config import DATASETS, DataConfig, ModelConfig, RunConfig, TrainConfig, digest
+from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig, digest
+from hvae.datasets import DATASETS
 from hvae.records.attachments import Arrays, arrays_file, weights_file
 from hvae.records.store import Store
 

@@ -17,7 +17,7 @@ from ablations.cli.options import (
     results_option,
 )
 from ablations.grid import PACK_SIZES
-from hvae.config import DATASETS
+from hvae.datasets import DATASETS
 from hvae.records.files import prove_writable, slug
 from hvae.records.provenance import device_name
 

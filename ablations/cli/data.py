@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from ablations.cli.options import data_dir_option, debug_option
-from hvae.config import DATASETS
+from hvae.datasets import DATASETS
 
 
 @click.group(no_args_is_help=False)

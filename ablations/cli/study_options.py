@@ -10,7 +10,8 @@ import click
 from ablations.cli.options import COUNT, Command, debug_option, results_option
 from ablations.studies import by_name, narrow
 from ablations.study_files import load_study
-from hvae.config import DATASETS, RunConfig, setting, value
+from hvae.config import RunConfig, setting, value
+from hvae.datasets import DATASETS
 from hvae.records.store import Store
 
 STUDYS = "[default: the study's]"

@@ -16,9 +16,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from bench.ladder.rungs import BATCH
-from hvae.config import DATASETS, RunConfig
+from hvae.config import RunConfig
 from hvae.data.download import import_torchvision
 from hvae.data.images import load_grey
+from hvae.datasets import DATASETS
 from hvae.model import HierarchicalVAE, initial, reparameterize
 
 REFERENCE = RunConfig()  # 784-100-20, two levels, BCE, batch 64

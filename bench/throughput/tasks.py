@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from bench.throughput.clock import Call
+from hvae.closed_form import decoder_weights, weight_count
 from hvae.closed_form import flops_per_image as training_flops
-from hvae.closed_form import weight_count
 from hvae.config import RunConfig
 from hvae.data.images import Images
 from hvae.model import ancestral, initial
@@ -135,8 +135,7 @@ def flops_per_image(name: str, run: RunConfig) -> int:
     if name == "train_step":
         return training_flops(run)
     model = run.model
-    widths = [model.input_dim] + [model.latent_dim] * (model.num_layers - 1)
-    decoders = sum(model.hidden_dim * (model.latent_dim + width) for width in widths)
+    decoders = sum(decoder_weights(model, level) for level in range(model.num_layers))
     return 2 * (weight_count(model) if name == "inference" else decoders)
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from hvae.config import DATASETS
 from hvae.data.mnist import faults_of, files_of, point_elsewhere, require
+from hvae.datasets import DATASETS
 
 if TYPE_CHECKING:  # importing this module must not import torch
     from torch.library import Library

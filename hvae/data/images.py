@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hvae.config import DATASETS, DataConfig
+from hvae.config import DataConfig
 from hvae.data.mnist import Bytes, files_of, map_file, require
+from hvae.datasets import DATASETS
 
 if TYPE_CHECKING:  # importing this module must not import torch
     from torch import Generator

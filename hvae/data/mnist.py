@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import platformdirs
 
-from hvae.config import DATASETS
+from hvae.datasets import DATASETS
 from hvae.validation import require_choice
 
 Bytes = npt.NDArray[np.uint8]

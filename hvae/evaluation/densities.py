@@ -1,6 +1,7 @@
 """Log densities of many draws, level by level, under the decoders and under the encoders.
 
-Shapes: S samples, B images, T levels, L latent. Units: nats.
+Latents of all levels are one tensor, of levels narrower than the widest filled with 0.
+Shapes: S samples, B images, T levels, L latent of the widest. Units: nats.
 """
 
 import ctypes
@@ -11,68 +12,87 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hvae.model import Decoder, Encoder, Gaussian, HierarchicalVAE
-from hvae.native.bindings import constant
+from hvae.gaussians import LOG_2_PI, log_density
+from hvae.inference import Evidence, priors
+from hvae.model import HierarchicalVAE
+from hvae.native.bindings import constant, uncompiled
 from hvae.native.build import library
-from hvae.objectives import LOG_2_PI
+from hvae.networks import Decoder, Encoder
+from hvae.objectives import stacked
 
 
 class Levels(NamedTuple):
-    """Latents, the log density of each level given the one above it, and of each above the first
-    given the one below; both in float64."""
+    """Latents, the log density of each level under the decoders, and under the encoders; both in
+    float64."""
 
     z: Tensor  # [..., T, L]
     down: Tensor  # log p(z_t | z_{t+1}), of the top level log p(z_T): [..., T]
-    up: Tensor  # log q(z_t | z_{t-1}): [..., T - 1]
+    up: Tensor  # log q(z_t | x and the levels that it is inferred from): [..., T]
 
 
-def encoded(model: HierarchicalVAE, first: Gaussian, noise: Tensor) -> Levels:
-    """What the encoders draw with noise [S, B, T, L]; `first` is q(z_1 | x)."""
+def encoded(model: HierarchicalVAE, evidence: Evidence, noise: Tensor) -> Levels:
+    """What the encoders draw with noise [S, B, T, L]."""
     z = noise.clone()
-    z[..., 0, :] = first.mu + noise[..., 0, :] * (0.5 * first.logvar).exp()
-    if (squares := _squares(model, z, is_noise=True)) is not None:
-        return _levels(z, *squares)
-    return levels_at(model, torch.stack([level.z for level in model.infer(first, noise)], dim=-2))
+    if _is_compiled(model, z):
+        (first,) = evidence
+        z[..., 0, :] = first.mu + noise[..., 0, :] * (0.5 * first.logvar).exp()
+        down, up = _squares(model, z, is_noise=True)
+        return _levels(evidence, z, down, up)
+    z = stacked([level.z for level in model.infer(evidence, noise).levels])
+    return levels_at(model, evidence, z)
 
 
-def levels_at(model: HierarchicalVAE, z: Tensor) -> Levels:
+def levels_at(model: HierarchicalVAE, evidence: Evidence, z: Tensor) -> Levels:
     """Of given latents [..., T, L]."""
-    squares = _squares(model, z, is_noise=False)
-    return _levels(z, *(_plain_squares(model, z) if squares is None else squares))
+    if _is_compiled(model, z):
+        return _levels(evidence, z, *_squares(model, z, is_noise=False))
+    levels = own_units(model, z)
+    posteriors = model.inference.posteriors(model, evidence, levels)
+    up = [log_density(own, q) for own, q in zip(levels, posteriors, strict=True)]
+    return Levels(z, log_prior(model, z), torch.stack(up, dim=-1))
 
 
-def log_density(z: Tensor, given: Gaussian) -> Tensor:
-    """Of a diagonal Gaussian: [..., L] -> [...], float64."""
-    off = (z - given.mu).square() * (-given.logvar).exp()
-    return -0.5 * (off + given.logvar + LOG_2_PI).sum(-1).double()
+def log_prior(model: HierarchicalVAE, z: Tensor) -> Tensor:
+    """Log density of each level of given latents under the decoders: [..., T, L] -> [..., T]."""
+    if _is_compiled(model, z):
+        return _down(z, _squares(model, z, is_noise=False)[0])
+    levels = own_units(model, z)
+    over = zip(levels, priors(model, levels), strict=True)
+    return torch.stack([log_density(own, prior) for own, prior in over], dim=-1)
 
 
-def _levels(z: Tensor, down: Tensor, up: Tensor) -> Levels:
-    """From the squares: what of a density is not constant, times -2, without the top level's."""
+def own_units(model: HierarchicalVAE, z: Tensor) -> list[Tensor]:
+    """Each level of latents [..., T, L], at its own width."""
+    return [own[..., :width] for own, width in zip(z.unbind(-2), model.config.latents, strict=True)]
+
+
+def _levels(evidence: Evidence, z: Tensor, down: Tensor, up: Tensor) -> Levels:
+    """From the squares: what of a density is not constant, times -2, without the top level's under
+    the decoders and the first's under the encoders."""
+    first = log_density(z[..., 0, :], evidence[0]).unsqueeze(-1)
     constant = z.shape[-1] * LOG_2_PI
+    return Levels(z, _down(z, down), torch.cat([first, -0.5 * (up.double() + constant)], dim=-1))
+
+
+def _down(z: Tensor, squares: Tensor) -> Tensor:
     top = z[..., -1:, :].square().sum(-1)
-    down = torch.cat([down, top], dim=-1)
-    return Levels(z, *(-0.5 * (squares.double() + constant) for squares in (down, up)))
+    squares = torch.cat([squares, top], dim=-1)
+    return -0.5 * (squares.double() + z.shape[-1] * LOG_2_PI)
 
 
-def _plain_squares(model: HierarchicalVAE, z: Tensor) -> tuple[Tensor, Tensor]:
-    """For every level but the top one, of z_t given z_{t+1} and of z_{t+1} given z_t."""
-    down, up = [z.new_zeros(*z.shape[:-2], 0)], [z.new_zeros(*z.shape[:-2], 0)]
-    for t in range(1, z.shape[-2]):
-        below, own = z[..., t - 1, :], z[..., t, :]
-        mu, logvar = model.posterior(t, below)
-        squares = (own - mu).square() * (-logvar).exp() + logvar
-        up.append(squares.sum(-1, keepdim=True))
-        down.append((below - model.decode(t, own)).square().sum(-1, keepdim=True))
-    return torch.cat(down, dim=-1), torch.cat(up, dim=-1)
+def _is_compiled(model: HierarchicalVAE, z: Tensor) -> bool:
+    """Whether step.c is there, and knows the model."""
+    if z.device.type != "cpu" or z.requires_grad or not z.is_contiguous():
+        return False
+    return not uncompiled(model.config) and library(z.dtype == torch.float64) is not None
 
 
-def _squares(model: HierarchicalVAE, z: Tensor, is_noise: bool) -> tuple[Tensor, Tensor] | None:
-    """The same by step.c, where that can be had. With `is_noise` the levels above the first are
-    noise, and hold afterwards what the encoders drew."""
-    step = library(z.dtype == torch.float64) if z.device.type == "cpu" else None
-    if step is None or z.requires_grad or not z.is_contiguous():
-        return None
+def _squares(model: HierarchicalVAE, z: Tensor, is_noise: bool) -> tuple[Tensor, Tensor]:
+    """By step.c, for every level but the top one, of z_t given z_{t+1} and of z_{t+1} given z_t.
+    With `is_noise` the levels above the first are noise, and hold afterwards what the encoders
+    drew."""
+    step = library(z.dtype == torch.float64)
+    assert step is not None
     *rows, levels, latent = z.shape
     sizes, panel = model.config, constant(step, "panel")
     weights = [weight.contiguous() for weight in _upper_weights(model)]

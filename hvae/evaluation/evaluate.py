@@ -19,7 +19,7 @@ from torch import Tensor
 from hvae.config import CERTIFIED_IMAGES, FEW_SAMPLES
 from hvae.data.images import Images
 from hvae.evaluation.blocks import SCOREBOARD, BlockSource, Inputs, own_noise
-from hvae.evaluation.densities import encoded, log_density
+from hvae.evaluation.densities import encoded
 from hvae.evaluation.estimators import (
     CURVE,
     bounds,
@@ -33,10 +33,10 @@ from hvae.evaluation.likelihood import PixelSums, Target, fastest_sums, pixel_nl
 from hvae.evaluation.nll import Corrected, Gap, certify, corrected, sampled, subset
 from hvae.evaluation.probes import probe_accuracies
 from hvae.evaluation.units import Values, active_units, unit_sums
-from hvae.model import Gaussian, HierarchicalVAE, posterior_means
+from hvae.gaussians import LOG_2_PI
+from hvae.inference import Evidence
+from hvae.model import HierarchicalVAE, posterior_means
 from hvae.objectives import (
-    LOG_2_PI,
-    Latents,
     bernoulli_nll,
     closed_form_kl,
     log_prior_ratio,
@@ -109,10 +109,9 @@ class Block(NamedTuple):
 def _block(model: HierarchicalVAE, inputs: Inputs, sums: PixelSums) -> Block:
     """What one model says of one block of images with few latents from its encoders."""
     (noise,), targets = own_noise(inputs.noise, model), inputs.targets(model)
-    levels = model.infer(model.posterior(0, inputs.x), noise)
-    latents = Latents(levels, model.prior_means(levels))
+    latents = model.infer(model.evidence(inputs.x), noise)
     ratio = log_prior_ratio(latents, torch.ones((), device=inputs.x.device))
-    nlls = pixel_nlls(model.pixel_decoder, levels[0].z, list(targets.values()), sums)
+    nlls = pixel_nlls(model.pixel_decoder, latents.levels[0].z, list(targets.values()), sums)
     nll, kl = nlls[0].double().mean(0), closed_form_kl(latents).sum(-1).double().mean(0)
     loss = nll if model.loss == "bce" else 2.0 * nll - inputs.x.shape[-1] * LOG_2_PI
     values = {"reconstruction": nll, "documented": loss + 2.0 * kl}
@@ -128,8 +127,10 @@ def _sampled(
     """What one model says of one block with many latents, from close to the posterior and, under
     names with `encoder_`, from its encoders."""
     targets, noise, values = inputs.targets(model), own_noise(inputs.noise, model), Values()
-    first = model.posterior(0, inputs.x)
-    parts = [_encoder_weights(model, first, part, list(targets.values()), sums) for part in noise]
+    evidence = model.evidence(inputs.x)
+    parts = [
+        _encoder_weights(model, evidence, part, list(targets.values()), sums) for part in noise
+    ]
     for (prefix, target), weights in zip(targets.items(), zip(*parts, strict=True), strict=True):
         found = sampled(model, target, noise, () if prefix else tops, sums)
         values |= {f"{prefix}{name}": value for name, value in found.items()}
@@ -141,16 +142,15 @@ def _sampled(
 
 def _encoder_weights(
     model: HierarchicalVAE,
-    first: Gaussian,
+    evidence: Evidence,
     noise: Tensor,
     targets: Sequence[Target],
     sums: PixelSums,
 ) -> list[Tensor]:
-    """Log weights of draws from the encoders, for each target: [s, B] each; `first` is
-    q(z_1 | x)."""
-    z, down, up = encoded(model, first, noise)
-    bottom = z[..., 0, :].contiguous()
-    ratio = down.sum(-1) - up.sum(-1) - log_density(bottom, first)
+    """Log weights of draws from the encoders, for each target: [s, B] each."""
+    z, down, up = encoded(model, evidence, noise)
+    bottom = z[..., 0, : model.config.latents[0]].contiguous()
+    ratio = down.sum(-1) - up[..., 1:].sum(-1) - up[..., 0]
     return [ratio - nll for nll in pixel_nlls(model.pixel_decoder, bottom, targets, sums)]
 
 
@@ -219,6 +219,7 @@ def _metrics(
     values, units, sample = found.every, found.units, found.sample
     kl = units["kl"] / len(images.test)  # [T, L]
     nll, squared_error = nlls["nll_nats"], _mean(values["squared_error"])
+    gains = sample["gains"][~sample["gains"].isposinf().any(-1)]  # of images that have one
     return {
         "loss_documented": _mean(values["documented"]),
         "elbo_nats": _mean(values["elbo"]),
@@ -236,11 +237,13 @@ def _metrics(
         "reconstruction_nats": _mean(values["reconstruction"]),
         "rate_nats": float(kl.sum()),
         "kl_per_level_nats": kl.sum(-1).tolist(),
-        "kl_per_unit_nats": kl.tolist(),
+        "kl_per_unit_nats": [
+            level[:width].tolist() for level, width in zip(kl, model.config.latents, strict=True)
+        ],
         "active_units_per_level": active_units(units, "mean", len(images.test)),
         "active_units_scale_free_per_level": active_units(units, "shift", len(images.test)),
-        "level_gain_nats": [None, *sample["gains"].mean(0).tolist()],
-        "level_gain_test_set_error_nats": [None, *map(test_set_error, sample["gains"].unbind(-1))],
+        "level_gain_nats": [None, *gains.mean(0).tolist()],
+        "level_gain_test_set_error_nats": [None, *map(test_set_error, gains.unbind(-1))],
         **_errors("scoreboard_nll", nlls.get("scoreboard_nll_nats", nll)),
         "reconstruction_mse": squared_error,
         "psnr_db": -10.0 * math.log10(squared_error),

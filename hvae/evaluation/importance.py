@@ -11,11 +11,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hvae.evaluation.densities import Levels, encoded, levels_at, log_density
+from hvae.evaluation.densities import Levels, encoded, levels_at, own_units
 from hvae.evaluation.likelihood import PixelSums, Target, pixel_nlls
 from hvae.evaluation.posterior import JointGaussian
-from hvae.model import Gaussian, HierarchicalVAE
-from hvae.objectives import LOG_2_PI
+from hvae.gaussians import LOG_2_PI
+from hvae.inference import Evidence
+from hvae.model import HierarchicalVAE
 
 ENCODER_SHARE = 0.1
 
@@ -31,25 +32,25 @@ class Aggregate(NamedTuple):
         """[S, B, L] -> [S, B]."""
         eye = torch.eye(len(self.mean), dtype=self.mean.dtype, device=self.mean.device)
         inverse = torch.linalg.solve_triangular(self.factor, eye, upper=False).to(z)
-        noise = (z - self.mean.to(z)) @ inverse.mT
+        noise = (z[..., : len(self.mean)] - self.mean.to(z)) @ inverse.mT
         log_density: Tensor = -0.5 * (noise.square() + LOG_2_PI).sum(-1).double()
         return log_density - self.factor.diagonal().log().sum()
 
 
 class Draws(NamedTuple):
     """Latents with their densities, and the log density that the Gaussian of a proposal gives z_1,
-    z_1 and z_2, and so on to all levels [S, B, T]."""
+    z_1 and z_2, and so on to all levels [S, B, T]; inf where it is not known what a draw has."""
 
     levels: Levels
     gaussian: Tensor
 
 
 class Proposal(NamedTuple):
-    """The mixture for a block of images: `first` is the encoders' q(z_1 | x)."""
+    """The mixture for a block of images: `evidence` is the encoders'."""
 
     model: HierarchicalVAE
     target: Target
-    first: Gaussian
+    evidence: Evidence
     gaussian: JointGaussian
     share: float = ENCODER_SHARE
 
@@ -64,17 +65,21 @@ class Proposal(NamedTuple):
         if not is_found.all():
             encoders = len(noise)
         if not encoders:  # the density of what the Gaussian drew is known from its noise
-            return Draws(levels_at(self.model, z), self.gaussian.log_density(noise))
-        own = encoded(self.model, self.first, noise[:encoders]).z
+            levels = levels_at(self.model, self.evidence, z)
+            return Draws(levels, self.gaussian.log_density(noise))
+        own = encoded(self.model, self.evidence, noise[:encoders]).z
         of_encoder = torch.arange(encoders, device=noise.device) < self.of_encoder(samples) - start
         chosen = (of_encoder[:, None] | ~is_found)[..., None, None]
         z[:encoders] = torch.where(chosen, own, z[:encoders])
-        return self.at(z)
+        draws = self.at(z)
+        if not self.model.inference.knows_marginals:  # these have no share in the shorter models
+            draws.gaussian[:encoders, :, :-1].masked_fill_(chosen.squeeze(-1), torch.inf)
+        return draws
 
     def at(self, z: Tensor) -> Draws:
         """Given latents [S, B, T, L] as if they were drawn."""
         gaussian = self.gaussian.log_density(self.gaussian.noise_of(z))
-        return Draws(levels_at(self.model, z), gaussian)
+        return Draws(levels_at(self.model, self.evidence, z), gaussian)
 
     def log_density(self, draws: Draws, samples: int) -> Tensor:
         """Log density of z_1, of z_1 and z_2, and so on to all levels, as one of so many draws:
@@ -82,12 +87,17 @@ class Proposal(NamedTuple):
         encoder = self.encoder_log_density(draws.levels)
         share = torch.tensor(self.of_encoder(samples) / samples, dtype=encoder.dtype)
         mixture = torch.logaddexp(share.log() + encoder, (1 - share).log() + draws.gaussian)
-        return torch.where(self.gaussian.is_found[:, None], mixture, encoder)
+        is_mixed = self.gaussian.is_found[:, None].expand(-1, encoder.shape[-1]).clone()
+        if not self.model.inference.knows_marginals:
+            is_mixed[:, :-1] = True
+        return torch.where(is_mixed, mixture, encoder)
 
     def encoder_log_density(self, levels: Levels) -> Tensor:
-        """log q(z_1 | x), log q(z_1, z_2 | x) and so on: [S, B, T]."""
-        first = log_density(levels.z[..., 0, :], self.first)
-        return torch.cat([first.unsqueeze(-1), levels.up], dim=-1).cumsum(-1)
+        """log q(z_1 | x), log q(z_1, z_2 | x) and so on: [S, B, T]; -inf where it is not known."""
+        density = levels.up.cumsum(-1)
+        if not self.model.inference.knows_marginals:
+            density[..., :-1] = -torch.inf
+        return density
 
 
 class LogWeights(NamedTuple):
@@ -104,7 +114,9 @@ def log_weights(
     """The weights of draws; `tops` hold the priors of the shorter models, or none
     where these are not asked for."""
     (z, prior, _), decoder = draws.levels, proposal.model.pixel_decoder
-    (nll,) = pixel_nlls(decoder, z[..., 0, :].contiguous(), [proposal.target], sums)
+    (nll,) = pixel_nlls(
+        decoder, own_units(proposal.model, z)[0].contiguous(), [proposal.target], sums
+    )
     density = proposal.log_density(draws, samples)
     whole = prior.sum(-1) - nll - density[..., -1]
     below = prior.cumsum(-1) - prior  # of z_1 … z_{t-1} given what lies above each

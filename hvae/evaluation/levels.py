@@ -31,14 +31,15 @@ def aggregates(model: HierarchicalVAE, images: Images) -> list[Aggregate]:
 def _posteriors(model: HierarchicalVAE, images: Images) -> Iterator[list[Level]]:
     """q(z_t | z_{t-1}) of every level but the top one, along one draw for each training image."""
     pixels, levels = images.train, images.train_levels
-    shape = (model.config.num_layers - 1, model.config.latent_dim)
+    below, latent = model.config.num_layers - 1, model.config.latent_dim
     if images.test_levels < levels:  # binarised anew each epoch: here once
         pixels, levels = binarize(pixels, levels, streams.stream("binarize", 0)), 1
     device = next(model.parameters()).device
     for start in range(0, len(pixels), AT_ONCE):
         x = torch.tensor(pixels[start : start + AT_ONCE], device=device).float() / levels
-        noise = streams.noise("aggregate", start, 0, len(x), *shape)
-        yield model.infer(model.posterior(0, x), noise.to(device))
+        noise = streams.noise("aggregate", start, 0, len(x), below, latent)
+        top = streams.noise("aggregate top", start, 0, len(x), 1, latent)
+        yield model.infer(model.evidence(x), torch.cat([noise, top], dim=1).to(device)).levels[:-1]
 
 
 def _aggregate(parts: tuple[Level, ...]) -> Aggregate:

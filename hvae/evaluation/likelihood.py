@@ -11,10 +11,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hvae.model import Decoder
+from hvae.gaussians import LOG_2_PI
 from hvae.native.bindings import constant
 from hvae.native.build import library
-from hvae.objectives import LOG_2_PI
+from hvae.networks import Decoder
 
 # 1,000 rows at the 100 images of a block: 3 MB of logits at 784 pixels, which a cache can hold.
 DRAWS_AT_ONCE = 10

@@ -20,7 +20,7 @@ from hvae.evaluation.likelihood import PixelSums, Target
 from hvae.evaluation.posterior import closest_gaussian
 from hvae.evaluation.units import Values
 from hvae.model import HierarchicalVAE, ancestral
-from hvae.objectives import effective_samples, importance_bound
+from hvae.objectives import effective_samples, importance_bound, stacked
 
 
 def subset(images: int, count: int) -> Tensor:
@@ -66,8 +66,7 @@ def _weights(
 
 def proposal_for(model: HierarchicalVAE, target: Target) -> Proposal:
     """The mixture that a block of images is sampled from."""
-    first = model.posterior(0, target.x)
-    return Proposal(model, target, first, closest_gaussian(model, target))
+    return Proposal(model, target, model.evidence(target.x), closest_gaussian(model, target))
 
 
 class Corrected(NamedTuple):
@@ -127,8 +126,8 @@ def drawn_images(model: HierarchicalVAE, device: torch.device) -> tuple[Target, 
     """Images that the model draws, under its own likelihood, and their latents [B, T, L]."""
     sizes, count = model.config, CERTIFIED_IMAGES
     noise = streams.noise("certificate", 0, 0, count, sizes.num_layers, sizes.latent_dim)
-    z = torch.stack(ancestral(model, noise.to(device)), dim=-2)
-    pixels = model.decode(0, z[:, 0]).sigmoid()
+    levels = ancestral(model, noise.to(device))
+    z, pixels = stacked(levels), model.decode(0, levels[0]).sigmoid()
     generator = streams.stream("certificate pixels")
     if model.loss == "bce":
         x = torch.rand(pixels.shape, generator=generator).to(device) < pixels

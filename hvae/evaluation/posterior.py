@@ -1,25 +1,30 @@
 """A Gaussian close to p(z_1…z_T | x) of each image, all levels jointly: what the reported NLL is
 sampled from. The encoders' own posterior leaves it ten effective samples of a thousand.
 
-The maps are piecewise linear, so the Gauss–Newton matrix is the Hessian of -log p(x, z) wherever it
-has one (under a Gaussian likelihood up to the curvature of the sigmoid; for a proposal that will
-do). Damped Newton steps lead from the encoders' means to the mode, the Laplace approximation. The
-Gaussian is then moved to where it is closest in KL, its precision the mean Hessian under itself and
-the mean gradient zero (Opper and Archambeau 2009, Neural Computation 21(3)): that triples the
-effective samples, because it sees the kinks around the mode.
-Shapes: S samples, B images, T levels, L latent, D pixels. Units: nats.
+With ReLU and unit variances the maps are piecewise linear, so the Gauss–Newton matrix is the
+Hessian of -log p(x, z) wherever it has one (under a Gaussian likelihood up to the curvature of the
+sigmoid); with tanh it leaves out the curvature of the maps, and a learned variance enters by its
+Fisher information: for a proposal that will do. Damped Newton steps lead from the encoders' means
+to the mode, the Laplace approximation. The Gaussian is then moved to where it is closest in KL, its
+precision the mean Hessian under itself and the mean gradient zero (Opper and Archambeau 2009,
+Neural Computation 21(3)): that triples the effective samples, because it sees the kinks around the
+mode.
+Shapes: S samples, B images, T levels, L latent of the widest, D pixels. Units: nats.
 """
 
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from hvae import streams
-from hvae.evaluation.densities import levels_at
+from hvae.evaluation.densities import log_prior, own_units
 from hvae.evaluation.likelihood import Target
-from hvae.model import Decoder, HierarchicalVAE, posterior_means
-from hvae.objectives import LOG_2_PI, reconstruction_nll
+from hvae.gaussians import LOG_2_PI
+from hvae.model import HierarchicalVAE, posterior_means
+from hvae.networks import Decoder, GaussianDecoder
+from hvae.objectives import reconstruction_nll, stacked
 
 # On MNIST at depth 1 to 4 more steps, rounds or pairs buy fewer effective samples than draws of
 # the same cost do.
@@ -39,16 +44,19 @@ class Precision(NamedTuple):
 class JointGaussian(NamedTuple):
     """A Gaussian of the joint latents, a chain from the bottom up as the encoders' is:
     z_t - mean_t = root_t ε_t - gain_t (z_{t-1} - mean_{t-1}); `is_found` where the search ended in
-    numbers."""
+    numbers; `live` is 1 for a level's own units and 0 for what fills it to L, None where all are
+    equally wide."""
 
     mean: Tensor  # [B, T, L]
     root: Tensor  # [B, T, L, L], upper
     gain: Tensor  # [B, T, L, L], 0 at the lowest level
     is_found: Tensor  # [B]
+    live: Tensor | None = None  # [T, L]
 
     def at(self, noise: Tensor) -> Tensor:
         """Standard normal noise as draws: [S, B, T, L] -> [S, B, T, L]."""
         shifts: list[Tensor] = []
+        noise = noise if self.live is None else noise * self.live
         for t, eps in enumerate(noise.transpose(0, 1).unbind(-2)):  # [B, S, L]
             shift = eps @ self.root[:, t].mT
             shifts.append(shift - shifts[-1] @ self.gain[:, t].mT if t else shift)
@@ -66,8 +74,10 @@ class JointGaussian(NamedTuple):
         """Log density of z_1, of z_1 and z_2, and so on to all levels, at the draws that noise
         gives: [S, B, T, L] -> [S, B, T]."""
         sizes = self.root.diagonal(dim1=-2, dim2=-1).double().log().sum(-1)  # [B, T]
-        squares = (noise.square() + LOG_2_PI).sum(-1).double()
-        return -(0.5 * squares + sizes).cumsum(-1)
+        squares = noise.square() + LOG_2_PI
+        if self.live is not None:
+            squares = squares * self.live
+        return -(0.5 * squares.sum(-1).double() + sizes).cumsum(-1)
 
     def times_covariance(self, vector: Tensor) -> Tensor:
         """[B, T, L] -> [B, T, L]."""
@@ -122,18 +132,29 @@ def closest_gaussian(
         gaussian = gaussian._replace(mean=mean)
     is_found = gaussian.is_found & mean.flatten(1).isfinite().all(-1)
     numbers, one = is_found[:, None, None], torch.eye(mean.shape[-1]).to(mean)
+    live = live_units(model, mean)
+    wider = scale if live is None else (1 + (scale - 1) * live).unsqueeze(-1)
     return JointGaussian(
         mean.where(numbers, 0.0),
-        (scale * gaussian.root).where(numbers.unsqueeze(-1), one),
+        (wider * gaussian.root).where(numbers.unsqueeze(-1), one),
         gaussian.gain.where(numbers.unsqueeze(-1), 0.0),
         is_found,
+        live,
     )
+
+
+def live_units(model: HierarchicalVAE, z: Tensor) -> Tensor | None:
+    """1 for the own units of each level of latents [..., T, L]; None where all are equally wide."""
+    widths = torch.tensor(model.config.latents, device=z.device)
+    if (widths == z.shape[-1]).all():
+        return None
+    return (torch.arange(z.shape[-1], device=z.device) < widths[:, None]).to(z)
 
 
 def newton(model: HierarchicalVAE, target: Target, steps: int = NEWTON_STEPS) -> Tensor:
     """Towards the mode of p(z | x) from the encoders' means, damped where a step leads uphill:
     [B, T, L]."""
-    z = torch.stack(posterior_means(model, target.x), dim=-2)
+    z = stacked(posterior_means(model, target.x))
     energy = -log_joint(model, z, target)
     damping = z.new_full((len(z), 1, 1), 0.01)
     for _ in range(steps):
@@ -150,35 +171,87 @@ def newton(model: HierarchicalVAE, target: Target, steps: int = NEWTON_STEPS) ->
 
 def curvature(model: HierarchicalVAE, z: Tensor, target: Target) -> tuple[Tensor, Precision]:
     """Gradient [B, T, L] and Gauss–Newton matrix of -log p(x, z) at z [B, T, L]."""
-    eye = torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
-    gradients: list[Tensor] = []
-    own: list[Tensor] = []
-    above: list[Tensor] = []
-    for t, level in enumerate(z.unbind(1)):
-        decoder = model.decoders[t]
-        assert isinstance(decoder, Decoder)
-        output, slopes = decoder.linearised(level)  # [B, L, out]
-        if t == 0:
-            residual, weight = _pixel_terms(output, target)
-            weighted = slopes * weight.unsqueeze(1)
-        else:
-            residual, weighted = output - z[:, t - 1], slopes
-            gradients[-1] = gradients[-1] - residual
-            own[-1] = own[-1] + eye
-            above.append(-slopes.mT)
-        both = torch.cat([weighted, residual.unsqueeze(1)], dim=1) @ slopes.mT
-        own.append(both[:, :-1])
-        gradients.append(both[:, -1])
-    gradients[-1] = gradients[-1] + z[:, -1]
-    own[-1] = own[-1] + eye
-    ties = torch.stack(above, dim=1) if above else z.new_zeros(len(z), 0, *eye.shape)
-    return torch.stack(gradients, dim=1), Precision(torch.stack(own, dim=1), ties)
+    levels = own_units(model, z)
+    of_pixels = _pixel_level(model.decoder(0), levels[0], target)
+    gradients, own, above = [of_pixels.gradient], [of_pixels.own], list[Tensor]()
+    for t, level in enumerate(levels[1:], start=1):
+        terms = _level(model.decoder(t), level, levels[t - 1])
+        gradients[-1] = gradients[-1] + terms.gradient_below
+        own[-1] = own[-1] + terms.own_below
+        gradients.append(terms.gradient)
+        own.append(terms.own)
+        above.append(terms.tie)
+    gradients[-1] = gradients[-1] + levels[-1]
+    own[-1] = own[-1] + _eye(levels[-1])
+    ties = torch.stack([_filled(tie, z.shape[-1]) for tie in above], dim=1) if above else None
+    none = z.new_zeros(len(z), 0, z.shape[-1], z.shape[-1])
+    matrix = torch.stack([_filled(part, z.shape[-1]) for part in own], dim=1)
+    if (live := live_units(model, z)) is not None:  # what fills a level is a standard normal
+        matrix = matrix + (1 - live).diag_embed()
+    return stacked(gradients), Precision(matrix, none if ties is None else ties)
+
+
+class Terms(NamedTuple):
+    """What one decoder adds to the gradient and the matrix: of its own latents and, above the
+    pixels, of those below."""
+
+    gradient: Tensor  # [B, L]
+    own: Tensor  # [B, L, L]
+    gradient_below: Tensor  # [B, L']
+    own_below: Tensor  # [B, L', L'], or what is the same for all images
+    tie: Tensor  # [B, L', L]
+
+
+def _pixel_level(decoder: Decoder, z: Tensor, target: Target) -> Terms:
+    logits, slopes = decoder.linearised(z)  # [B, L, D]
+    residual, weight = _pixel_terms(logits, target)
+    both = torch.cat([slopes * weight.unsqueeze(1), residual.unsqueeze(1)], dim=1) @ slopes.mT
+    nothing = z.new_zeros(())
+    return Terms(both[:, -1], both[:, :-1], nothing, nothing, nothing)
+
+
+def _level(decoder: Decoder, z: Tensor, below: Tensor) -> Terms:
+    """Of a decoder to latents: N(mean, 1), or with a variance of its own."""
+    if isinstance(decoder, GaussianDecoder):
+        return _level_with_variance(decoder, z, below)
+    mean, slopes = decoder.linearised(z)  # [B, L, L']
+    residual = mean - below
+    both = torch.cat([slopes, residual.unsqueeze(1)], dim=1) @ slopes.mT
+    return Terms(both[:, -1], both[:, :-1], -residual, _eye(below), -slopes.mT)
+
+
+def _level_with_variance(decoder: GaussianDecoder, z: Tensor, below: Tensor) -> Terms:
+    """The log-variance by its Fisher information, ½ of the square of its slopes."""
+    h, hidden_slopes = decoder.linearised_hidden(z)
+    mean_slopes = hidden_slopes @ decoder.linear_2.weight.mT  # [B, L, L']
+    slopes = hidden_slopes @ decoder.linear_logvar.weight.mT
+    precision = (-decoder.linear_logvar(h)).exp()
+    residual = decoder.output(h) - below
+    pull = precision * residual
+    weighted = mean_slopes * precision.unsqueeze(1)
+    of_mean = torch.cat([weighted, pull.unsqueeze(1)], dim=1) @ mean_slopes.mT
+    excess = 0.5 * (1 - pull * residual)
+    of_variance = torch.cat([0.5 * slopes, excess.unsqueeze(1)], dim=1) @ slopes.mT
+    both = of_mean + of_variance
+    return Terms(both[:, -1], both[:, :-1], -pull, precision.diag_embed(), -weighted.mT)
+
+
+def _eye(z: Tensor) -> Tensor:
+    return torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
+
+
+def _filled(matrix: Tensor, size: int) -> Tensor:
+    """[B, m, n] with zeros to [B, L, L]."""
+    rows, columns = matrix.shape[-2:]
+    if rows == columns == size:
+        return matrix
+    return F.pad(matrix, (0, size - columns, 0, size - rows))
 
 
 def log_joint(model: HierarchicalVAE, z: Tensor, target: Target) -> Tensor:
     """log p(x, z) of one z an image: [B, T, L] -> [B], float64."""
-    prior = levels_at(model, z).down.sum(-1)
-    return prior - reconstruction_nll(model.decode(0, z[..., 0, :]), target.x, target.loss)
+    logits = model.decode(0, own_units(model, z)[0])
+    return log_prior(model, z).sum(-1) - reconstruction_nll(logits, target.x, target.loss)
 
 
 def _pixel_terms(logits: Tensor, target: Target) -> tuple[Tensor, Tensor]:

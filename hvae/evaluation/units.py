@@ -4,7 +4,7 @@ block, T levels, L latent."""
 import torch
 from torch import Tensor
 
-from hvae.objectives import Latents, joint_kl_per_unit
+from hvae.objectives import Latents, joint_kl_per_unit, stacked
 
 ACTIVE_VARIANCE = 0.01  # Burda et al. 2016, arXiv:1509.00519, section 5.2
 Values = dict[str, Tensor]  # a value per image: [B, ...] or [N, ...], float64
@@ -16,8 +16,8 @@ def unit_sums(latents: Latents) -> Values:
     Per unit the KL, and of the posterior's mean and its shift from the prior's the sum, the sum of
     squares, and the variance that is due to averaging S draws only.
     """
-    mean = torch.stack([level.mu for level in latents.levels], dim=-2)  # [S, B, T, L]
-    shift = mean - torch.stack(latents.prior_means, dim=-2)
+    mean = stacked([level.mu for level in latents.levels])  # [S, B, T, L]
+    shift = mean - stacked([prior.mu for prior in latents.priors])
     live = torch.ones((), device=mean.device)
     sums = {"kl": joint_kl_per_unit(latents, live).mean(0).double().sum(0)}
     for name, draws in (("mean", mean), ("shift", shift)):

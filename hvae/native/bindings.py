@@ -1,6 +1,9 @@
 """`step.c` as Python calls it: its structures, its functions, its limits. Imports no torch."""
 
 import ctypes
+from dataclasses import replace
+
+from hvae.config import ModelConfig, describe
 
 LONG, DOUBLE, POINTER = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
 
@@ -50,6 +53,18 @@ def declare(library: ctypes.CDLL) -> None:
         getattr(library, name).argtypes = types
     for name in ("padded_images", "work_size"):
         getattr(library, name).restype = LONG
+
+
+def uncompiled(model: ModelConfig) -> str:
+    """The first part of a model that `step.c` does not know; empty where it knows all of it."""
+    plain = ModelConfig(model.input_dim, model.hidden_dim, model.latent_dim, model.num_layers)
+    if replace(model, output_bias=plain.output_bias) == plain:
+        return ""
+    parts = ("hidden_layers", "activation", "prior_variance", "inference")
+    names = (*parts, "latent_dims", "hidden_dims")
+    differing = (name for name in names if getattr(model, name) != getattr(plain, name))
+    name = next(differing)
+    return describe(f"model.{name}", getattr(model, name))
 
 
 def constant(library: ctypes.CDLL, name: str) -> int:

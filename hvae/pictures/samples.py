@@ -66,7 +66,7 @@ def traversals(model: HierarchicalVAE, x: Tensor, units: Sequence[int]) -> Bytes
     The fourth of the seven is the image's reconstruction.
     """
     mean = posterior_means(model, _beside(model, x[None]))[0]  # [1, L]
-    which = F.one_hot(torch.tensor(units), model.config.latent_dim)  # [U, L]
+    which = F.one_hot(torch.tensor(units), model.config.latents[0])  # [U, L]
     steps = torch.linspace(-EXTENT, EXTENT, TRAVERSAL_STEPS)
     return _drawn(model, mean + _beside(model, steps[:, None] * which[:, None, :]))
 
@@ -79,7 +79,7 @@ def manifold(model: HierarchicalVAE, steps: int, plane: tuple[int, int] = (0, 1)
     on paper. Every level below is at its prior's mean: no noise. Needs L ≥ 2.
     """
     axis = torch.linspace(-EXTENT, EXTENT, steps)
-    z = torch.zeros(steps, steps, model.config.latent_dim)
+    z = torch.zeros(steps, steps, model.config.latents[-1])
     z[..., plane[0]], z[..., plane[1]] = axis, axis.flip(0)[:, None]
     z = _beside(model, z)
     for level in range(model.config.num_layers - 1, 0, -1):

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from hvae.closed_form import parameter_count
 from hvae.config import RunConfig
-from hvae.model import Decoder, Encoder, HierarchicalVAE, build, initial
-from hvae.native.bindings import Batch, Model, constant
+from hvae.model import HierarchicalVAE, build, initial
+from hvae.native.bindings import Batch, Model, constant, uncompiled
 from hvae.native.build import c_compiler, library
+from hvae.networks import Decoder, Encoder
 from hvae.training.adam import BETAS, EPSILON
 from hvae.training.draws import Draw, Draws
 from hvae.training.stacking import widest
@@ -31,11 +32,17 @@ class Compiled:
 
     name = "compiled"
 
-    def __init__(self, runs: Sequence[RunConfig], dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        runs: Sequence[RunConfig],
+        dtype: torch.dtype,
+        pixel_means: Tensor | None = None,
+    ) -> None:
         step = _library(dtype)
         assert step is not None
         levels = widest(runs).num_layers
-        self.members = [Member(run, dtype, constant(step, "slack"), levels) for run in runs]
+        slack = constant(step, "slack")
+        self.members = [Member(run, dtype, slack, levels, pixel_means) for run in runs]
         self.library, self.dtype, self.size = step, dtype, runs[0].train.batch_size
         pairs = (runs[0].model.input_dim + 1) // 2
         lanes = step.padded_images(self.size)
@@ -44,7 +51,7 @@ class Compiled:
         self.start = torch.zeros(CHUNK, pairs + 1, dtype=torch.int32)
         self.lit = torch.zeros(CHUNK, pairs * lanes + 1, dtype=torch.int16)
         self.bytes = torch.zeros(2 * pairs * lanes, dtype=torch.uint8)
-        models = [ctypes.byref(member.described(1.0)) for member in self.members]
+        models = [ctypes.byref(member.described(1, 1.0)) for member in self.members]
         most = max(step.work_size(model, self.size) for model in models)
         self.work = torch.zeros(most, dtype=dtype)
 
@@ -54,17 +61,17 @@ class Compiled:
             member.sums.zero_()
         for seed in sorted({member.run.train.seed for member in self.members}):
             own = [member for member in self.members if member.run.train.seed == seed]
-            self._epoch(own, draws.draw(seed, epoch), ramp)
+            models = [member.described(epoch, ramp) for member in own]
+            self._epoch(own, models, draws.draw(seed, epoch))
         return torch.stack([member.sums for member in self.members])
 
     def model(self, member: int) -> HierarchicalVAE:
         """A member as it stands."""
         return self.members[member].model()
 
-    def _epoch(self, members: Sequence["Member"], drawn: Draw, ramp: float) -> None:
+    def _epoch(self, members: Sequence["Member"], models: Sequence[Model], drawn: Draw) -> None:
         """One seed's."""
         pixels, noise = drawn.pixels.contiguous(), drawn.noise.to(self.dtype).contiguous()
-        models = [member.described(ramp) for member in members]
         for first in range(0, len(drawn.order), CHUNK * self.size):
             order = drawn.order[first : first + CHUNK * self.size]
             count = -(-len(order) // self.size)
@@ -90,6 +97,8 @@ def obstacle(run: RunConfig, device: torch.device, dtype: torch.dtype) -> str:
         return str(dtype)
     if run.train.objective not in OBJECTIVES:
         return f"objective {run.train.objective}"
+    if declined := uncompiled(run.model):
+        return declined
     step = _library(dtype)
     if step is None:
         return "step.c cannot be compiled or loaded" if c_compiler() else "no C compiler"
@@ -107,12 +116,19 @@ def _library(dtype: torch.dtype) -> ctypes.CDLL | None:
 class Member:
     """One model in training: its parameters and Adam's moments, as step.c has them."""
 
-    def __init__(self, run: RunConfig, dtype: torch.dtype, slack: int, levels: int) -> None:
+    def __init__(
+        self,
+        run: RunConfig,
+        dtype: torch.dtype,
+        slack: int,
+        levels: int,
+        pixel_means: Tensor | None = None,
+    ) -> None:
         self.run, self.steps = run, 0
         self.numbers = torch.zeros(3, parameter_count(run.model) + slack, dtype=dtype)
         self.sums = torch.zeros(2 + levels, dtype=torch.float64)  # of the deepest member
         with torch.no_grad():
-            for parameter, place in places(initial(run), self.numbers[0]):
+            for parameter, place in places(initial(run, pixel_means), self.numbers[0]):
                 place.copy_(parameter)
 
     def model(self) -> HierarchicalVAE:
@@ -123,14 +139,14 @@ class Member:
                 parameter.copy_(place)
         return found
 
-    def described(self, ramp: float) -> Model:
-        """The member for step.c, its KL weight at `ramp` of what it is in the end."""
+    def described(self, epoch: int, ramp: float) -> Model:
+        """The member for step.c in an epoch, its KL weight at `ramp` of what it is in the end."""
         sizes, train = self.run.model, self.run.train
         floor = train.free_bits or -torch.inf
         return Model(
             *(sizes.input_dim, sizes.hidden_dim, sizes.latent_dim, sizes.num_layers),
             *(train.loss == "bce", train.objective == "elbo"),
-            *(train.learning_rate, *BETAS, EPSILON, train.kl_weight * ramp, floor),
+            *(train.rate(epoch), *BETAS, EPSILON, train.kl_weight * ramp, floor),
             *(row.data_ptr() for row in self.numbers),
         )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from hvae.config import RunConfig, require_packable
 from hvae.data.images import Images
@@ -47,7 +48,8 @@ def fit(
     compiled one where it can."""
     require_packable(runs)
     started = time.perf_counter()
-    chosen, declined = choose(runs, torch.device(device), dtype, engine)
+    means = torch.tensor(images.train.mean(0) / images.train_levels)
+    chosen, declined = choose(runs, torch.device(device), dtype, engine, means)
     draws, train = Draws(runs, images, torch.device(device)), runs[0].train
     histories: list[list[dict[str, Any]]] = [[] for _ in runs]
     for epoch in range(1, train.epochs + 1):
@@ -62,20 +64,25 @@ def fit(
 
 
 def choose(
-    runs: Sequence[RunConfig], device: torch.device, dtype: torch.dtype, engine: str
+    runs: Sequence[RunConfig],
+    device: torch.device,
+    dtype: torch.dtype,
+    engine: str,
+    pixel_means: Tensor | None = None,
 ) -> tuple[Engine, str]:
-    """The engine for the runs, and why it is not the compiled one where that was wanted. Raises
-    `ValueError` as `fit` does."""
+    """The engine for the runs, and why it is not the compiled one where that was wanted; the means
+    of the training images [D] are wanted by an output bias from the data. Raises `ValueError` as
+    `fit` does."""
     if engine not in ENGINES:
         raise ValueError(f"engine: {engine!r} is not allowed; allowed: {', '.join(ENGINES)}")
     if engine == "traced":
-        return Traced(runs, device, dtype), ""
+        return Traced(runs, device, dtype, pixel_means), ""
     reason = next(filter(None, (obstacle(run, device, dtype) for run in runs)), "")
     if not reason:
-        return Compiled(runs, dtype), ""
+        return Compiled(runs, dtype, pixel_means), ""
     if engine == "compiled":
         raise ValueError(f"engine: 'compiled' cannot train these runs: {reason}")
-    return Traced(runs, device, dtype), reason
+    return Traced(runs, device, dtype, pixel_means), reason
 
 
 def _entry(epoch: int, sums: list[float], seconds: float) -> dict[str, Any]:

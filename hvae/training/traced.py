@@ -30,11 +30,20 @@ class Traced:
 
     name = "traced"
 
-    def __init__(self, runs: Sequence[RunConfig], device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        runs: Sequence[RunConfig],
+        device: torch.device,
+        dtype: torch.dtype,
+        pixel_means: Tensor | None = None,
+    ) -> None:
         self.runs, self.device, self.dtype, self.sizes = runs, device, dtype, widest(runs)
         self.seeds = sorted({run.train.seed for run in runs})
         self.groups = [
-            Group(runs, members, widest([runs[m] for m in members]), self.seeds, device, dtype)
+            Group(
+                *(runs, members, widest([runs[m] for m in members]), self.seeds),
+                *(device, dtype, pixel_means),
+            )
             for members in group_members(runs)
         ]
         self.pixels = self.noise = torch.empty(0, 0)  # [U, N, D] uint8 and [U, N, S, T, L]
@@ -44,8 +53,9 @@ class Traced:
 
     def epoch(self, draws: Draws, epoch: int, ramp: float) -> Tensor:
         """One pass over the images: sums over images of the terms, [K, 2 + T]."""
-        for group in self.groups:
-            group.start_epoch(ramp)
+        rates = [group.start_epoch(epoch, ramp) for group in self.groups]
+        if any(rates) and isinstance(self.step, CapturedStep):
+            self.step.graphs.clear()  # the rate is part of them
         for row, draw in enumerate(draws.all(self.seeds, epoch)):
             self._lay_out(row, draw)
         rows = torch.arange(len(draws.images.train), device=self.device)
@@ -108,12 +118,13 @@ class Group:
         seeds: list[int],
         device: torch.device,
         dtype: torch.dtype = torch.float32,
+        pixel_means: Tensor | None = None,
     ) -> None:
         own = [runs[member] for member in members]
         self.members, self.sizes, self.train = members, sizes, own[0].train
         self.losses = Counter(run.train.loss for run in own)  # in the order of the members
         self.template = build(sizes, self.train.loss).to(device)
-        parameters = stack([initial(run) for run in own], sizes)
+        parameters = stack([initial(run, pixel_means) for run in own], sizes)
         self.parameters = {
             name: p.to(device, dtype).contiguous() for name, p in transposed(parameters).items()
         }
@@ -136,10 +147,13 @@ class Group:
         """Every tensor that a step writes."""
         return [*self.optimizer.state, self.sums]
 
-    def start_epoch(self, ramp: float) -> None:
-        """Forget the sums of the last epoch; set the KL weight of this one."""
+    def start_epoch(self, epoch: int, ramp: float) -> bool:
+        """Forget the sums of the last epoch; set the KL weight and the learning rate of this one,
+        and whether the rate is another."""
         self.sums.zero_()
         self.settings.kl_weight.copy_(self.full_weight * ramp)
+        before, self.optimizer.learning_rate = self.optimizer.learning_rate, self.train.rate(epoch)
+        return self.optimizer.learning_rate != before
 
     @torch.no_grad()
     def step(self, x: Tensor, noise: Tensor) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import pandas as pd
 
 from hvae.closed_form import parameter_count
-from hvae.config import DATASETS, axis_names, digest, value
+from hvae.config import axis_names, digest, value
+from hvae.datasets import DATASETS
 from hvae.records.attachments import AttachmentError, read_arrays
 from hvae.records.standings import Standing
 from hvae.records.store import Record, Store

@@ -9,8 +9,9 @@ import pytest
 from ablations.grid import Pack, Packing, cost, design, halves, labels, packing, packs, runs
 from ablations.studies import PRESETS, Study, Variant, narrow
 from hvae.closed_form import weight_count
-from hvae.config import DATASETS, ModelConfig, RunConfig, TrainConfig, digest, override
+from hvae.config import ModelConfig, RunConfig, TrainConfig, digest, override
 from hvae.data.images import load_grey
+from hvae.datasets import DATASETS
 
 QUICK = PRESETS["quick"]
 SIZES = (1, 3, 8, 10, 200)

@@ -9,7 +9,8 @@ import pytest
 from ablations.grid import design, runs
 from ablations.studies import PRESETS, Study, Variant, narrow
 from hvae.closed_form import parameter_count
-from hvae.config import DATASETS, RunConfig, override, value
+from hvae.config import RunConfig, override, value
+from hvae.datasets import DATASETS
 
 ELBO = Variant("ELBO", {"objective": "elbo"})
 WARM_UP = Variant("ELBO, warm-up", {"train.objective": "elbo", "train.kl_warmup_epochs": 10})

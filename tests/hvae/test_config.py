@@ -17,9 +17,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hvae.closed_form import flops_per_image, parameter_count, weight_count
 from hvae.config import (
+    ACTIVATIONS,
     BINARIZATIONS,
-    DATASETS,
+    INFERENCES,
     LOSSES,
+    OUTPUT_BIASES,
+    PRIOR_VARIANCES,
     SECTIONS,
     SETTINGS,
     VERSION,
@@ -39,6 +42,7 @@ from hvae.config import (
     shared,
     value,
 )
+from hvae.datasets import DATASETS
 from hvae.model import HierarchicalVAE
 from hvae.objectives import Settings, objective
 from hvae.records.store import Store
@@ -52,6 +56,14 @@ SIZE_OR_MORE, AMOUNT = "finite numbers > 0", "finite numbers ≥ 0"
 NO_COUNT = [0, -1, 1.0, "1", None, True, math.nan]
 NO_NATURAL = [-1, 0.0, "0", None, False]
 NO_AMOUNT = [-0.1, math.nan, math.inf, "1", None, True, 1j]
+PARTS = {
+    "activation": ACTIVATIONS,
+    "prior_variance": PRIOR_VARIANCES,
+    "inference": INFERENCES,
+    "output_bias": OUTPUT_BIASES,
+}
+SIZES = "lists of integers ≥ 1"
+NO_SIZES = [1, "1", None, [0, 1], (1.0, 2), [True, 2], [[1], [2]]]
 BAD: dict[tuple[type, str, str], list[Any]] = {
     (ModelConfig, "input_dim", COUNT): NO_COUNT,
     (ModelConfig, "hidden_dim", COUNT): NO_COUNT,
@@ -67,6 +79,15 @@ BAD: dict[tuple[type, str, str], list[Any]] = {
     (TrainConfig, "learning_rate", SIZE_OR_MORE): [*NO_AMOUNT, 0, 0.0],
     (TrainConfig, "kl_weight", AMOUNT): NO_AMOUNT,
     (TrainConfig, "free_bits", AMOUNT): NO_AMOUNT,
+    (ModelConfig, "hidden_layers", COUNT): NO_COUNT,
+    (ModelConfig, "latent_dims", SIZES): NO_SIZES,
+    (ModelConfig, "hidden_dims", SIZES): NO_SIZES,
+    (ModelConfig, "activation", "relu, tanh"): ["ReLU", "", None],
+    (ModelConfig, "prior_variance", "unit, learned"): ["one", "", None],
+    (ModelConfig, "inference", "bottom-up, top-down"): ["topdown", "", None],
+    (ModelConfig, "output_bias", "drawn, data"): ["zero", "", None],
+    (TrainConfig, "rate_steps", SIZES): NO_SIZES,
+    (TrainConfig, "rate_factor", SIZE_OR_MORE): [*NO_AMOUNT, 0, 0.0],
     (TrainConfig, "loss", "bce, mse"): ["BCE", "", None, 1],
     (TrainConfig, "objective", "documented, elbo, iwae"): ["vae", "", None],
     (DataConfig, "name", "digits, mnist"): ["MNIST", "", None],
@@ -74,11 +95,23 @@ BAD: dict[tuple[type, str, str], list[Any]] = {
 }
 CASES = [(*where, value) for where, values in BAD.items() for value in values]
 
-IWAE = ("importance_samples",)  # of the training: fields that the objective must be "iwae" for
+NEEDS: dict[str, dict[str, Any]] = {  # what must be set for a field to have a meaning
+    "importance_samples": {"objective": "iwae"},
+    "rate_factor": {"rate_steps": (3,)},
+}
 CHANGES = [
     ("model", "hidden_dim", 99),
     ("model", "latent_dim", 21),
     ("model", "num_layers", 3),
+    ("model", "latent_dims", (20, 10)),
+    ("model", "hidden_dims", (100, 50)),
+    ("model", "hidden_layers", 2),
+    ("model", "activation", "tanh"),
+    ("model", "prior_variance", "learned"),
+    ("model", "inference", "top-down"),
+    ("model", "output_bias", "data"),
+    ("train", "rate_steps", (10, 20)),
+    ("train", "rate_factor", 0.5),
     ("train", "loss", "mse"),
     ("train", "objective", "elbo"),
     ("train", "epochs", 31),
@@ -122,9 +155,19 @@ def run_configs(draw: st.DrawFn) -> RunConfig:
         seed=draw(st.integers(0, 2**40)),
         **own,
     )
-    sizes = (DATASETS[name].pixels, draw(counts(200)), draw(counts(64)), draw(counts(6)))
+    depth = draw(counts(6))
+    sizes = (DATASETS[name].pixels, draw(counts(200)), draw(counts(64)), depth)
+    by_level = st.lists(counts(64), min_size=depth, max_size=depth)
+    parts: dict[str, Any] = {"hidden_layers": draw(counts(3))}
+    for part, allowed in PARTS.items():
+        parts[part] = draw(st.sampled_from(allowed))
+    if draw(st.booleans()):
+        parts["latent_dims"] = latent_dims = draw(by_level)
+        sizes = (*sizes[:2], max(latent_dims), depth)
     data = DataConfig(name, draw(st.sampled_from(BINARIZATIONS)))
-    return RunConfig(ModelConfig(*sizes), train, data, EvaluationConfig(draw(counts(5000))))
+    return RunConfig(
+        ModelConfig(*sizes, **parts), train, data, EvaluationConfig(draw(counts(5000)))
+    )
 
 
 @pytest.mark.parametrize(("section", "name", "allowed", "value"), CASES)
@@ -196,6 +239,48 @@ def test_an_integer_and_the_equal_float_have_one_digest(name: str) -> None:
     assert digest(whole) == digest(real)
 
 
+def test_sizes_by_level_that_are_equal_are_one_size() -> None:
+    assert ModelConfig(latent_dims=(20, 20), hidden_dims=(50, 50)) == ModelConfig(hidden_dim=50)
+    assert ModelConfig(latent_dims=[100, 50]) == ModelConfig(latent_dim=100, latent_dims=(100, 50))
+    assert ModelConfig(num_layers=3, latent_dims=(5, 9, 7)).latents == (5, 9, 7)
+    assert ModelConfig(num_layers=3).latents == (20, 20, 20)
+    assert ModelConfig(hidden_dims=(200, 100)).hiddens == (200, 100)
+
+
+@pytest.mark.parametrize(
+    ("section", "given", "complaint"),
+    [
+        (ModelConfig, {"latent_dims": (4, 3, 2)}, r"latent_dims: \[4, 3, 2\] .* levels, 2"),
+        (ModelConfig, {"latent_dims": (4, 3), "latent_dim": 7}, "latent_dim: 7 .*allowed: 4, or"),
+        (ModelConfig, {"hidden_dims": (4, 3), "hidden_dim": 7}, "hidden_dim: 7 .*allowed: 4, or"),
+        (TrainConfig, {"rate_steps": (3, 2)}, r"rate_steps: \[3, 2\] .* ascending"),
+        (TrainConfig, {"rate_steps": (3, 3)}, r"rate_steps: \[3, 3\] .* ascending"),
+        (TrainConfig, {"rate_factor": 0.5}, "rate_factor: 0.5 has no meaning without rate_steps"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    section: type, given: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{complaint}"):
+        section(**given)
+
+
+def test_the_learning_rate_falls_after_each_step() -> None:
+    train = TrainConfig(learning_rate=0.8, rate_steps=(1, 4), rate_factor=0.5)
+    assert [train.rate(epoch) for epoch in range(1, 7)] == [0.8, 0.4, 0.4, 0.4, 0.2, 0.2]
+    assert TrainConfig().rate(30) == TrainConfig().learning_rate
+
+
+def test_top_down_a_pack_must_share_the_latent_size() -> None:
+    def runs(inference: str) -> list[RunConfig]:
+        models = (ModelConfig(latent_dim=size, inference=inference) for size in (2, 5))
+        return [RunConfig(model) for model in models]
+
+    require_packable(runs("bottom-up"))
+    with pytest.raises(ValueError, match=r"^latent: a pack must share one value"):
+        require_packable(runs("top-down"))
+
+
 def test_zero_of_either_sign_has_one_digest() -> None:
     one, other = (RunConfig(train=TrainConfig(free_bits=value)) for value in (-0.0, 0.0))
     assert one == other
@@ -217,7 +302,8 @@ def test_from_dict_inverts_as_dict_also_through_json_in_any_order(config: RunCon
 
 @pytest.mark.parametrize(("section", "name", "value"), CHANGES)
 def test_every_single_field_changes_the_digest(section: str, name: str, value: Any) -> None:
-    base = as_dict(RunConfig(train=TrainConfig(objective="iwae" if name in IWAE else "documented")))
+    needed = NEEDS.get(name, {}) if section == "train" else {}
+    base = as_dict(RunConfig(train=TrainConfig(**needed)))
     changed = base | {section: base[section] | {name: value}}
     assert digest(from_dict(changed)) != digest(from_dict(base))
 
@@ -308,7 +394,19 @@ def test_the_engine_multiplies_no_more_than_plain_autograd() -> None:
 # A default is a contract: where one changes, `config.VERSION` is raised, and with it every digest.
 DEFAULTS = {
     "version": 1,
-    "model": {"input_dim": 784, "hidden_dim": 100, "latent_dim": 20, "num_layers": 2},
+    "model": {
+        "input_dim": 784,
+        "hidden_dim": 100,
+        "latent_dim": 20,
+        "num_layers": 2,
+        "latent_dims": (),
+        "hidden_dims": (),
+        "hidden_layers": 1,
+        "activation": "relu",
+        "prior_variance": "unit",
+        "inference": "bottom-up",
+        "output_bias": "drawn",
+    },
     "train": {
         "loss": "bce",
         "objective": "documented",
@@ -320,6 +418,8 @@ DEFAULTS = {
         "kl_warmup_epochs": 0,
         "free_bits": 0.0,
         "importance_samples": 1,
+        "rate_steps": (),
+        "rate_factor": 0.1,
     },
     "data": {"name": "mnist", "binarize": "none"},
     "evaluation": {"importance_samples": 1000, "nll_images": 400},

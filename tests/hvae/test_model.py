@@ -259,7 +259,7 @@ def test_leading_samples_are_separate_passes(depth: int) -> None:
     for s, alone in enumerate(model(x, noise[s]) for s in range(3)):
         torch.testing.assert_close(together.logits[s], alone.logits)
         for t in range(depth):
-            torch.testing.assert_close(together.prior_means[t][s], alone.prior_means[t])
+            torch.testing.assert_close(together.priors[t].mu[s], alone.priors[t].mu)
             for many, one in zip(together.levels[t], alone.levels[t], strict=True):
                 torch.testing.assert_close(many[s], one)
 
@@ -271,8 +271,8 @@ def test_a_level_sees_only_the_draw_of_the_level_below() -> None:
         q = model.posterior(t, below.z)
         assert torch.equal(q.mu, level.mu)
         assert torch.equal(q.logvar, level.logvar)
-        assert torch.equal(result.prior_means[t - 1], model.decode(t, level.z))
-    assert torch.equal(result.prior_means[-1], torch.zeros(B, L))
+        assert torch.equal(result.priors[t - 1].mu, model.decode(t, level.z))
+    assert torch.equal(result.priors[-1].mu, torch.zeros(B, L))
     assert torch.equal(result.logits, model.decode(0, result.levels[0].z))
 
 

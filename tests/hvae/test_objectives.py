@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
+from hvae.gaussians import LOG_2_PI, Prior, UnitGaussian
 from hvae.model import HierarchicalVAE
 from hvae.objectives import (
-    LOG_2_PI,
     Level,
     Pass,
     Settings,
@@ -26,7 +26,6 @@ from hvae.objectives import (
     importance_bound,
     joint_kl,
     joint_kl_per_unit,
-    kl_to_unit_variance,
     log_prior_ratio,
     objective,
     reconstruction_nll,
@@ -68,7 +67,7 @@ def log_weights(result: Pass, x: Tensor, loss: str) -> Tensor:
         total = Bernoulli(mean, validate_args=False).log_prob(x).sum(-1)
     else:
         total = Normal(mean, 1.0).log_prob(x).sum(-1)
-    for level, prior_mean in zip(result.levels, result.prior_means, strict=True):
+    for level, (prior_mean,) in zip(result.levels, result.priors, strict=True):
         q = Normal(level.mu, (level.logvar / 2).exp())
         total = total + (Normal(prior_mean, 1.0).log_prob(level.z) - q.log_prob(level.z)).sum(-1)
     return total
@@ -76,16 +75,16 @@ def log_weights(result: Pass, x: Tensor, loss: str) -> Tensor:
 
 def test_kl_is_zero_for_equal_gaussians_and_positive_otherwise() -> None:
     mean = torch.randn(50, dtype=torch.float64)
-    assert torch.equal(kl_to_unit_variance(mean, torch.zeros(50), mean), torch.zeros(50).double())
-    assert (kl_to_unit_variance(mean, torch.zeros(50), mean + 0.1) > 0).all()
-    assert (kl_to_unit_variance(mean, torch.full((50,), 0.1), mean) > 0).all()
-    assert (kl_to_unit_variance(mean, torch.full((50,), -0.1), mean) > 0).all()
+    assert torch.equal(UnitGaussian(mean).kl_from(mean, torch.zeros(50)), torch.zeros(50).double())
+    assert (UnitGaussian(mean + 0.1).kl_from(mean, torch.zeros(50)) > 0).all()
+    assert (UnitGaussian(mean).kl_from(mean, torch.full((50,), 0.1)) > 0).all()
+    assert (UnitGaussian(mean).kl_from(mean, torch.full((50,), -0.1)) > 0).all()
 
 
 def test_kl_is_that_of_torch_distributions() -> None:
     mu, logvar, mean = torch.randn(3, 1000, dtype=torch.float64)
     expected = kl_divergence(Normal(mu, (logvar / 2).exp()), Normal(mean, 1.0))
-    torch.testing.assert_close(kl_to_unit_variance(mu, logvar, mean), expected)
+    torch.testing.assert_close(UnitGaussian(mean).kl_from(mu, logvar), expected)
 
 
 def test_kl_is_the_mean_log_ratio_of_draws() -> None:
@@ -94,7 +93,7 @@ def test_kl_is_the_mean_log_ratio_of_draws() -> None:
     z = q.sample((100_000,))
     ratio = q.log_prob(z) - Normal(mean, 1.0).log_prob(z)
     error = ratio.std() / len(z) ** 0.5
-    assert abs(ratio.mean() - kl_to_unit_variance(mu, logvar, mean)) < 4 * error
+    assert abs(ratio.mean() - UnitGaussian(mean).kl_from(mu, logvar)) < 4 * error
 
 
 def test_likelihoods_keep_every_constant() -> None:
@@ -160,8 +159,8 @@ class TwoLevels:
             Level(self.m.expand_as(z1), self.s2.log().expand_as(z1), z1),
             Level(mu2, self.r2.log().expand_as(z1), z2),
         ]
-        prior_means = [z2 @ self.a.T, torch.zeros_like(z2)]
-        return Pass(levels, prior_means, (0.5 + z1 @ self.w.T).logit())
+        priors: list[Prior] = [UnitGaussian(z2 @ self.a.T), UnitGaussian(torch.zeros_like(z2))]
+        return Pass(levels, priors, (0.5 + z1 @ self.w.T).logit())
 
     def elbo(self, x: Tensor) -> Tensor:
         """E log p(x, z) + H(q), by means and covariances: scalar."""
@@ -226,7 +225,9 @@ def test_the_elbo_objective_is_minus_the_expected_log_weight(depth: int, loss: s
 def network_pass_as_batch(result: Pass) -> Pass:
     """Samples of one image [S, 1, ...] as a batch [S, ...]."""
     levels = [Level(*(value.squeeze(1) for value in level)) for level in result.levels]
-    return Pass(levels, [m.squeeze(1) for m in result.prior_means], result.logits.squeeze(1))
+    return Pass(
+        levels, [UnitGaussian(p.mu.squeeze(1)) for p in result.priors], result.logits.squeeze(1)
+    )
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -268,7 +269,7 @@ def test_free_bits_cost_the_floor_and_stop_the_gradient_below_it(name: str, fact
     variance = torch.zeros(B, L, dtype=torch.float64)
     levels = [Level(m.expand(B, L), variance, m.expand(B, L) + 1.0) for m in mu]
     zeros = torch.zeros(B, L, dtype=torch.float64)
-    result = Pass(levels, [zeros, zeros], torch.zeros(B, D, dtype=torch.float64))
+    result = Pass(levels, [UnitGaussian(zeros)] * 2, torch.zeros(B, D, dtype=torch.float64))
     terms = objective(name, "bce", result, x, settings(weight=0.5, floor=1.0))
     assert terms.kl[0] < 1.0 < terms.kl[1]
     torch.testing.assert_close(
@@ -283,7 +284,9 @@ def test_free_bits_cost_the_floor_and_stop_the_gradient_below_it(name: str, fact
 def test_free_bits_are_counted_after_the_mean_over_the_batch() -> None:
     mu = torch.tensor([0.0, 2.0], dtype=torch.float64).reshape(2, 1).expand(2, L)
     zeros = torch.zeros(2, L, dtype=torch.float64)
-    result = Pass([Level(mu, zeros, mu)], [zeros], torch.zeros(2, D, dtype=torch.float64))
+    result = Pass(
+        [Level(mu, zeros, mu)], [UnitGaussian(zeros)], torch.zeros(2, D, dtype=torch.float64)
+    )
     terms = objective("elbo", "bce", result, images()[:2], settings(floor=1.0))
     # KL of 0 and 4 nats, 2 on average: above the floor, which must not lift the first image.
     torch.testing.assert_close(terms.loss - terms.reconstruction, torch.tensor(2.0).double())
@@ -298,7 +301,7 @@ def test_padding_changes_no_term_and_gets_no_gradient() -> None:
         return torch.cat([value, padding], dim=-1)
 
     levels = [Level(*(pad(value) for value in level)) for level in result.levels]
-    padded = Pass(levels, [pad(mean) for mean in result.prior_means], result.logits)
+    padded = Pass(levels, [UnitGaussian(pad(prior.mu)) for prior in result.priors], result.logits)
     live = torch.tensor([1.0] * L + [0.0] * 3, dtype=torch.float64)
     for ours, wide in (
         (joint_kl(result, ALL_LIVE), joint_kl(padded, live)),

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 import torch
 
-from hvae.config import BINARIZATIONS, DATASETS, DataConfig
+from hvae.config import BINARIZATIONS, DataConfig
 from hvae.data import download
 from hvae.data import images as data
 from hvae.data import mnist as files
+from hvae.datasets import DATASETS
 from hvae.streams import stream
 
 FAMILY = sorted(name for name, known in DATASETS.items() if not known.is_bundled)

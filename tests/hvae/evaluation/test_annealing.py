@@ -37,11 +37,11 @@ def annealed_log_evidence(
     with torch.no_grad():
         proposal = proposal_for(model, target)
         sizes = (chains, len(target.x), model.config.num_layers, model.config.latent_dim)
-        levels = model.infer(proposal.first, torch.randn(sizes))
+        levels = model.infer(proposal.evidence, torch.randn(sizes)).levels
         z = torch.stack([level.z for level in levels], dim=-2)
 
     def log_start(z: Tensor) -> Tensor:
-        return proposal.encoder_log_density(levels_at(model, z))[..., -1]
+        return proposal.encoder_log_density(levels_at(model, proposal.evidence, z))[..., -1]
 
     def log_end(z: Tensor) -> Tensor:
         return log_joint(model, z, target)

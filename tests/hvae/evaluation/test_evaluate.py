@@ -24,7 +24,8 @@ from hvae.evaluation.blocks import BLOCK_IMAGES, BLOCK_SAMPLES
 from hvae.evaluation.evaluate import evaluate
 from hvae.evaluation.likelihood import PixelSums, fastest_sums, plain_sums
 from hvae.evaluation.nll import Gap, subset
-from hvae.model import Encoder, HierarchicalVAE
+from hvae.model import HierarchicalVAE
+from hvae.networks import Encoder
 from hvae.objectives import (
     LOG_2_PI,
     bernoulli_nll,

@@ -18,7 +18,7 @@ from hvae.evaluation.likelihood import Target, plain_sums
 from hvae.evaluation.nll import certify, corrected, proposal_for, sampled, subset
 from hvae.evaluation.posterior import JointGaussian, closest_gaussian
 from hvae.model import HierarchicalVAE
-from hvae.objectives import Latents, effective_samples, importance_bound, log_prior_ratio
+from hvae.objectives import effective_samples, importance_bound, log_prior_ratio, stacked
 
 B = 6
 CPU = torch.device("cpu")
@@ -31,7 +31,7 @@ def images_of(exact: LinearGaussian, count: int = B) -> Target:
 
 def exact_proposal(exact: LinearGaussian, given: Target, share: float) -> Proposal:
     gaussian = closest_gaussian(exact.model, given, scale=1.0)
-    return Proposal(exact.model, given, exact.model.posterior(0, given.x), gaussian, share)
+    return Proposal(exact.model, given, exact.model.evidence(given.x), gaussian, share)
 
 
 def noise_of(exact: LinearGaussian, samples: int, images: int = B) -> Tensor:
@@ -76,7 +76,7 @@ def test_a_tenth_of_the_draws_comes_from_the_encoders_whatever_is_drawn_at_once(
     whole = proposal.draw(noise, 0, 30).levels.z
     parts = [proposal.draw(part, 7 * i, 30).levels.z for i, part in enumerate(noise.split(7))]
     torch.testing.assert_close(torch.cat(parts), whole)
-    encoded = torch.stack([q.z for q in exact.model.infer(proposal.first, noise)], dim=-2)
+    encoded = stacked([q.z for q in exact.model.infer(proposal.evidence, noise).levels])
     torch.testing.assert_close(whole[:3], encoded[:3])
     assert not torch.isclose(whole[3:], encoded[3:]).all(-1).any()
 
@@ -100,10 +100,10 @@ def test_encoder_densities_are_those_of_the_log_weights_of_training() -> None:
     model = HierarchicalVAE(12, 8, 3, 3)
     x, noise = torch.rand(B, 12), torch.randn(9, B, 3, 3)
     given = Target(x, "bce")
-    levels = model.infer(model.posterior(0, x), noise)
-    z = torch.stack([level.z for level in levels], dim=-2)
-    ratio = log_prior_ratio(Latents(levels, model.prior_means(levels)), torch.ones(()))
-    found = levels_at(model, z)
+    latents = model.infer(model.evidence(x), noise)
+    z = stacked([level.z for level in latents.levels])
+    ratio = log_prior_ratio(latents, torch.ones(()))
+    found = levels_at(model, model.evidence(x), z)
     density = nll.proposal_for(model, given).encoder_log_density(found)[..., -1]
     own = found.down.sum(-1) - density
     torch.testing.assert_close(own, ratio.double(), rtol=1e-5, atol=1e-4)
@@ -290,6 +290,6 @@ def test_the_true_latents_replace_a_draw_of_the_component_that_they_may_have_com
     narrow = proposal.gaussian._replace(root=proposal.gaussian.root / 1000)
     proposal = proposal._replace(gaussian=narrow)
     noise = noise_of(exact, 1)
-    encoded = torch.stack([q.z for q in exact.model.infer(proposal.first, noise)], dim=-2)[0]
+    encoded = stacked([q.z for q in exact.model.infer(proposal.evidence, noise).levels])[0]
     assert (nll._slots(proposal, encoded, 4) == 0).all()  # the first half is the encoders'
     assert (nll._slots(proposal, narrow.at(noise)[0], 4) == 3).all()

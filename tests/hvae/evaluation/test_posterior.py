@@ -8,7 +8,7 @@ from linear_gaussian import LinearGaussian
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from hvae.evaluation.densities import levels_at
+from hvae.evaluation.densities import log_prior
 from hvae.evaluation.likelihood import Target
 from hvae.evaluation.posterior import (
     JointGaussian,
@@ -199,7 +199,7 @@ def test_joint_densities_are_those_of_torch() -> None:
     normal, p = torch.distributions.Normal, model.decoders[0](z[:, 0])
     first = normal(model.decoders[1](z[:, 1]), 1.0).log_prob(z[:, 0]).sum(-1)
     top = normal(0.0, 1.0).log_prob(z[:, 1]).sum(-1)
-    torch.testing.assert_close(levels_at(model, z).down, torch.stack([first, top], -1))
+    torch.testing.assert_close(log_prior(model, z), torch.stack([first, top], -1))
     pixels = torch.distributions.Bernoulli(p).log_prob(given.x).sum(-1)
     torch.testing.assert_close(log_joint(model, z, given), pixels + first + top)
 

@@ -11,7 +11,8 @@ from torch import nn
 from hvae.data.images import Images
 from hvae.evaluation import probes
 from hvae.evaluation.probes import logistic_regression, probe_accuracies
-from hvae.model import Encoder, HierarchicalVAE, posterior_means
+from hvae.model import HierarchicalVAE, posterior_means
+from hvae.networks import Encoder
 
 CLASSES = 4
 

@@ -14,8 +14,9 @@ from packs import Pack
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
-from hvae.config import DATASETS, DataConfig, ModelConfig, RunConfig, TrainConfig
+from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from hvae.data.images import Images
+from hvae.datasets import DATASETS
 from hvae.model import HierarchicalVAE, initial
 from hvae.native import build as c_library
 from hvae.native.bindings import constant
