@@ -22,6 +22,7 @@ HOMES = {  # outside library -> the only places that may import it
     "PIL": ("report/", "ablations/cli/sample.py"),
     "safetensors": ("hvae/records/attachments.py",),
 }
+WALL_CLOCKS = ("time.time", "time.time_ns", "datetime.now", ".st_mtime", ".st_mtime_ns", "getmtime")
 LIGHT = [
     "hvae",
     "hvae.config",
@@ -129,3 +130,14 @@ def test_nothing_seeds_the_global_generator() -> None:
     }
     seeding = ("torch.manual_seed", "torch.seed", "random.seed", "np.random.seed")
     assert not [call for call in calls if call.endswith(tuple(f" {name}" for name in seeding))]
+
+
+def test_no_clock_that_may_be_set_back_decides_or_measures_anything() -> None:
+    """The gate alone asks for the date, to write it down."""
+    asking = [
+        path.relative_to(ROOT).as_posix()
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and ast.unparse(node).endswith(WALL_CLOCKS)
+    ]
+    assert asking == ["bench/gate/storage.py"]

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from hvae.records.files import DiskFull
 from hvae.records.provenance import SourcesChanged
 
 Command = Callable[..., Any]
@@ -38,6 +39,12 @@ class InputError(click.ClickException):
         click.echo(f"hvae: error: {' '.join(self.message.split())}", err=True)
 
 
+class WorkError(InputError):
+    """The work cannot go on, whatever was given: exit code 1, which of the gate is a regression."""
+
+    exit_code = 1
+
+
 class OneLineErrors(click.Group):
     """A group whose commands end in one line, not in a traceback, where the input was wrong."""
 
@@ -56,12 +63,14 @@ class OneLineErrors(click.Group):
             raise InputError(error.format_message()) from error
         except ValueError as error:
             self._say_where(ctx)
-            raise InputError(str(error)) from error
+            is_full = isinstance(error, DiskFull) and ctx.invoked_subcommand != "gate"
+            raise (WorkError if is_full else InputError)(str(error)) from error
         except OSError as error:
             if error.errno == errno.EPIPE:  # nobody reads any more: click ends quietly
                 raise
             self._say_where(ctx)
-            raise InputError(_words(error)) from error
+            is_full = error.errno == errno.ENOSPC and ctx.invoked_subcommand != "gate"
+            raise (WorkError if is_full else InputError)(_words(error)) from error
         except SourcesChanged as error:  # before anything was trained
             click.echo(f"hvae: error: {error}", err=True)
             sys.exit(1)

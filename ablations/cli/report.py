@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from ablations.cli.options import FilePath
 from ablations.cli.study_options import takes_study
 from ablations.grid import design
 from ablations.run.launch import standings_of
@@ -27,8 +28,16 @@ FORMATS = ("html", "latex", "csv", "md")
     metavar="LIST",
     help="What to write, comma-separated or repeated: html, latex, csv, md, png, pdf.",
 )
+@click.option(
+    "--out",
+    type=FilePath(file_okay=False),
+    metavar="DIR",
+    help="Where to write it.  [default: report in the study's folder]",
+)
 @click.option("--open", "is_opened", is_flag=True, help="Open the page in the browser.")
-def report(study: Study, store: Store, formats: tuple[str, ...], is_opened: bool) -> None:
+def report(
+    study: Study, store: Store, formats: tuple[str, ...], out: Path | None, is_opened: bool
+) -> None:
     """Write tables, figures and the page from the records.
 
     Prints the paths of what it wrote, the page first.
@@ -44,7 +53,7 @@ def report(study: Study, store: Store, formats: tuple[str, ...], is_opened: bool
     wanted = [name.strip() for name in ",".join(formats).split(",")]
     if is_opened and "html" not in wanted:
         raise ValueError(f"--open: needs html among the formats; got {', '.join(wanted)}")
-    written = rewrite_report(study, store, standings_of(study, store), wanted)
+    written = rewrite_report(study, store, standings_of(study, store), wanted, out)
     for path in written:
         click.echo(path)
     if is_opened:
@@ -52,10 +61,16 @@ def report(study: Study, store: Store, formats: tuple[str, ...], is_opened: bool
 
 
 def rewrite_report(
-    study: Study, store: Store, standings: Sequence[Standing], formats: Sequence[str]
+    study: Study,
+    store: Store,
+    standings: Sequence[Standing],
+    formats: Sequence[str],
+    out: Path | None = None,
 ) -> list[Path]:
-    """Write the report from the records there now; the paths written, the page first."""
+    """Write the report from the records there now; the paths written, the page first. Of a report
+    that goes elsewhere the study's folder is only read."""
     from report.study.writer import write_report
 
-    keep(study, store.folder)
-    return write_report(design(study), standings, store, store.folder / "report", formats)
+    if out is None:
+        keep(study, store.folder)
+    return write_report(design(study), standings, store, out or store.folder / "report", formats)

@@ -12,7 +12,7 @@ from ablations.grid import labels
 from ablations.run.launch import standings_of
 from ablations.studies import Study
 from hvae.config import as_dict
-from hvae.records.standings import Standing, count
+from hvae.records.standings import UNTRUSTED, Standing, count
 from hvae.records.store import Store
 
 
@@ -23,7 +23,8 @@ def status(study: Study, store: Store, as_json: bool) -> None:
     """List every run by key, and how it stands.
 
     A run is done, diverged (its loss is no number), missing, failed, stale (made by other sources
-    of hvae) or damaged. Exit code 1 if any failed or is damaged.
+    of hvae), damaged or unreadable (the system does not let it be read). Exit code 1 if any failed,
+    is damaged or unreadable.
 
     \b
     Example:
@@ -42,8 +43,8 @@ def status(study: Study, store: Store, as_json: bool) -> None:
         words = labels(study)
         for standing in standings:
             reason = f": {' '.join(standing.reason.split())}" if standing.reason else ""
-            click.echo(f"{standing.digest}  {standing.state:<8} {words[standing.digest]}{reason}")
-    if any(standing.state in ("failed", "damaged") for standing in standings):
+            click.echo(f"{standing.digest}  {standing.state:<10} {words[standing.digest]}{reason}")
+    if any(standing.state in ("failed", *UNTRUSTED) for standing in standings):
         sys.exit(1)
 
 

@@ -16,7 +16,7 @@ from ablations.run.executors import Executor
 from ablations.run.progress import say
 from hvae.config import RunConfig, TrainConfig, describe, digest, value
 from hvae.processes import Progress, give_back_freed_memory
-from hvae.records.files import overwrite
+from hvae.records.files import overwrite, read_whole
 from hvae.records.provenance import SourcesChanged, device_name, environment, require_sources
 
 Throughput = dict[str, Any]
@@ -133,7 +133,7 @@ def _file(folder: Path, one: RunConfig, sources_sha256: str, machine: dict[str, 
 
 def _read(file: Path) -> Throughput:
     try:
-        block: Throughput = json.loads(file.read_bytes())
+        block: Throughput = json.loads(read_whole(file))
     except (OSError, ValueError):  # not there, or not whole
         return NOT_TIMED
     return block

@@ -3,6 +3,7 @@
 Shapes: S samples, B images of a block, N images.
 """
 
+import math
 from collections.abc import Collection
 
 import torch
@@ -78,5 +79,5 @@ def monte_carlo_error(variance: Tensor) -> Tensor:
 
 
 def test_set_error(values: Tensor) -> float:
-    """Standard error of a mean over test images, as a sample of all images."""
-    return float(values.std() / len(values) ** 0.5)
+    """Standard error of a mean over test images, as a sample of all images; NaN for one image."""
+    return float(values.std() / len(values) ** 0.5) if len(values) > 1 else math.nan

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,7 +32,7 @@ from hvae.evaluation.importance import Aggregate
 from hvae.evaluation.levels import aggregates
 from hvae.evaluation.likelihood import PixelSums, Target, fastest_sums, pixel_nlls
 from hvae.evaluation.nll import Corrected, Gap, certify, corrected, sampled, subset
-from hvae.evaluation.probes import probe_accuracies
+from hvae.evaluation.probes import TRAIN_IMAGES, probe_accuracies
 from hvae.evaluation.units import Values, active_units, unit_sums
 from hvae.gaussians import LOG_2_PI
 from hvae.inference import Evidence
@@ -220,7 +221,8 @@ def _metrics(
     kl = units["kl"] / len(images.test)  # [T, L]
     nll, squared_error = nlls["nll_nats"], _mean(values["squared_error"])
     gains = sample["gains"][~sample["gains"].isposinf().any(-1)]  # of images that have one
-    return {
+    reasons = _reasons(images, squared_error)
+    metrics = {
         "loss_documented": _mean(values["documented"]),
         "elbo_nats": _mean(values["elbo"]),
         "elbo_standard_error_nats": monte_carlo_error(values["elbo_variance"]).item(),
@@ -246,10 +248,22 @@ def _metrics(
         "level_gain_test_set_error_nats": [None, *map(test_set_error, gains.unbind(-1))],
         **_errors("scoreboard_nll", nlls.get("scoreboard_nll_nats", nll)),
         "reconstruction_mse": squared_error,
-        "psnr_db": -10.0 * math.log10(squared_error),
+        "psnr_db": -10.0 * math.log10(squared_error) if squared_error else math.inf,
         "reconstruction_bce_nats": _mean(values["bce"]),
         "probe_accuracy_per_level": probe_accuracies(model, images),
     }
+    known = {name: value for name, value in metrics.items() if name not in reasons}
+    return known | {"left_out": reasons} if reasons else known
+
+
+def _reasons(images: Images, squared_error: float) -> dict[str, str]:
+    """Which metrics say nothing of these images and this model, and why: a record is without."""
+    reasons = {}
+    if squared_error == 0.0:
+        reasons["psnr_db"] = "every pixel is reconstructed exactly"
+    if len(np.unique(images.train_labels[:TRAIN_IMAGES])) < 2:
+        reasons["probe_accuracy_per_level"] = "the training images are of one class"
+    return reasons
 
 
 def _encoder_nll(found: Found) -> dict[str, Any]:

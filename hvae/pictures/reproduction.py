@@ -20,7 +20,7 @@ from hvae.evaluation.probes import TRAIN_IMAGES, level_means
 from hvae.model import HierarchicalVAE
 from hvae.pictures.samples import EXTENT, first_of_each_digit, largest, manifold, samples
 from hvae.records.attachments import Arrays, arrays_file
-from hvae.records.files import overwrite, sweep
+from hvae.records.files import overwrite, read_whole, sweep
 from hvae.records.provenance import sources_sha256
 
 FACTS, ARRAYS = "reproduction.json", "reproduction.npz"
@@ -189,7 +189,7 @@ def write(folder: Path, digest: str, weights: bytes, measurements: Measurements)
 def is_current(folder: Path, digest: str, weights: bytes) -> bool:
     """Whether what was measured in this folder is of these weights, by these sources."""
     try:
-        facts = json.loads((folder / FACTS).read_bytes())
+        facts = json.loads(read_whole(folder / FACTS))
     except (OSError, ValueError):
         return False
     expected = {"digest": digest, **_origin(weights)}

@@ -22,7 +22,8 @@ from hvae.model import HierarchicalVAE, ancestral, posterior_means
 SAMPLES = 16  # beside every record
 EXTENT = 3.0  # traversals and manifold go this far to either side: ±3 is documented
 TRAVERSAL_UNITS, TRAVERSAL_STEPS = 2, 7
-TRAVERSED = 7  # the test digit whose traversals are shown: MNIST's first test image is a seven
+TRAVERSED = 7  # the digit whose traversals are shown, if it is there: MNIST's first test image
+DIGITS = 10  # at most
 
 
 def pictures(
@@ -34,13 +35,14 @@ def pictures(
     most, or the one there is.
     """
     shown = first_of_each_digit(images.test_labels)
-    originals = _pixels(images, shown)
+    originals, digits = _pixels(images, shown), images.test_labels[shown].tolist()
+    moved = digits.index(TRAVERSED) if TRAVERSED in digits else 0
     units = largest(unit_kl, TRAVERSAL_UNITS)
     return {
         "samples": samples(model, SAMPLES),
         "originals": as_bytes(originals),
         "reconstructions": reconstructions(model, originals),
-        "traversals": traversals(model, originals[TRAVERSED], units),
+        "traversals": traversals(model, originals[moved], units),
         "traversal_units": np.array(units),
     }
 
@@ -94,9 +96,10 @@ def largest(values: Sequence[float], count: int) -> list[int]:
 
 
 def first_of_each_digit(labels: Bytes, each: int = 1) -> list[int]:
-    """Where the first `each` images of every digit 0–9 lie, in the order of the digits."""
-    found = [np.flatnonzero(labels == digit)[:each] for digit in range(10)]
-    assert all(len(indices) == each for indices in found)
+    """Where the first `each` images of every digit lie, or as many as there are, in the order of
+    the digits; of other labels than 0–9 those of the ten lowest."""
+    digits = np.unique(labels)[:DIGITS]
+    found = [np.flatnonzero(labels == digit)[:each] for digit in digits]
     return [int(index) for indices in found for index in indices]
 
 

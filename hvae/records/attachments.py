@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from hvae.config import RunConfig, as_dict
+from hvae.records.files import read_whole
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -46,7 +47,7 @@ def read_arrays(path: Path, names: Container[str] | None = None) -> Arrays:
     """The arrays of an `.npz`, or those of the names that it has. Raises `AttachmentError` where it
     is missing or damaged."""
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
+        with np.load(io.BytesIO(read_whole(path)), allow_pickle=False) as archive:
             return {n: archive[n] for n in archive.files if names is None or n in names}
     except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         # RuntimeError: zipfile's, where a flipped bit names another compression or a password.
@@ -57,6 +58,6 @@ def read_weights(path: Path) -> Arrays:
     """The state_dict of a `.safetensors`. Raises `AttachmentError` where it is missing or
     damaged."""
     try:
-        return load(path.read_bytes())
+        return load(read_whole(path))
     except (OSError, SafetensorError) as error:
         raise AttachmentError(f"{path}: no whole file of weights ({error})") from error

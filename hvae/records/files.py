@@ -5,13 +5,27 @@ swept by whoever opens the folder next, perhaps while we write: then the write i
 """
 
 import contextlib
+import errno
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 TEMPORARY = ".partial-"
+FULL = (errno.ENOSPC, errno.EDQUOT)  # a disk, or what of it one may use
+
+
+class DiskFull(ValueError):
+    """A file that did not fit: the message names the folder. Nothing that was given is wrong."""
+
+
+def read_whole(path: Path) -> bytes:
+    """The content of a file. Raises `OSError`, also for a FIFO: to open one would wait for ever."""
+    if not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode):
+        raise OSError(errno.EINVAL, "not a file", str(path))
+    return path.read_bytes()
 
 
 def publish(path: Path, content: bytes) -> bool:
@@ -44,13 +58,16 @@ def overwrite(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def writing_under(folder: Path, field: str = "results") -> Iterator[None]:
-    """Writing that fails raises `ValueError`: one line with the field, the folder, the reason."""
+    """Writing that fails raises `ValueError`, of a full disk `DiskFull`: one line with the field,
+    the folder, the reason."""
     try:
         yield
     except OSError as error:
+        fault = f"{field}: cannot write under {folder}: {error.strerror or error}"
+        if error.errno in FULL:
+            raise DiskFull(f"{fault}; make room and start the command again") from error
         raise ValueError(
-            f"{field}: cannot write under {folder}: {error.strerror or error}; "
-            "allowed: a folder you may write, or a path where one can be made"
+            f"{fault}; allowed: a folder you may write, or a path where one can be made"
         ) from error
 
 

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hvae.config import RunConfig, digest
-from hvae.records.store import SCHEMA, Record, RecordError, Store
+from hvae.records.store import SCHEMA, Record, RecordError, Store, UnreadableError
 
-STATES = ("done", "diverged", "missing", "failed", "stale", "damaged")
+STATES = ("done", "diverged", "missing", "failed", "stale", "damaged", "unreadable")
+UNTRUSTED = ("damaged", "unreadable")  # there, but not to be worked with
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,10 @@ def without_weights(standings: Iterable[Standing]) -> set[str]:
 
 
 def refuse_damaged(standings: Iterable[Standing]) -> None:
-    """Raise `ValueError` with what is wrong with the first damaged record, if there is one."""
+    """Raise `ValueError` with what is wrong with the first record that is damaged or cannot be
+    read, if there is one."""
     for standing in standings:
-        if standing.state == "damaged":
+        if standing.state in UNTRUSTED:
             raise ValueError(standing.reason)
 
 
@@ -87,7 +89,8 @@ def _recorded(store: Store, run: RunConfig, name: str, sources_sha256: str) -> S
     try:
         record = store.read(name)
     except RecordError as error:
-        return Standing(run, name, "damaged", str(error))
+        state = "unreadable" if isinstance(error, UnreadableError) else "damaged"
+        return Standing(run, name, state, str(error))
     reason = _staleness(record, sources_sha256)
     state = "stale" if reason else "diverged" if record.status == "diverged" else "done"
     return Standing(run, name, state, reason, store.weights_path(name).exists(), record)

@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from hvae.config import RunConfig, as_dict, digest, from_dict
-from hvae.records.files import fsync_folder, overwrite, probe, publish, sweep, writing_under
+from hvae.records.files import (
+    fsync_folder,
+    overwrite,
+    probe,
+    publish,
+    read_whole,
+    sweep,
+    writing_under,
+)
 from hvae.validation import require_known
 
 SCHEMA = 1
@@ -64,6 +72,11 @@ class Failure:
 
 class RecordError(ValueError):
     """A record on disk that cannot be trusted: the message names the file and what is wrong."""
+
+
+class UnreadableError(RecordError):
+    """A record that the system does not let us read. It may be whole, so nobody is told to delete
+    it."""
 
 
 class Store:
@@ -147,7 +160,8 @@ class Store:
         publish(path, _dump(dataclasses.asdict(failure)))
 
     def read(self, name: str) -> Record:
-        """The record of a digest. Raises `RecordError` on a damaged file or a newer schema."""
+        """The record of a digest. Raises `RecordError` on a damaged file or a newer schema, and
+        `UnreadableError`, which is one, where the system does not let it be read."""
         return read(self.path(name))
 
     def read_failure(self, name: str) -> Failure:
@@ -186,12 +200,22 @@ def read(path: Path) -> Record:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        body = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        body = json.loads(read_whole(path), parse_float=_finite_float, parse_constant=_finite_float)
+    except OSError as error:
+        raise UnreadableError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"{path}: not a whole record ({error}); delete it to redo") from error
     if not isinstance(body, dict):
         raise RecordError(f"{path}: not a record; delete it to redo")
     return body
+
+
+def _finite_float(text: str) -> float:
+    """A number of a record, which knows neither NaN nor Infinity. Raises `ValueError`."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number of a record")
+    return number
 
 
 def _is_current(path: Path, code: dict[str, Any]) -> bool:

@@ -31,7 +31,7 @@ from report.data.metrics import (
 )
 from report.data.statistics import Floats
 
-STATUSES = ("finished", "diverged", "failed", "missing", "damaged")
+STATUSES = ("finished", "diverged", "failed", "missing", "damaged", "unreadable")
 RATES = (  # of a measurement of throughput
     *("task", "engine", "device", "machine", "batch", "is_own_batch", "is_best_batch", "repeats"),
     *("images_per_second", "lower_quartile", "upper_quartile"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hvae.records.files import slug
+from hvae.records.files import read_whole, slug
 from report.machine import ladder, scaling
 from report.machine.gate_trials import NAME, gate_table, trials_row
 from report.render.drawing import Drawing
@@ -42,7 +42,7 @@ def _read(
     shown, notices = [], []
     for path in sorted(files):
         try:
-            shown.append(show(path, json.loads(path.read_text(encoding="utf-8"))))
+            shown.append(show(path, json.loads(read_whole(path))))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             place = f"{path.parent.name}/{path.name}"
             notices.append(f"{place} is no whole {what}: {_reason(error)}.")

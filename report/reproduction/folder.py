@@ -9,6 +9,7 @@ from typing import Any
 
 from hvae.config import RunConfig, as_dict
 from hvae.records.attachments import Arrays, read_arrays, read_weights
+from hvae.records.files import read_whole
 from hvae.records.store import Record, Store
 from report.reproduction.verdicts import Plane
 
@@ -66,7 +67,7 @@ def read_reproduction(folder: Path) -> Reproduction:
     """The content of a folder whose pictures were measured. Raises `ValueError` naming a file that
     is missing or damaged, or a run of which there is nothing to show."""
     store = Store(folder)
-    facts = json.loads((folder / "reproduction.json").read_bytes())
+    facts = json.loads(read_whole(folder / "reproduction.json"))
     record = store.read(facts["digest"])
     if record.status != "finished":
         raise ValueError(f"{store.path(record.digest)}: {record.status}, so nothing can be shown")

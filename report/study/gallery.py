@@ -91,13 +91,16 @@ def _sheets(path: Path) -> tuple[Sheet, ...]:
 
 
 def sheets(found: Mapping[str, npt.NDArray[Any]]) -> tuple[Sheet, ...]:
-    """Samples [16, D] in two rows; originals over reconstructions [10, D]; traversals [U, 7, D].
+    """Samples [16, D] in two rows; originals over reconstructions
+    [n ≤ 10, D]; traversals [U, 7, D].
 
     Units are named from 1 on. Raises `KeyError` or `ValueError` where an array is missing or of
     another shape.
     """
     units = [str(int(unit) + 1) for unit in found["traversal_units"]]
     both = np.stack([found["originals"], found["reconstructions"]])
+    lacking = COLUMNS["reconstructions"] - both.shape[1]  # digits that no test image shows: black
+    both = np.pad(both, ((0, 0), (0, lacking), (0, 0)))
     kinds = (found["samples"], both, found["traversals"])
     texts = (
         "16 samples",

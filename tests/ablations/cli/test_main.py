@@ -237,7 +237,7 @@ def test_failed_runs_end_in_exit_code_one_and_are_retried(
     assert result.stdout == f"{tmp_path}/quick/report/index.html\n"
     listed = call("status", "quick", *SMALL, "--results", str(tmp_path))
     assert listed.exit_code == 1
-    assert re.search(r"failed   depth 1, .*, seed 1: RuntimeError: told to fail", listed.stdout)
+    assert re.search(r"failed     depth 1, .*, seed 1: RuntimeError: told to fail", listed.stdout)
     trainer.fails = False
     assert run_small(tmp_path).exit_code == 0
     assert call("status", "quick", *SMALL, "--results", str(tmp_path)).exit_code == 0
@@ -480,6 +480,52 @@ def test_a_folder_where_nothing_can_be_published_is_refused_before_any_training(
     told = f"results: cannot write under {tmp_path}/quick: Permission denied"
     refused(run_small(tmp_path), told)
     assert trainer.seen == []
+
+
+def fill(*arguments: object, **options: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_disk_that_is_full_is_one_line_and_exit_code_one(
+    tmp_path: Path, trainer: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is trained; nothing that was given is wrong."""
+    monkeypatch.setattr(os, "fsync", fill)
+    result = run_small(tmp_path)
+    assert result.exit_code == 1
+    told = f"hvae: error: results: cannot write under {tmp_path}/quick: No space left on device; "
+    assert result.stderr == f"{told}make room and start the command again\n"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_report_may_go_elsewhere_and_then_its_study_is_only_read(
+    tmp_path: Path, trainer: StandIn, written: list[Sequence[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(tmp_path / "s.toml").write_text('axes.depth = [1]\nset."data.name" = "digits"\nseeds = 1')
+    study, results = str(tmp_path / "s.toml"), tmp_path / "results"
+    call("run", study, "--no-report", "--results", str(results))
+    (results / "s" / "study.toml").unlink()
+    before = sorted(results.rglob("*"))
+    told = call("report", study, "--results", str(results), f"--out={tmp_path}/elsewhere")
+    assert told.stdout == f"{tmp_path}/elsewhere/index.html\n"
+    assert sorted(results.rglob("*")) == before
+
+
+def test_foreign_files_are_a_line_each_where_they_are_named_like_records(
+    tmp_path: Path, trainer: StandIn
+) -> None:
+    run_small(tmp_path, "--no-report", "--seeds", "1")
+    store, (_, other) = Store(tmp_path / "quick"), RUNS
+    os.mkfifo(store.path(digest(other)))  # to open it would wait for ever
+    for name in (".DS_Store", f"._{digest(other)}.json", f"{digest(RUNS[0])} (1).json"):
+        (store.runs / name).write_text("of another program")
+    status = call("status", "quick", *SMALL, "--results", str(tmp_path))
+    assert (status.exit_code, status.stderr) == (1, "")
+    listed = status.stdout.splitlines()
+    assert "1 done, 0 diverged, 0 missing, 0 failed, 0 stale, 0 damaged, 1 unreadable" in listed[0]
+    assert listed[2].endswith(f"{digest(other)}.json: cannot be read: not a file")
+    assert len(listed) == 3
+    refused(run_small(tmp_path), f"{digest(other)}.json: cannot be read: not a file")
 
 
 def test_without_hard_links_a_real_grid_records_all_its_runs(

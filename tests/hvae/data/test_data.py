@@ -79,6 +79,8 @@ def test_the_option_comes_before_the_variable_and_the_variable_before_the_cache(
     monkeypatch.setenv("HVAE_DATA", str(tmp_path / "variable"))
     assert files.data_dir(tmp_path / "option") == tmp_path / "option"
     assert files.data_dir(None) == tmp_path / "variable"
+    monkeypatch.setenv("HVAE_DATA", "~/variable")
+    assert files.data_dir(None) == Path.home() / "variable"
     monkeypatch.setenv("HVAE_DATA", "")
     assert files.data_dir(None).name == "hvae"
     monkeypatch.delenv("HVAE_DATA")

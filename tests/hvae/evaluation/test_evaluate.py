@@ -498,6 +498,31 @@ def test_one_importance_sample_has_no_monte_carlo_error(digits: Images) -> None:
     assert found["nll_encoder_nats"] == -found["elbo_nats"]
 
 
+def test_a_perfect_reconstruction_has_no_psnr_and_the_record_says_why(digits: Images) -> None:
+    model, few = network(2), first(digits, 20)
+    with torch.no_grad():
+        model.pixel_decoder.linear_2.weight.zero_()
+        model.pixel_decoder.linear_2.bias.fill_(-200.0)  # its sigmoid is 0 in float32
+    black = replace(few, test=few.test * 0, test_binary=few.test_binary * 0)
+    found = metrics(model, black, 10)
+    assert found["reconstruction_mse"] == 0.0
+    assert found["left_out"] == {"psnr_db": "every pixel is reconstructed exactly"}
+    assert EXPECTED - found.keys() == {"psnr_db"}
+
+
+def test_images_of_one_class_have_no_probe_and_the_record_says_why(digits: Images) -> None:
+    few = first(digits, 20)
+    found = metrics(network(2), replace(few, train_labels=few.train_labels * 0 + 3), 10)
+    assert found["left_out"] == {"probe_accuracy_per_level": "the training images are of one class"}
+    assert "probe_accuracy_per_level" not in found
+
+
+def test_one_test_image_has_no_test_set_error(digits: Images) -> None:
+    found = metrics(network(2), first(digits, 1), 10)
+    assert math.isnan(found["elbo_test_set_error_nats"])
+    assert math.isfinite(found["nll_nats"])
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_model_that_diverged_in_its_last_step_has_no_finite_elbo_and_stops_no_other(
     bad: float, digits: Images

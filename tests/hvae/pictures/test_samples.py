@@ -173,6 +173,28 @@ def test_the_first_of_each_digit_come_in_the_order_of_the_digits(each: int) -> N
     assert min(found) == 0
 
 
+def test_of_labels_that_are_no_ten_digits_there_are_as_many_as_can_be_shown() -> None:
+    assert first_of_each_digit(np.array([3, 3, 1], np.uint8), each=2) == [2, 0, 1]
+    letters = np.arange(40, 10, -1, dtype=np.uint8)
+    assert letters[first_of_each_digit(letters)].tolist() == list(range(11, 21))
+
+
+@pytest.mark.parametrize("digits", [[7], [0, 1, 2], [0, 7, 9]], ids=str)
+def test_a_test_set_without_some_digits_leaves_pictures_of_those_there_are(
+    digits: list[int], few_digits: Images
+) -> None:
+    is_left = np.isin(few_digits.test_labels, digits)
+    images = replace(
+        few_digits, test=few_digits.test[is_left], test_labels=few_digits.test_labels[is_left]
+    )
+    model, unit_kl = model_of(), [0.0, 2.0, 1.0]
+    found, whole = pictures(model, images, unit_kl), pictures(model, few_digits, unit_kl)
+    np.testing.assert_array_equal(found["originals"], whole["originals"][digits])
+    np.testing.assert_array_equal(found["reconstructions"], whole["reconstructions"][digits])
+    if 7 in digits:
+        np.testing.assert_array_equal(found["traversals"], whole["traversals"])
+
+
 @pytest.mark.parametrize(
     "change",
     [lambda s: s.pop("encoders.0.linear.bias"), lambda s: s.update(other=np.zeros(1, np.float32))],

@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from hvae.records.files import TEMPORARY, overwrite, probe, prove_writable, publish, slug, sweep
+from hvae.records.files import (
+    TEMPORARY,
+    DiskFull,
+    overwrite,
+    probe,
+    prove_writable,
+    publish,
+    slug,
+    sweep,
+    writing_under,
+)
 
 
 def test_the_first_to_publish_wins_and_whoever_overwrites_does(tmp_path: Path) -> None:
@@ -79,6 +89,17 @@ def test_a_folder_where_nothing_can_be_published_fails_the_probe_and_stays_empty
     with pytest.raises(ValueError, match=rf"^results: cannot write under {tmp_path}: Operation"):
         prove_writable(tmp_path)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT], ids=errno.errorcode.get)
+def test_a_full_disk_is_told_from_a_folder_that_is_wrong(tmp_path: Path, code: int) -> None:
+    told = rf"^results: cannot write under {tmp_path}: .*; make room"
+    with pytest.raises(DiskFull, match=told), writing_under(tmp_path):
+        failing(code)()
+    told = "allowed: a folder"
+    with pytest.raises(ValueError, match=told) as refused, writing_under(tmp_path):
+        failing(errno.EROFS)()
+    assert not isinstance(refused.value, DiskFull)
 
 
 def test_a_slug_can_be_part_of_a_file_name_anywhere() -> None:

@@ -12,13 +12,13 @@ from hvae.records.provenance import sources_sha256
 from hvae.records.standings import STATES, count, refuse_damaged, survey, to_run
 from hvae.records.store import SCHEMA, Record, Store
 
-RUNS = runs(PRESETS["quick"])[:6]
+RUNS = runs(PRESETS["quick"])[:7]
 MakeRecord = Callable[..., Record]
 
 
 @pytest.fixture
 def store(tmp_path: Path, make_record: MakeRecord) -> Store:
-    """A run in every state: done, missing, failed, stale, damaged, diverged."""
+    """A run in every state: done, missing, failed, stale, damaged, diverged, unreadable."""
     store = Store(tmp_path)
     store.open_for_writing()
     store.write(make_record(RUNS[0]))
@@ -26,23 +26,25 @@ def store(tmp_path: Path, make_record: MakeRecord) -> Store:
     store.write(replace(make_record(RUNS[3]), code={"sources_sha256": "other", "version": "0.0"}))
     store.path(digest(RUNS[4])).write_text('{"schema": 1, "stu')
     store.write(make_record(RUNS[5], nll=None))
+    store.path(digest(RUNS[6])).mkdir()  # root, who runs CI, may read any file
     return store
 
 
 def test_every_state_is_told_apart(store: Store) -> None:
     standings = survey(store, RUNS, sources_sha256())
-    states = ["done", "missing", "failed", "stale", "damaged", "diverged"]
+    states = ["done", "missing", "failed", "stale", "damaged", "diverged", "unreadable"]
     assert [standing.state for standing in standings] == states
     assert count(standings) == dict.fromkeys(STATES, 1)
     assert [s.digest for s in standings] == [digest(run) for run in RUNS]
 
 
 def test_what_is_not_well_says_why(store: Store) -> None:
-    done, missing, failed, stale, damaged, _ = survey(store, RUNS, sources_sha256())
+    done, missing, failed, stale, damaged, _, unreadable = survey(store, RUNS, sources_sha256())
     assert done.reason == missing.reason == ""
     assert failed.reason == "ValueError: no luck"
     assert stale.reason == "made by other sources of hvae (version 0.0)"
     assert "not a whole record" in damaged.reason
+    assert unreadable.reason.endswith(f"{digest(RUNS[6])}.json: cannot be read: Is a directory")
 
 
 def test_missing_and_failed_are_run_and_stale_only_where_asked(store: Store) -> None:
@@ -67,6 +69,8 @@ def test_damage_is_refused_with_its_reason(store: Store) -> None:
     standings = survey(store, RUNS, sources_sha256())
     with pytest.raises(ValueError, match=rf"{digest(RUNS[4])}\.json: not a whole record"):
         refuse_damaged(standings)
+    with pytest.raises(ValueError, match=rf"{digest(RUNS[6])}\.json: cannot be read"):
+        refuse_damaged(standings[5:])
     refuse_damaged(standings[:4])
 
 

@@ -1,5 +1,6 @@
 """hvae/records/store.py: whole records or none, whatever is killed, damaged or run at once."""
 
+import contextlib
 import dataclasses
 import errno
 import itertools
@@ -23,7 +24,15 @@ from hypothesis import strategies as st
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig, as_dict, digest
 from hvae.records import store as records
 from hvae.records.files import TEMPORARY
-from hvae.records.store import ARRAYS, SCHEMA, WEIGHTS, Record, RecordError, Store
+from hvae.records.store import (
+    ARRAYS,
+    SCHEMA,
+    WEIGHTS,
+    Record,
+    RecordError,
+    Store,
+    UnreadableError,
+)
 
 json_values = st.recursive(
     st.none()
@@ -187,6 +196,70 @@ def test_a_file_that_is_no_record_is_refused(store: Store, content: bytes) -> No
         store.read(path.stem)
 
 
+def make_fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a FIFO": (make_fifo, "not a file"),  # to open it would wait for ever
+    "a folder": (Path.mkdir, "Is a directory"),
+    "a symlink to itself": (lambda path: path.symlink_to(path), "Too many levels of symbolic"),
+    "a symlink to nothing": (lambda path: path.symlink_to("nothing"), "No such file"),
+}
+
+
+@pytest.mark.parametrize(("make", "told"), UNREADABLE.values(), ids=UNREADABLE)
+def test_what_cannot_be_read_is_named_and_nobody_is_told_to_delete_it(
+    store: Store, make: Callable[[Path], object], told: str
+) -> None:
+    make(store.path(digest(run())))
+    with pytest.raises(
+        UnreadableError, match=f"^{store.path(digest(run()))}: cannot be read: {told}"
+    ):
+        store.read(digest(run()))
+    assert store.finished() == {digest(run())}
+
+
+def test_a_record_that_may_not_be_read_is_not_called_damaged(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(store, record())
+
+    def refuse(*_: Any) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)  # root, who runs CI, is refused nothing
+    with pytest.raises(UnreadableError) as refused:
+        store.read(path.stem)
+    assert str(refused.value) == f"{path}: cannot be read: Permission denied"
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_number_that_is_none_is_damage(store: Store, number: str) -> None:
+    path = written(store, record())
+    path.write_text(path.read_text().replace("0.1", number))
+    with pytest.raises(RecordError, match=f"not a whole record .*{number}"):
+        store.read(path.stem)
+
+
+def test_brackets_without_end_are_damage(store: Store) -> None:
+    store.path("0" * 16).write_text("[" * 100_000)
+    with pytest.raises(RecordError, match="not a whole record"):
+        store.read("0" * 16)
+
+
+def test_a_flipped_bit_is_refused_or_changes_nothing(store: Store) -> None:
+    """The last digit of a long number may be another that means the same."""
+    path, bits = written(store, record()), random.Random(0)
+    whole = path.read_bytes()
+    for _ in range(300):
+        damaged = bytearray(whole)
+        damaged[bits.randrange(len(whole))] ^= 1 << bits.randrange(8)
+        path.write_bytes(damaged)
+        with contextlib.suppress(RecordError):
+            assert store.read(path.stem) == record()
+
+
 def test_a_record_under_another_name_is_refused(store: Store) -> None:
     path = written(store, record())
     path.rename(store.path("0" * 16))
@@ -252,6 +325,7 @@ def test_a_record_replaces_one_of_other_sources(store: Store) -> None:
 @pytest.mark.parametrize("suffix", [".json", ".failed.json"])
 def test_what_is_not_named_by_a_digest_is_no_record(store: Store, suffix: str) -> None:
     name = record().digest
+    (store.runs / ".DS_Store").write_text("of another program")
     for foreign in (f"._{name}", f"{name} (1)", name[:-1], name.upper() + "X"):
         (store.runs / f"{foreign}{suffix}").write_text("of another program")
     assert store.finished() == store.failed() == set()

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from builders import SMALL, design, filled, record, study_of
+from builders import SMALL, design, filled, record, report_of, study_of
 
 from hvae.config import RunConfig, digest
 from hvae.records.store import Store
@@ -127,6 +127,20 @@ def test_absent_and_null_metrics_are_no_numbers(store: Store) -> None:
     runs = study_of(store, asked).runs.set_index("key")
     assert runs.loc[[digest(first)], ["elbo_nats", "nll_nats"]].isna().all(axis=None)
     assert runs["nll_nats"][digest(second)] == 2.0
+
+
+def test_what_a_record_leaves_out_with_a_reason_is_no_number_and_the_report_is_written(
+    store: Store,
+) -> None:
+    """As of a perfect reconstruction and of images of one class."""
+    reasons = {"psnr_db": "exact", "probe_accuracy_per_level": "one class"}
+    whole = record(design(ONE, seeds=1).runs[0]).metrics
+    metrics = {name: value for name, value in whole.items() if name not in reasons}
+    asked = design({"depth": (1, 2)}, seeds=2)
+    study = filled(store, asked, lambda run: {"metrics": metrics | {"left_out": reasons}})
+    assert "psnr_db" not in study.runs
+    assert study.levels["probe_accuracy"].isna().all()
+    assert len(report_of(store, asked, "html", "csv", "md", "latex")) == 5
 
 
 def test_an_empty_study_and_an_absent_folder_load(store: Store) -> None:

@@ -47,6 +47,14 @@ def test_sheets_hold_every_image_in_reading_order() -> None:
     assert traversals == [[*range(40, 47)], [*range(47, 54)]]
 
 
+def test_where_no_test_image_shows_a_digit_the_rest_of_its_row_is_black() -> None:
+    found = arrays()
+    found |= {name: found[name][:3] for name in ("originals", "reconstructions")}
+    assert sheets(found)[1].pixels.shape == sheets(arrays())[1].pixels.shape
+    pairs = sheets(found)[1].pixels[::9, ::9].tolist()
+    assert pairs == [[20, 21, 22, *[0] * 7], [30, 31, 32, *[0] * 7]]
+
+
 def test_an_image_keeps_its_own_pixels() -> None:
     found = arrays()
     found["samples"] = np.arange(16 * 64).astype(np.uint8).reshape(16, 64)
