@@ -16,10 +16,12 @@ from hvae.config import (
     digest,
     override,
     pack_order,
+    setting,
     shared,
     value,
 )
 from hvae.datasets import DATASETS
+from hvae.native.bindings import uncompiled
 from hvae.native.build import c_compiler
 from report.data.design import Design
 
@@ -123,7 +125,8 @@ def packs(
     for run in all_runs:
         alike = {name: value(run, name) for name in packing.alike}
         groups.setdefault(override(shared(run), alike), []).append(run)
-    told = [name for name in axis_names() if len({value(run, name) for run in groups}) > 1]
+    common_names = [n for n in axis_names() if not setting(n).may_differ or n in packing.alike]
+    told = [name for name in common_names if len({value(run, name) for run in groups}) > 1]
     recorded = {digest(run) for group in groups.values() for run in group} - missing
     cut = [
         without(Pack(study, tuple(chunk), common=", ".join(_words(common, told))), recorded)
@@ -156,7 +159,10 @@ def packing(device: str, all_runs: int, workers: int) -> Packing:
 
 
 def _size(group: Iterable[RunConfig], packing: Packing) -> int:
-    return int(min(packing.size, max(packing.fewest, packing.most_cost / max(map(cost, group)))))
+    runs = list(group)
+    is_traced = any(run.train.objective == "iwae" or uncompiled(run.model) for run in runs)
+    fewest = max(packing.fewest, FEWEST_TRACED) if is_traced else packing.fewest
+    return int(min(packing.size, max(fewest, packing.most_cost / max(map(cost, runs)))))
 
 
 def cost(run: RunConfig) -> int:
@@ -174,7 +180,7 @@ def evaluation_cost(run: RunConfig) -> int:
     likelihoods = 1 if run.data.binarize != "none" and run.train.loss == "bce" else 2
     of_encoders = images * min(FEW_SAMPLES, samples) + chosen * samples
     of_nll = NLL_DRAWS * (likelihoods * chosen + CERTIFIED_IMAGES) * samples
-    per_sample = 2 * (weight_count(model) - model.input_dim * model.hiddens[0])
+    per_sample = 2 * (weight_count(model) - model.input_dim * model.hidden_dim)
     return round((of_encoders + of_nll) * per_sample)
 
 

@@ -1,37 +1,53 @@
 """How long packs will take on this machine and what they will hold: the cheapest and the costliest
-shape among them are trained for a moment, in between it goes by FLOPs, and so does an evaluation,
-which does about as many in a second.
+run of each kind among them are trained for a moment, in between it goes by FLOPs. So does an
+evaluation, which does about as many in a second as the compiled step.
 """
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ablations.grid import FLOPS_PER_SECOND, Pack, cost, evaluation_cost, memory
 from hvae.config import RunConfig
 from hvae.datasets import DATASETS
+from hvae.native.bindings import uncompiled
 
 MOST_IMAGES = 512  # of a batch of a trial
-TRIES = 5  # the fastest counts: neighbours only slow a try down
+TRIES = 4  # after the first; the fastest counts: neighbours only slow a try down
+LONG_SECONDS = 0.5  # of a try: one will do
 START_SECONDS = 4.0  # of a worker: it imports torch
 CGROUP = Path("/sys/fs/cgroup/memory.max")  # of a container: bytes, or "max"
 
 
+class Kind(NamedTuple):
+    """What decides, beside its FLOPs, how long a training takes."""
+
+    is_traced: bool
+    batch_size: int
+    samples: int
+
+
 class Prediction(NamedTuple):
-    """Seconds of one worker for the training of a run: `start` and `slope` by FLOPs."""
+    """Seconds of one worker for the training of a run: `start` and `slope` by FLOPs, of some kinds
+    their own."""
 
     start: float
     slope: float
+    others: Mapping[Kind, "Prediction"] = MappingProxyType({})
 
     def seconds(self, pack: Pack) -> float:
         """For training and evaluating all runs of a pack."""
-        return sum(
-            (self.start + self.slope * cost(run)) * (1 + evaluation_cost(run) / cost(run))
-            for run in pack.runs
-        )
+        return sum(map(self._seconds, pack.runs))
+
+    def _seconds(self, run: RunConfig) -> float:
+        flops, evaluation = cost(run), evaluation_cost(run)
+        if (other := self.others.get(kind(run))) is not None:
+            return other.start + other.slope * flops + self.slope * evaluation
+        return (self.start + self.slope * flops) * (1 + evaluation / flops)
 
     def wall_seconds(self, packs: Sequence[Pack], workers: int) -> float:
         """Until the last worker is through, each taking the longest pack left."""
@@ -54,9 +70,28 @@ def predict(packs: Sequence[Pack], device: str) -> Prediction:
     from hvae.processes import one_thread
 
     one_thread()  # as the workers
+    kinds: dict[Kind, list[RunConfig]] = {}
+    for run in runs:
+        kinds.setdefault(kind(run), []).append(run)
+    found = {one: _line(alike) for one, alike in kinds.items()}
+    compiled = [line for one, line in found.items() if not one.is_traced]
+    start, slope, _ = compiled[0] if compiled else assumed(device)
+    return Prediction(start, slope, found if len(found) > 1 or not compiled else {})
+
+
+def kind(run: RunConfig) -> Kind:
+    """The kind of a run on a CPU."""
+    is_traced = run.train.objective == "iwae" or bool(uncompiled(run.model))
+    return Kind(is_traced, run.train.batch_size, run.train.importance_samples)
+
+
+def _line(runs: Sequence[RunConfig]) -> Prediction:
+    """By the cheapest and the costliest of runs of one kind."""
     least, most = (choose(runs, key=cost) for choose in (min, max))
+    if cost(most) == cost(least):
+        return Prediction(0.0, _training_seconds(most) / cost(most))
     low, high = _training_seconds(least), _training_seconds(most)
-    if high <= low or cost(most) == cost(least):  # chance decides between them
+    if high <= low:  # chance decides between them
         return Prediction(0.0, high / cost(most))
     slope = (high - low) / (cost(most) - cost(least))
     return Prediction(low - slope * cost(least), slope)
@@ -71,7 +106,9 @@ def _training_seconds(run: RunConfig) -> float:
     images = dark_noise(run.model.input_dim, MOST_IMAGES)
     work = engine_training("auto", run, images, "cpu", size)
     work.call()
-    once = min(seconds(work.call, 1, "cpu") for _ in range(TRIES))
+    once = seconds(work.call, 1, "cpu")
+    for _ in range(TRIES if once < LONG_SECONDS else 0):
+        once = min(once, seconds(work.call, 1, "cpu"))
     return once * run.train.epochs * DATASETS[run.data.name].training_images / work.images
 
 

@@ -12,6 +12,7 @@ from itertools import combinations, product
 from typing import Any, NamedTuple
 
 from hvae.config import RunConfig, axis_names, override, setting
+from hvae.config import value as value_of
 from hvae.validation import require_integer
 
 # Of a study: it names a folder, and file systems end at 143 to 255 bytes.
@@ -61,6 +62,7 @@ class Study:
         axes = by_name(self.axes)
         for name, values in axes.items():
             _require_axis(name, values)
+        axes = {name: tuple(_frozen(name, v) for v in values) for name, values in axes.items()}
         variants = [Variant(v.name, by_name(v.settings.items())) for v in self.variants]
         settings = by_name(self.settings.items())
         _require_swept_once(axes, settings, variants)
@@ -68,7 +70,7 @@ class Study:
         _require_distinct(cells, variants)
         for name, value in {
             "settings": settings,
-            "axes": tuple((name, tuple(values)) for name, values in axes.items()),
+            "axes": tuple(axes.items()),
             "variants": tuple(variants),
             "cells": cells,
         }.items():
@@ -138,7 +140,22 @@ def _cells(
     for variant in variants or [Variant("")]:
         for values in product(*axes.values()):
             own = dict(zip(axes, values, strict=True))
-            yield Cell(override(RunConfig(), {**settings, **own, **variant.settings}), variant.name)
+            run = override(RunConfig(), {**settings, **own, **variant.settings})
+            for name, asked in own.items():
+                _require_effective(name, asked, value_of(run, name))
+            yield Cell(run, variant.name)
+
+
+def _frozen(name: str, value: Any) -> Any:
+    """A value as a run holds it, where that is a list."""
+    is_list = isinstance(value_of(RunConfig(), name), tuple) and isinstance(value, list)
+    return tuple(value) if is_list else value
+
+
+def _require_effective(name: str, asked: Any, held: Any) -> None:
+    """A model has one config: sizes by level that are equal, for example, are one size."""
+    if asked != held:
+        raise ValueError(f"{name}: {asked!r} is in effect {held!r}; allowed: values that differ")
 
 
 def _require_variant_names(names: Sequence[str]) -> None:
@@ -179,54 +196,3 @@ def _require_distinct(cells: Sequence[Cell], variants: Sequence[Variant]) -> Non
             raise ValueError(
                 f"variants: {one!r} and {other!r} are the same runs; allowed: distinct settings"
             )
-
-
-_QUICK = Study(
-    name="quick",
-    question="What do depth, loss and latent size do, at first sight?",
-    settings={
-        "data.name": "digits",
-        # 1,380 steps on 1,437 images: three times the documented rate learns as much as 100 epochs.
-        "train.epochs": 60,
-        "train.learning_rate": 3e-3,
-        "evaluation.importance_samples": 200,
-        "evaluation.nll_images": 100,
-    },
-    axes=(("depth", (1, 2, 3, 4)), ("loss", ("bce", "mse")), ("latent", (2, 20))),
-    seeds=2,
-    budget="about a minute on two CPU cores",
-)
-_STANDARD = Study(
-    name="standard",
-    question="What do depth, reconstruction loss and latent size do to the documented model?",
-    axes=(("depth", (1, 2, 3, 4)), ("loss", ("bce", "mse")), ("latent", (2, 5, 10, 20, 50))),
-    seeds=5,
-    budget="about two hours on two CPU cores",
-)
-_OBJECTIVE = Study(
-    name="objective",
-    question="What does the documented objective cost against the ELBO?",
-    settings={"data.binarize": "dynamic"},
-    axes=(("depth", (1, 2, 3, 4)), ("objective", ("documented", "elbo"))),
-    seeds=5,
-    budget="about half an hour on two CPU cores",
-)
-_LEVELS = Study(
-    name="levels",
-    question="Why do upper levels die: of the KL's weight, or of its form?",
-    settings={"data.binarize": "dynamic"},
-    axes=(("depth", (1, 2, 3, 4)),),
-    variants=(
-        # The documented loss weighs the KL twice and takes it in closed form at the drawn z, which
-        # drops the covariance of neighbouring levels: each can be mended alone.
-        Variant("documented"),
-        Variant("β = 1", {"train.kl_weight": 0.5}),
-        Variant("joint KL", {"objective": "elbo", "train.kl_weight": 2.0}),
-        Variant("ELBO: β = 1, joint KL", {"objective": "elbo"}),
-        Variant("warm-up", {"train.kl_warmup_epochs": 15}),
-        Variant("free bits", {"train.free_bits": 0.5}),
-    ),
-    seeds=10,
-    budget="about four hours on two CPU cores",
-)
-PRESETS = {study.name: study for study in (_QUICK, _STANDARD, _OBJECTIVE, _LEVELS)}

@@ -38,7 +38,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ablations.studies import NAME, PRESETS, Study, Variant, require_name
+from ablations.presets import PRESETS
+from ablations.studies import NAME, Study, Variant, require_name
 from hvae.records.files import overwrite, writing_under
 from hvae.validation import require_known
 

@@ -1,6 +1,21 @@
-"""Parameters and FLOPs of a run in closed form."""
+"""Parameters and FLOPs of a run in closed form: a depth of a million costs no more than one of
+two."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from hvae.config import ModelConfig, RunConfig
+
+
+class Sizes(NamedTuple):
+    """Of a level the width of what lies below it, its hidden units, its latents; and what its
+    decoder says: a mean of each value below, and above the first level its variance where that is
+    learned."""
+
+    below: int
+    hidden: int
+    latent: int
+    outputs: int
 
 
 def parameter_count(model: ModelConfig) -> int:
@@ -12,8 +27,8 @@ def parameter_count(model: ModelConfig) -> int:
     hidden layer h·h + h.
     """
     biases = sum(
-        2 * hidden * model.hidden_layers + 2 * latent + _outputs(model, level, below)
-        for level, (below, hidden, latent) in enumerate(level_sizes(model))
+        count * (2 * level.hidden * model.hidden_layers + 2 * level.latent + level.outputs)
+        for level, count in _alike(model)
     )
     return weight_count(model) + biases
 
@@ -28,29 +43,29 @@ def flops_per_image(run: RunConfig) -> int:
     for a batch of 64 (22.1 + 22.1 + 12.1).
     """
     model, samples = run.model, run.train.importance_samples
-    first = model.input_dim * model.hiddens[0]
-    encoders = [encoder_weights(model, level) for level in range(model.num_layers)]
-    once = encoders[0] if model.inference == "bottom-up" else sum(encoders)
-    return 2 * (3 * (once + samples * (weight_count(model) - once)) - first)
+    first, _ = next(_alike(model))
+    is_bottom_up = model.inference == "bottom-up"
+    once = _encoder_weights(model, first) if is_bottom_up else encoder_weights(model)
+    repeated = weight_count(model) - once
+    return 2 * (3 * (once + samples * repeated) - first.below * first.hidden)
 
 
 def weight_count(model: ModelConfig) -> int:
     """Entries of all weight matrices, biases left out."""
-    levels = range(model.num_layers)
-    return sum(encoder_weights(model, level) + decoder_weights(model, level) for level in levels)
+    return encoder_weights(model) + decoder_weights(model)
 
 
-def encoder_weights(model: ModelConfig, level: int) -> int:
-    """Entries of the weight matrices of a level's encoder, levels counted from 0."""
-    below, hidden, latent = level_sizes(model)[level]
-    return below * hidden + (model.hidden_layers - 1) * hidden**2 + 2 * hidden * latent
+def encoder_weights(model: ModelConfig) -> int:
+    """Entries of the weight matrices of all encoders."""
+    return sum(count * _encoder_weights(model, level) for level, count in _alike(model))
 
 
-def decoder_weights(model: ModelConfig, level: int) -> int:
-    """Entries of the weight matrices of a level's decoder, levels counted from 0."""
-    below, hidden, latent = level_sizes(model)[level]
-    deeper = (model.hidden_layers - 1) * hidden**2
-    return latent * hidden + deeper + hidden * _outputs(model, level, below)
+def decoder_weights(model: ModelConfig) -> int:
+    """Entries of the weight matrices of all decoders."""
+    return sum(
+        count * (level.hidden * (level.latent + level.outputs) + _deeper(model, level))
+        for level, count in _alike(model)
+    )
 
 
 def level_sizes(model: ModelConfig) -> list[tuple[int, int, int]]:
@@ -60,7 +75,21 @@ def level_sizes(model: ModelConfig) -> list[tuple[int, int, int]]:
     return list(zip(below, model.hiddens, model.latents, strict=True))
 
 
-def _outputs(model: ModelConfig, level: int, below: int) -> int:
-    """What a level's decoder says: a mean of each value below, and above the first its variance
-    where that is learned."""
-    return below * (2 if level and model.prior_variance == "learned" else 1)
+def _alike(model: ModelConfig) -> Iterator[tuple[Sizes, int]]:
+    """Levels with how many are like them, the first of all alone."""
+    each = 2 if model.prior_variance == "learned" else 1
+    if model.latent_dims or model.hidden_dims:
+        for level, sizes in enumerate(level_sizes(model)):
+            yield Sizes(*sizes, sizes[0] * (each if level else 1)), 1
+        return
+    pixels, hidden, latent = model.input_dim, model.hidden_dim, model.latent_dim
+    yield Sizes(pixels, hidden, latent, pixels), 1
+    yield Sizes(latent, hidden, latent, latent * each), model.num_layers - 1
+
+
+def _encoder_weights(model: ModelConfig, level: Sizes) -> int:
+    return level.hidden * (level.below + 2 * level.latent) + _deeper(model, level)
+
+
+def _deeper(model: ModelConfig, level: Sizes) -> int:
+    return (model.hidden_layers - 1) * level.hidden**2

@@ -346,8 +346,11 @@ def pack_order(run: RunConfig) -> tuple[Hashable, ...]:
 
 
 def as_dict(config: RunConfig) -> dict[str, dict[str, Any]]:
-    """The config as plain nested dicts, ready for JSON."""
-    return dataclasses.asdict(config)
+    """The config as plain nested dicts, ready for JSON: as it comes back from there."""
+    return {
+        name: {key: list(own) if isinstance(own, tuple) else own for key, own in section.items()}
+        for name, section in dataclasses.asdict(config).items()
+    }
 
 
 def from_dict(values: dict[str, Any]) -> RunConfig:

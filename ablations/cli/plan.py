@@ -18,10 +18,11 @@ from ablations.grid import (
     runs,
 )
 from ablations.prediction import lacking_memory, predict
+from ablations.presets import PRESETS
 from ablations.run.executors import choose
 from ablations.run.launch import standings_of
 from ablations.run.progress import say
-from ablations.studies import PRESETS, Study
+from ablations.studies import Study
 from hvae.closed_form import parameter_count
 from hvae.config import digest
 from hvae.records.standings import refuse_damaged, to_run

@@ -133,15 +133,18 @@ def assigned(option: str, texts: Iterable[str]) -> list[tuple[str, str]]:
     return pairs
 
 
-def parse(name: str, text: str) -> int | float | str:
-    """A value of a setting as written on the command line, by the type of its default.
+def parse(name: str, text: str) -> int | float | str | tuple[int, ...]:
+    """A value of a setting as written on the command line, by the type of its default: sizes by
+    level as 100-50.
 
     Raises `ValueError` naming the setting, the text and the kind of number it should be.
     """
     kind = type(value(RunConfig(), name))
     try:
+        if kind is tuple:
+            return tuple(int(part) for part in text.split("-"))
         parsed: int | float | str = kind(text.strip())
     except ValueError as error:
-        numbers = "integers" if kind is int else "numbers"
+        numbers = {int: "integers", tuple: "integers joined by '-'"}.get(kind, "numbers")
         raise ValueError(f"{name}: {text!r} is not allowed; allowed: {numbers}") from error
     return parsed

@@ -79,7 +79,9 @@ def engine_training(
     """Short epochs of a pack of one, batches laid out and noise drawn as in any other."""
     sized = replace(run, train=replace(run.train, batch_size=batch_size))
     count = batch_size * max(1, EPOCH_IMAGES[device] // batch_size)
-    engine, _ = choose([sized], torch.device(device), torch.float32, name)
+    pixels = images.train[:count]
+    means = torch.tensor(pixels.mean(0) / images.train_levels)
+    engine, _ = choose([sized], torch.device(device), torch.float32, name, means)
     draws = Draws([sized], repeated(images, count), torch.device(device))
     epochs = itertools.count(1)
     return Work(lambda: engine.epoch(draws, next(epochs), 1.0), count)
@@ -87,7 +89,7 @@ def engine_training(
 
 def module_training(run: RunConfig, x: Tensor) -> Call:
     """Forward, backward and a fused Adam of the plain module on one batch, operator by operator."""
-    model, train = initial(run).to(x.device), run.train
+    model, train = initial(run, x.mean(0).cpu()).to(x.device), run.train
     # As torch's own, whose first use imports for seconds.
     optimizer = Adam(list(model.parameters()), train.learning_rate)
     noise = no_noise(run, x)
@@ -108,7 +110,7 @@ def module_training(run: RunConfig, x: Tensor) -> Call:
 
 def inference(run: RunConfig, x: Tensor) -> Call:
     """Encode a batch through all levels and reconstruct it: the model's whole forward pass."""
-    model, noise = initial(run).to(x.device), no_noise(run, x)
+    model, noise = initial(run, x.mean(0).cpu()).to(x.device), no_noise(run, x)
 
     @torch.no_grad()
     def call() -> None:
@@ -120,7 +122,7 @@ def inference(run: RunConfig, x: Tensor) -> Call:
 def sampling(run: RunConfig, x: Tensor) -> Call:
     """Ancestral samples, as many as x has images: every level from the one above, then the pixel
     means."""
-    model, noise = initial(run).to(x.device), no_noise(run, x)
+    model, noise = initial(run, x.mean(0).cpu()).to(x.device), no_noise(run, x)
 
     @torch.no_grad()
     def call() -> None:
@@ -135,8 +137,7 @@ def flops_per_image(name: str, run: RunConfig) -> int:
     if name == "train_step":
         return training_flops(run)
     model = run.model
-    decoders = sum(decoder_weights(model, level) for level in range(model.num_layers))
-    return 2 * (weight_count(model) if name == "inference" else decoders)
+    return 2 * (weight_count(model) if name == "inference" else decoder_weights(model))
 
 
 def repeated(images: Images, count: int) -> Images:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from ablations.grid import Pack, Packing, cost, design, halves, labels, packing, packs, runs
-from ablations.studies import PRESETS, Study, Variant, narrow
+from ablations.presets import PRESETS
+from ablations.studies import Study, Variant, narrow
 from hvae.closed_form import weight_count
 from hvae.config import ModelConfig, RunConfig, TrainConfig, digest, override
 from hvae.data.images import load_grey

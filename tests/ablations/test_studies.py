@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from ablations.grid import design, runs
-from ablations.studies import PRESETS, Study, Variant, narrow
+from ablations.presets import PRESETS
+from ablations.studies import Study, Variant, narrow
 from hvae.closed_form import parameter_count
 from hvae.config import RunConfig, override, value
 from hvae.datasets import DATASETS

@@ -7,7 +7,8 @@ import pytest
 
 from ablations import study_files
 from ablations.grid import runs
-from ablations.studies import PRESETS, Variant
+from ablations.presets import PRESETS
+from ablations.studies import Variant
 from ablations.study_files import COPY, keep, load_study
 
 DEPTH = "[axes]\ndepth = [1]\n"
@@ -145,7 +146,8 @@ def test_a_file_whose_name_cannot_be_the_studys_is_told_what_helps(
 
 def test_what_is_no_study_is_told_what_is(tmp_path: Path) -> None:
     known = (
-        r"^study: 'qick' is not known; allowed: levels, objective, quick, standard, a \*.toml file$"
+        r"^study: 'qick' is not known; allowed: family, levels, literature, objective, quick, "
+        r"standard, a \*.toml file$"
     )
     with pytest.raises(ValueError, match=known):
         load_study("qick", tmp_path)

@@ -15,8 +15,9 @@ from click.testing import CliRunner, Result
 
 from ablations.cli.main import main
 from ablations.grid import Pack, runs
+from ablations.presets import PRESETS
 from ablations.run import launch as launching
-from ablations.studies import PRESETS, narrow
+from ablations.studies import narrow
 from hvae import __version__
 from hvae.config import RunConfig, digest
 from hvae.records.provenance import SourcesChanged
@@ -364,7 +365,7 @@ BAD = {
     "unknown command": (("frob",), "No such command 'frob'"),
     "unknown option": (("--frob",), "No such option '--frob'"),
     "no study": (("run",), "Missing argument 'STUDY|FILE.toml'"),
-    "unknown study": (("run", "qick"), "study: 'qick' is not known; allowed: levels, objective"),
+    "unknown study": (("run", "qick"), "study: 'qick' is not known; allowed: family, levels"),
     "no such file": (("run", "no.toml"), "study: cannot read no.toml: No such file"),
     "unknown key": (("run", "bad.toml"), "bad.toml: unknown key 'sedes'; allowed: axes, budget"),
     "depth 0": (("run", "quick", "--depth", "0"), "'--depth': 0 is not in the range x>=1"),

@@ -11,7 +11,8 @@ from PIL import Image
 from ablations.cli.main import main
 from ablations.cli.sample import sheet
 from ablations.grid import runs
-from ablations.studies import PRESETS, narrow
+from ablations.presets import PRESETS
+from ablations.studies import narrow
 from hvae.config import digest, override
 from hvae.model import initial, state
 from hvae.pictures.samples import samples

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ablations.cli.main import main
-from ablations.studies import PRESETS
+from ablations.presets import PRESETS
 from hvae.config import SETTINGS, axis_names, from_dict, value
 from hvae.records.store import Record, Store
 

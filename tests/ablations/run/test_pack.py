@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from ablations.grid import Pack, Packing, packs, runs, without
+from ablations.presets import PRESETS
 from ablations.run.pack import Conditions, Finished, Task, run_pack, status
 from ablations.run.throughput import shape
-from ablations.studies import PRESETS, narrow
+from ablations.studies import narrow
 from hvae.closed_form import parameter_count
 from hvae.config import digest
 from hvae.model import with_weights

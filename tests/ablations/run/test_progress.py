@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from ablations.grid import Packing, labels, packs, runs
+from ablations.presets import PRESETS
 from ablations.run.progress import Display
-from ablations.studies import PRESETS
 from hvae.config import digest
 from hvae.records.store import Record
 

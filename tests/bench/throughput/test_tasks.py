@@ -26,6 +26,7 @@ from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from hvae.data.images import load
 from hvae.model import HierarchicalVAE, initial
 from hvae.native.build import c_compiler
+from hvae.networks import Decoder
 from hvae.objectives import Pass
 from hvae.training import traced
 from hvae.training.draws import Draws
@@ -104,7 +105,12 @@ def test_a_step_of_the_module_is_forward_backward_and_adam(
     objective: str, samples: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     models = []
-    monkeypatch.setattr(module, "initial", lambda run: models.append(initial(run)) or models[0])
+
+    def remember(run: RunConfig, means: Tensor) -> HierarchicalVAE:
+        models.append(initial(run))
+        return models[0]
+
+    monkeypatch.setattr(module, "initial", remember)
     run = cell(objective=objective, importance_samples=samples)
     module_training(run, pixels())()
     for parameter, old in zip(models[0].parameters(), initial(run).parameters(), strict=True):
@@ -134,19 +140,20 @@ def test_inference_reconstructs_its_batch(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_sampling_comes_down_through_every_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[int, Tensor]] = []
-    decode = HierarchicalVAE.decode
+    seen: list[Tensor] = []
+    logits = Decoder.logits
 
-    def watched(self: HierarchicalVAE, level: int, z: Tensor) -> Tensor:
-        seen.append((level, decode(self, level, z)))
-        return seen[-1][1]
+    def watched(self: Decoder, z: Tensor) -> Tensor:
+        seen.append(logits(self, z))
+        return seen[-1]
 
-    monkeypatch.setattr(HierarchicalVAE, "decode", watched)
+    monkeypatch.setattr(Decoder, "logits", watched)
     run = cell(3)
     sampling(run, pixels())()
-    assert [level for level, _ in seen] == [2, 1, 0]
-    assert seen[-1][1].shape == (8, run.model.input_dim)
-    assert not seen[-1][1].requires_grad
+    sizes = run.model
+    widths = [sizes.latent_dim, sizes.latent_dim, sizes.input_dim]
+    assert [out.shape for out in seen] == [(8, width) for width in widths]
+    assert not seen[-1].requires_grad
 
 
 @pytest.mark.parametrize("name", ["train_step", "inference", "sampling"])

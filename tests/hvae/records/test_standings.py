@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ablations.grid import runs
-from ablations.studies import PRESETS
+from ablations.presets import PRESETS
 from hvae.config import digest
 from hvae.records.provenance import sources_sha256
 from hvae.records.standings import STATES, count, refuse_damaged, survey, to_run
