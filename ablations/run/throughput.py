@@ -116,7 +116,9 @@ def _groups(shapes: Iterable[RunConfig]) -> list[Group]:
     """Shapes that differ in the latent size alone are timed side by side."""
     groups: dict[RunConfig, list[RunConfig]] = {}
     for one in shapes:
-        groups.setdefault(replace(one, model=replace(one.model, latent_dim=1)), []).append(one)
+        groups.setdefault(
+            replace(one, model=replace(one.model, latent_dim=1, latent_dims=())), []
+        ).append(one)
     return [tuple(group) for group in groups.values()]
 
 
