@@ -160,7 +160,7 @@ def packing(device: str, all_runs: int, workers: int) -> Packing:
 
 def _size(group: Iterable[RunConfig], packing: Packing) -> int:
     runs = list(group)
-    is_traced = any(run.train.objective == "iwae" or uncompiled(run.model) for run in runs)
+    is_traced = any(map(uncompiled, runs))
     fewest = max(packing.fewest, FEWEST_TRACED) if is_traced else packing.fewest
     return int(min(packing.size, max(fewest, packing.most_cost / max(map(cost, runs)))))
 

@@ -81,8 +81,7 @@ def predict(packs: Sequence[Pack], device: str) -> Prediction:
 
 def kind(run: RunConfig) -> Kind:
     """The kind of a run on a CPU."""
-    is_traced = run.train.objective == "iwae" or bool(uncompiled(run.model))
-    return Kind(is_traced, run.train.batch_size, run.train.importance_samples)
+    return Kind(bool(uncompiled(run)), run.train.batch_size, run.train.importance_samples)
 
 
 def _line(runs: Sequence[RunConfig]) -> Prediction:

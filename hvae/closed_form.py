@@ -33,6 +33,12 @@ def parameter_count(model: ModelConfig) -> int:
     return weight_count(model) + biases
 
 
+def run_parameters(run: RunConfig) -> int:
+    """Trainable scalars of a run: those of its model and, where the variance of the pixels is
+    learned, that."""
+    return parameter_count(run.model) + (run.train.loss == "gaussian")
+
+
 def flops_per_image(run: RunConfig) -> int:
     """FLOPs of the matrix products of one training step, per image: forward, weight and input
     gradients.

@@ -23,7 +23,7 @@ from hvae.validation import (
 )
 
 VERSION = 1  # of the defaults: part of every digest, raised where one of them changes
-LOSSES = ("bce", "mse")
+LOSSES = ("bce", "mse", "continuous-bernoulli", "gaussian")
 OBJECTIVES = ("documented", "elbo", "iwae")
 BINARIZATIONS = ("none", "static", "dynamic")
 ACTIVATIONS = ("relu", "tanh")
@@ -118,7 +118,12 @@ class TrainConfig:
         name="loss",
         is_ordered=False,
         may_differ=True,
-        values={"bce": "BCE", "mse": "MSE"},
+        values={
+            "bce": "BCE",
+            "mse": "MSE",
+            "continuous-bernoulli": "continuous Bernoulli",
+            "gaussian": "Gaussian, learned variance",
+        },
     )
     objective: str = setting_field(
         "documented",

@@ -17,8 +17,9 @@ from hvae.closed_form import level_sizes
 from hvae.config import ModelConfig, RunConfig
 from hvae.gaussians import Gaussian, Prior
 from hvae.inference import INFERENCES, Evidence
+from hvae.likelihoods import Likelihood, likelihood
 from hvae.networks import Decoder, Encoder, GaussianDecoder
-from hvae.objectives import Latents, Pass, documented_loss
+from hvae.objectives import AnyPass, Latents, Pass, PassWithVariance, documented_loss
 from hvae.streams import stream
 
 UPPER_DECODERS = {"unit": Decoder, "learned": GaussianDecoder}  # by the variance of the prior
@@ -41,10 +42,12 @@ class HierarchicalVAE(nn.Module):
         num_layers: int = 2,
         use_bce: bool = True,
         config: ModelConfig | None = None,
+        loss: str | None = None,
     ) -> None:
         super().__init__()
+        self.loss = loss or ("bce" if use_bce else "mse")
         self.config = config or ModelConfig(input_dim, hidden_dim, latent_dim, num_layers)
-        self.depth, self.use_bce = self.config.num_layers, use_bce
+        self.depth, self.use_bce = self.config.num_layers, self.loss == "bce"
         self.inference = INFERENCES[self.config.inference]
         kind = (self.config.hidden_layers, self.config.activation)
         upper = UPPER_DECODERS[self.config.prior_variance]
@@ -57,16 +60,22 @@ class HierarchicalVAE(nn.Module):
             for level, (below, hidden, latent) in enumerate(levels)
         )
 
-    @property
-    def loss(self) -> str:
-        """The likelihood: "bce" Bernoulli, "mse" Gaussian of unit variance."""
-        return "bce" if self.use_bce else "mse"
+        if self.loss == "gaussian":
+            self.pixel_logvar = nn.Parameter(torch.zeros(()))
 
-    def forward(self, x: Tensor, noise: Tensor) -> Pass:
+    @property
+    def likelihood(self) -> Likelihood:
+        """What an image is, given pixel logits."""
+        return likelihood(self.loss, self.pixel_logvar if self.loss == "gaussian" else None)
+
+    def forward(self, x: Tensor, noise: Tensor) -> AnyPass:
         """A joint sample through the hierarchy: x [B, D] in [0, 1], noise [B, T, L], or S of them
         with noise [S, B, T, L]; everything returned has the leading dimensions of the noise."""
         latents = self.infer(self.evidence(x), noise)
-        return Pass(*latents, self.decode(0, latents.levels[0].z))
+        logits = self.decode(0, latents.levels[0].z)
+        if self.loss == "gaussian":
+            return PassWithVariance(*latents, logits, self.pixel_logvar)
+        return Pass(*latents, logits)
 
     def evidence(self, x: Tensor) -> Evidence:
         """What of the posterior does not depend on the noise: [B, D] -> Gaussians of [B, L]."""
@@ -148,7 +157,7 @@ def build(config: ModelConfig, loss: str) -> HierarchicalVAE:
     """An uninitialised model of a config on the CPU; never touches the global generator."""
     sizes = (config.input_dim, config.hidden_dim, config.latent_dim, config.num_layers)
     with torch.device("meta"):
-        model = HierarchicalVAE(*sizes, use_bce=loss == "bce", config=config)
+        model = HierarchicalVAE(*sizes, config=config, loss=loss)
     empty = {name: torch.empty(p.shape) for name, p in model.state_dict().items()}
     model.load_state_dict(empty, assign=True)  # `to_empty` imports sympy: a second or so
     return model
@@ -160,6 +169,8 @@ def initial(config: RunConfig, pixel_means: Tensor | None = None) -> Hierarchica
     sizes, model = config.model, build(config.model, config.train.loss)
     name = (sizes.input_dim, sizes.hidden_dim, sizes.latent_dim, sizes.num_layers)
     initialise(model, stream("init", config.train.seed, *name))
+    if config.train.loss == "gaussian":
+        nn.init.zeros_(model.pixel_logvar)
     if sizes.output_bias == "data":
         assert pixel_means is not None
         with torch.no_grad():  # clipped as Burda et al. 2016, arXiv:1509.00519, did

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hvae.gaussians import LOG_2_PI, Gaussian, Prior
+from hvae.gaussians import Gaussian, Prior
+from hvae.likelihoods import Likelihood, likelihood
 
 
 class Level(NamedTuple):
@@ -37,30 +38,28 @@ class Pass(NamedTuple):
     priors: list[Prior]
     logits: Tensor
 
-
-def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
-    """-log Bernoulli(x | sigmoid(logits)), summed over pixels: [..., D] -> [...]."""
-    return (F.softplus(logits) - x * logits).sum(-1)
-
-
-def squared_error(logits: Tensor, x: Tensor) -> Tensor:
-    """Σ (x - sigmoid(logits))² over pixels: [..., D] -> [...]."""
-    return (x - logits.sigmoid()).square().sum(-1)
+    def likelihood(self, loss: str) -> Likelihood:
+        """That of a loss."""
+        return likelihood(loss)
 
 
-def documented_reconstruction(logits: Tensor, x: Tensor, loss: str) -> Tensor:
-    """R of the documented loss: Bernoulli NLL, or the squared error without its ½ and constant."""
-    return bernoulli_nll(logits, x) if loss == "bce" else squared_error(logits, x)
+class PassWithVariance(NamedTuple):
+    """The same of a model that learns the variance of its pixels."""
+
+    levels: list[Level]
+    priors: list[Prior]
+    logits: Tensor
+    logvar: Tensor  # scalar
+
+    def likelihood(self, loss: str) -> Likelihood:
+        """That of a loss."""
+        return likelihood(loss, self.logvar)
 
 
-def reconstruction_nll(logits: Tensor, x: Tensor, loss: str) -> Tensor:
-    """-log p(x | z_1) with all constants: Bernoulli, or a Gaussian of unit variance."""
-    if loss == "bce":
-        return bernoulli_nll(logits, x)
-    return 0.5 * (squared_error(logits, x) + x.shape[-1] * LOG_2_PI)
+AnyPass = Pass | PassWithVariance
 
 
-def closed_form_kl(result: Latents | Pass) -> Tensor:
+def closed_form_kl(result: Latents | AnyPass) -> Tensor:
     """K_t of the documented loss, at the drawn z_{t+1}: [..., T]."""
     terms = [
         prior.kl_from(level.mu, level.logvar).sum(-1)
@@ -69,7 +68,7 @@ def closed_form_kl(result: Latents | Pass) -> Tensor:
     return torch.stack(terms, dim=-1)
 
 
-def joint_kl_per_unit(result: Latents | Pass, live: Tensor) -> Tensor:
+def joint_kl_per_unit(result: Latents | AnyPass, live: Tensor) -> Tensor:
     """log q - log p of each unit with one joint sample, its sum the KL of the joint: [..., T, L].
 
     -H(q) in closed form and -log p(z_t | z_{t+1}) at the drawn z_t; the top level, whose prior
@@ -84,15 +83,15 @@ def joint_kl_per_unit(result: Latents | Pass, live: Tensor) -> Tensor:
     return stacked(terms)
 
 
-def joint_kl(result: Latents | Pass, live: Tensor) -> Tensor:
+def joint_kl(result: Latents | AnyPass, live: Tensor) -> Tensor:
     """The KL of the joint posterior by level: [..., T]."""
     return joint_kl_per_unit(result, live).sum(-1)
 
 
-def documented_loss(result: Pass, x: Tensor, loss: str) -> Tensor:
+def documented_loss(result: AnyPass, x: Tensor, loss: str) -> Tensor:
     """R + 2 Σ_t K_t per image: the documented KL carries no ½. [B]."""
     kl = closed_form_kl(result).sum(-1)
-    return documented_reconstruction(result.logits, x, loss) + 2.0 * kl
+    return result.likelihood(loss).documented(result.logits, x) + 2.0 * kl
 
 
 class Settings(NamedTuple):
@@ -111,13 +110,13 @@ class Terms(NamedTuple):
     kl: Tensor
 
 
-def objective(name: str, loss: str, result: Pass, x: Tensor, settings: Settings) -> Terms:
+def objective(name: str, loss: str, result: AnyPass, x: Tensor, settings: Settings) -> Terms:
     """The training objective `name` with the likelihood `loss`; S leading samples for `iwae`."""
     if name == "documented":
-        reconstruction = documented_reconstruction(result.logits, x, loss).mean()
+        reconstruction = result.likelihood(loss).documented(result.logits, x).mean()
         kl = closed_form_kl(result).mean(0)
         return Terms(reconstruction + 2.0 * weighted_kl(kl, settings), reconstruction, kl)
-    nll = reconstruction_nll(result.logits, x, loss)
+    nll = result.likelihood(loss).nll(result.logits, x)
     kl = joint_kl(result, settings.live)
     if name == "elbo":
         reconstruction, kl = nll.mean(), kl.mean(0)
@@ -132,7 +131,7 @@ def weighted_kl(kl: Tensor, settings: Settings) -> Tensor:
     return settings.kl_weight * torch.maximum(kl, settings.kl_floor).sum()
 
 
-def log_prior_ratio(result: Latents | Pass, live: Tensor) -> Tensor:
+def log_prior_ratio(result: Latents | AnyPass, live: Tensor) -> Tensor:
     """Σ_t log p(z_t | z_{t+1}) - log q(z_t | z_{t-1}) at the drawn z: [..., L] -> [...]."""
     total = result.levels[0].z.new_zeros(())
     for (mu, logvar, z), prior in zip(result.levels, result.priors, strict=True):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ablations.grid import Pack
 from ablations.run.throughput import NOT_TIMED, Throughput, shape
-from hvae.closed_form import flops_per_image, parameter_count
+from hvae.closed_form import flops_per_image, run_parameters
 from hvae.config import RunConfig, as_dict, digest
 from hvae.processes import Progress, give_back_freed_memory
 from hvae.records.provenance import environment, require_sources
@@ -150,7 +150,7 @@ def _record(
         data_sha256=images.sha256,
         code=task.conditions.code,
         environment=environment(task.conditions.device) | {"flags": flags},
-        parameters=parameter_count(run.model),
+        parameters=run_parameters(run),
         flops_per_image=flops_per_image(run),
         history=history,
         metrics=metrics,

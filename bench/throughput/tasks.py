@@ -114,7 +114,7 @@ def inference(run: RunConfig, x: Tensor) -> Call:
 
     @torch.no_grad()
     def call() -> None:
-        model(x, noise).logits.sigmoid()
+        model.likelihood.mean(model(x, noise).logits)
 
     return call
 
@@ -126,7 +126,7 @@ def sampling(run: RunConfig, x: Tensor) -> Call:
 
     @torch.no_grad()
     def call() -> None:
-        model.decode(0, ancestral(model, noise)[0]).sigmoid()
+        model.likelihood.mean(model.decode(0, ancestral(model, noise)[0]))
 
     return call
 

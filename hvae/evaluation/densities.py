@@ -15,7 +15,7 @@ from torch import Tensor
 from hvae.gaussians import LOG_2_PI, log_density
 from hvae.inference import Evidence, priors
 from hvae.model import HierarchicalVAE
-from hvae.native.bindings import constant, uncompiled
+from hvae.native.bindings import constant, unknown_part
 from hvae.native.build import library
 from hvae.networks import Decoder, Encoder
 from hvae.objectives import stacked
@@ -84,7 +84,7 @@ def _is_compiled(model: HierarchicalVAE, z: Tensor) -> bool:
     """Whether step.c is there, and knows the model."""
     if z.device.type != "cpu" or z.requires_grad or not z.is_contiguous():
         return False
-    return not uncompiled(model.config) and library(z.dtype == torch.float64) is not None
+    return not unknown_part(model.config) and library(z.dtype == torch.float64) is not None
 
 
 def _squares(model: HierarchicalVAE, z: Tensor, is_noise: bool) -> tuple[Tensor, Tensor]:

@@ -36,9 +36,9 @@ from hvae.evaluation.probes import TRAIN_IMAGES, probe_accuracies
 from hvae.evaluation.units import Values, active_units, unit_sums
 from hvae.gaussians import LOG_2_PI
 from hvae.inference import Evidence
+from hvae.likelihoods import bernoulli_nll, mean_logits
 from hvae.model import HierarchicalVAE, posterior_means
 from hvae.objectives import (
-    bernoulli_nll,
     closed_form_kl,
     log_prior_ratio,
 )
@@ -114,7 +114,7 @@ def _block(model: HierarchicalVAE, inputs: Inputs, sums: PixelSums) -> Block:
     ratio = log_prior_ratio(latents, torch.ones((), device=inputs.x.device))
     nlls = pixel_nlls(model.pixel_decoder, latents.levels[0].z, list(targets.values()), sums)
     nll, kl = nlls[0].double().mean(0), closed_form_kl(latents).sum(-1).double().mean(0)
-    loss = nll if model.loss == "bce" else 2.0 * nll - inputs.x.shape[-1] * LOG_2_PI
+    loss = 2.0 * nll - inputs.x.shape[-1] * LOG_2_PI if model.loss == "mse" else nll
     values = {"reconstruction": nll, "documented": loss + 2.0 * kl}
     for prefix, each in zip(targets, nlls, strict=True):
         found = bounds((ratio - each).double())
@@ -158,9 +158,10 @@ def _encoder_weights(
 def _reconstruction(model: HierarchicalVAE, x: Tensor) -> Values:
     """Errors of the reconstruction at the posterior mean of z_1: no sample, no bound."""
     logits = model.decode(0, posterior_means(model, x)[0])
+    is_logit = model.loss != "continuous-bernoulli"  # of the pixel mean
     return {
-        "squared_error": (x - logits.sigmoid()).double().square().mean(-1),
-        "bce": bernoulli_nll(logits, x).double(),
+        "squared_error": (x - model.likelihood.mean(logits)).double().square().mean(-1),
+        "bce": bernoulli_nll(logits if is_logit else mean_logits(logits), x).double(),
     }
 
 

@@ -11,24 +11,30 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hvae.gaussians import LOG_2_PI
+from hvae.likelihoods import Likelihood, gaussian_nll, likelihood
 from hvae.native.bindings import constant
 from hvae.native.build import library
 from hvae.networks import Decoder
 
 # 1,000 rows at the 100 images of a block: 3 MB of logits at 784 pixels, which a cache can hold.
 DRAWS_AT_ONCE = 10
+SUMMED = ("bce", "mse", "gaussian")  # what `pixel_sums` are enough for
 
 Sums = tuple[Tensor, Tensor | None]
 PixelSums = Callable[[Decoder, Tensor, Tensor | None], Sums]
 
 
 class Target(NamedTuple):
-    """Images and the likelihood that they are judged under, "bce" Bernoulli or "mse" Gaussian of
-    unit variance; of several at once at most one is Gaussian."""
+    """Images and the likelihood that they are judged under, by its name in likelihoods.py; of
+    several at once at most one is Gaussian."""
 
     x: Tensor  # [B, D]
     loss: str
+    logvar: Tensor | None = None  # of "gaussian"
+
+    @property
+    def likelihood(self) -> Likelihood:
+        return likelihood(self.loss, self.logvar)
 
 
 def pixel_nlls(
@@ -45,16 +51,25 @@ def pixel_nlls(
     def agreement(pixels: Tensor) -> Tensor:
         return (hidden * (pixels @ weight)).sum(-1) + pixels @ bias  # Σ_d x_d l_d: [S, B]
 
-    real = next((target.x for target in targets if target.loss == "mse"), None)
+    if any(target.loss not in SUMMED for target in targets):
+        return [_plain_nll(decoder, hidden, target) for target in targets]
+    real = next((target.x for target in targets if target.loss != "bce"), None)
     partition, errors = sums(decoder, hidden, real)
     nlls = []
-    for x, loss in targets:
+    for x, loss, logvar in targets:
         if loss == "bce":
             nlls.append(partition - agreement(x))
         else:
             assert errors is not None
-            nlls.append(0.5 * (errors + x.shape[-1] * LOG_2_PI))
+            variance = errors.new_zeros(()) if logvar is None else logvar
+            nlls.append(gaussian_nll(errors, x.shape[-1], variance))
     return nlls
+
+
+def _plain_nll(decoder: Decoder, hidden: Tensor, target: Target) -> Tensor:
+    """A few draws at a time, to bound the memory."""
+    parts = torch.split(hidden, DRAWS_AT_ONCE)
+    return torch.cat([target.likelihood.nll(decoder.output(part), target.x) for part in parts])
 
 
 def fastest_sums(decoder: Decoder, hidden: Tensor, x: Tensor | None) -> Sums:

@@ -127,12 +127,10 @@ def drawn_images(model: HierarchicalVAE, device: torch.device) -> tuple[Target, 
     sizes, count = model.config, CERTIFIED_IMAGES
     noise = streams.noise("certificate", 0, 0, count, sizes.num_layers, sizes.latent_dim)
     levels = ancestral(model, noise.to(device))
-    z, pixels = stacked(levels), model.decode(0, levels[0]).sigmoid()
+    logvar = model.pixel_logvar if model.loss == "gaussian" else None
     generator = streams.stream("certificate pixels")
-    if model.loss == "bce":
-        x = torch.rand(pixels.shape, generator=generator).to(device) < pixels
-        return Target(x.to(pixels), "bce"), z
-    return Target(pixels + torch.randn(pixels.shape, generator=generator).to(device), "mse"), z
+    x = model.likelihood.draw(model.decode(0, levels[0]), generator)
+    return Target(x, model.loss, logvar), stacked(levels)
 
 
 def _slots(proposal: Proposal, z: Tensor, samples: int) -> Tensor:

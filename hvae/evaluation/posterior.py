@@ -24,7 +24,7 @@ from hvae.evaluation.likelihood import Target
 from hvae.gaussians import LOG_2_PI
 from hvae.model import HierarchicalVAE, posterior_means
 from hvae.networks import Decoder, GaussianDecoder
-from hvae.objectives import reconstruction_nll, stacked
+from hvae.objectives import stacked
 
 # On MNIST at depth 1 to 4 more steps, rounds or pairs buy fewer effective samples than draws of
 # the same cost do.
@@ -204,7 +204,7 @@ class Terms(NamedTuple):
 
 def _pixel_level(decoder: Decoder, z: Tensor, target: Target) -> Terms:
     logits, slopes = decoder.linearised(z)  # [B, L, D]
-    residual, weight = _pixel_terms(logits, target)
+    residual, weight = target.likelihood.slopes(logits, target.x)
     both = torch.cat([slopes * weight.unsqueeze(1), residual.unsqueeze(1)], dim=1) @ slopes.mT
     nothing = z.new_zeros(())
     return Terms(both[:, -1], both[:, :-1], nothing, nothing, nothing)
@@ -251,17 +251,7 @@ def _filled(matrix: Tensor, size: int) -> Tensor:
 def log_joint(model: HierarchicalVAE, z: Tensor, target: Target) -> Tensor:
     """log p(x, z) of one z an image: [B, T, L] -> [B], float64."""
     logits = model.decode(0, own_units(model, z)[0])
-    return log_prior(model, z).sum(-1) - reconstruction_nll(logits, target.x, target.loss)
-
-
-def _pixel_terms(logits: Tensor, target: Target) -> tuple[Tensor, Tensor]:
-    """Derivative of -log p(x | z_1) by the logits, and the weight of each pixel in the Gauss–Newton
-    matrix: [B, D] each."""
-    p = logits.sigmoid()
-    slope = p * (1 - p)
-    if target.loss == "bce":
-        return p - target.x, slope
-    return (p - target.x) * slope, slope.square()
+    return log_prior(model, z).sum(-1) - target.likelihood.nll(logits, target.x)
 
 
 def _mean_curvature(

@@ -1,10 +1,15 @@
 """`step.c` as Python calls it: its structures, its functions, its limits. Imports no torch."""
 
 import ctypes
-from dataclasses import replace
 
-from hvae.config import ModelConfig, describe
+from hvae.config import ModelConfig, RunConfig, describe
 
+# What it knows; of a model all parts but these at their defaults.
+OBJECTIVES, LOSSES = ("documented", "elbo"), ("bce", "mse")
+PARTS = (
+    *("hidden_layers", "activation", "prior_variance", "inference"),
+    *("latent_dims", "hidden_dims"),
+)
 LONG, DOUBLE, POINTER = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
 
 
@@ -55,16 +60,23 @@ def declare(library: ctypes.CDLL) -> None:
         getattr(library, name).restype = LONG
 
 
-def uncompiled(model: ModelConfig) -> str:
+def uncompiled(run: RunConfig) -> str:
+    """The first setting of a run that `step.c` cannot train; empty where it can train all."""
+    if run.train.objective not in OBJECTIVES:
+        return f"objective {run.train.objective}"
+    if run.train.loss not in LOSSES:
+        return f"loss {run.train.loss}"
+    return unknown_part(run.model)
+
+
+def unknown_part(model: ModelConfig) -> str:
     """The first part of a model that `step.c` does not know; empty where it knows all of it."""
-    plain = ModelConfig(model.input_dim, model.hidden_dim, model.latent_dim, model.num_layers)
-    if replace(model, output_bias=plain.output_bias) == plain:
-        return ""
-    parts = ("hidden_layers", "activation", "prior_variance", "inference")
-    names = (*parts, "latent_dims", "hidden_dims")
-    differing = (name for name in names if getattr(model, name) != getattr(plain, name))
-    name = next(differing)
-    return describe(f"model.{name}", getattr(model, name))
+    sizes = (model.input_dim, model.hidden_dim, model.latent_dim, model.num_layers)
+    plain = ModelConfig(*sizes)
+    for name in PARTS:
+        if (value := getattr(model, name)) != getattr(plain, name):
+            return describe(f"model.{name}", value)
+    return ""
 
 
 def constant(library: ctypes.CDLL, name: str) -> int:

@@ -111,7 +111,7 @@ def as_bytes(pixels: Tensor) -> Bytes:
 
 def _drawn(model: HierarchicalVAE, z: Tensor) -> Bytes:
     """Pixel means at z_1: [..., L] -> [..., D]."""
-    return as_bytes(model.decode(0, z).sigmoid())
+    return as_bytes(model.likelihood.mean(model.decode(0, z)))
 
 
 def _beside(model: HierarchicalVAE, values: Tensor) -> Tensor:

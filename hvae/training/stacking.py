@@ -26,7 +26,7 @@ def widest(configs: Sequence[RunConfig]) -> ModelConfig:
 
 def stack(models: Sequence[HierarchicalVAE], sizes: ModelConfig) -> Parameters:
     """The parameters of K models, each padded to `sizes`: name -> [K, ...]."""
-    shapes = {name: p.shape for name, p in build(sizes, "bce").state_dict().items()}
+    shapes = {name: p.shape for name, p in build(sizes, models[0].loss).state_dict().items()}
     states = [model.state_dict() for model in models]
     return {
         name: torch.stack([_pad(state[name], shape) for state in states])

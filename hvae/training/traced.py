@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from hvae.config import ModelConfig, RunConfig
 from hvae.model import HierarchicalVAE, build, initial
-from hvae.objectives import Pass, Settings, objective
+from hvae.objectives import AnyPass, Settings, objective
 from hvae.training.adam import Adam
 from hvae.training.cuda_graph import CapturedStep, side_by_side, streams
 from hvae.training.draws import Draw, Draws
@@ -105,7 +105,7 @@ class Traced:
 
 
 class Group:
-    """Members of one learning rate and depth: one set of stacked parameters, one Adam.
+    """Members of one learning rate and of the same parameters: one set of them, stacked, one Adam.
 
     Members are kept sorted by loss, so that each loss is computed on one contiguous part.
     """
@@ -205,11 +205,11 @@ class Group:
         rows = [torch.cat([t.loss[:, None], t.reconstruction[:, None], t.kl], 1) for t in terms]
         return torch.cat([t.loss for t in terms]).sum(), torch.cat(rows).detach()
 
-    def _pass(self, parameters: Parameters, live: Tensor, x: Tensor, noise: Tensor) -> Pass:
+    def _pass(self, parameters: Parameters, live: Tensor, x: Tensor, noise: Tensor) -> AnyPass:
         """One member: noise [B, S, T, L], its padding silenced."""
         noise = noise.squeeze(1) if self.train.objective != "iwae" else noise.transpose(0, 1)
         own = transposed(parameters)
-        result: Pass = functional_call(self.template, own, (x, noise * live))
+        result: AnyPass = functional_call(self.template, own, (x, noise * live))
         return result
 
     def _split(self, values: Any) -> list[Any]:
@@ -230,8 +230,10 @@ def transposed(parameters: Parameters) -> Parameters:
 
 def group_members(runs: Sequence[RunConfig]) -> list[list[int]]:
     """Members that can share an optimiser, those of a loss side by side, in a fixed order."""
-    groups: dict[tuple[float, int], list[int]] = {}
+    groups: dict[tuple[float, int, bool], list[int]] = {}
     for member in sorted(range(len(runs)), key=lambda member: runs[member].train.loss):
         run = runs[member]
-        groups.setdefault((run.train.learning_rate, run.model.num_layers), []).append(member)
+        has_variance = run.train.loss == "gaussian"  # a parameter more
+        key = (run.train.learning_rate, run.model.num_layers, has_variance)
+        groups.setdefault(key, []).append(member)
     return [groups[key] for key in sorted(groups)]

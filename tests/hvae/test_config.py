@@ -88,7 +88,7 @@ BAD: dict[tuple[type, str, str], list[Any]] = {
     (ModelConfig, "output_bias", "drawn, data"): ["zero", "", None],
     (TrainConfig, "rate_steps", SIZES): NO_SIZES,
     (TrainConfig, "rate_factor", SIZE_OR_MORE): [*NO_AMOUNT, 0, 0.0],
-    (TrainConfig, "loss", "bce, mse"): ["BCE", "", None, 1],
+    (TrainConfig, "loss", "bce, mse, continuous-bernoulli, gaussian"): ["BCE", "", None, 1],
     (TrainConfig, "objective", "documented, elbo, iwae"): ["vae", "", None],
     (DataConfig, "name", "digits, mnist"): ["MNIST", "", None],
     (DataConfig, "binarize", "none, static, dynamic"): ["yes", "", None, False],

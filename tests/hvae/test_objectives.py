@@ -13,22 +13,20 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from hvae.gaussians import LOG_2_PI, Prior, UnitGaussian
+from hvae.likelihoods import FIXED, bernoulli_nll
 from hvae.model import HierarchicalVAE
 from hvae.objectives import (
     Level,
     Pass,
     Settings,
-    bernoulli_nll,
     closed_form_kl,
     documented_loss,
-    documented_reconstruction,
     effective_samples,
     importance_bound,
     joint_kl,
     joint_kl_per_unit,
     log_prior_ratio,
     objective,
-    reconstruction_nll,
 )
 
 LOSSES = ("bce", "mse")
@@ -101,9 +99,9 @@ def test_likelihoods_keep_every_constant() -> None:
     bits = (x > 0.5).double()
     bernoulli = Bernoulli(logits=logits).log_prob(bits).sum(-1)
     torch.testing.assert_close(bernoulli_nll(logits, bits), -bernoulli)
-    torch.testing.assert_close(reconstruction_nll(logits, bits, "bce"), -bernoulli)
+    torch.testing.assert_close(FIXED["bce"].nll(logits, bits), -bernoulli)
     gaussian = Normal(logits.sigmoid(), 1.0).log_prob(x).sum(-1)
-    torch.testing.assert_close(reconstruction_nll(logits, x, "mse"), -gaussian)
+    torch.testing.assert_close(FIXED["mse"].nll(logits, x), -gaussian)
 
 
 @pytest.mark.parametrize("logit", [-800.0, -50.0, 50.0, 800.0])
@@ -118,9 +116,9 @@ def test_a_saturated_logit_has_its_exact_likelihood(logit: float) -> None:
 def test_the_documented_reconstruction_has_no_half_and_no_constant_for_mse() -> None:
     logits, x = torch.randn(B, D, dtype=torch.float64), images()
     squares = ((x - logits.sigmoid()) ** 2).sum(-1)
-    torch.testing.assert_close(documented_reconstruction(logits, x, "mse"), squares)
-    bce = documented_reconstruction(logits, x, "bce")
-    torch.testing.assert_close(bce, reconstruction_nll(logits, x, "bce"))
+    torch.testing.assert_close(FIXED["mse"].documented(logits, x), squares)
+    bce = FIXED["bce"].documented(logits, x)
+    torch.testing.assert_close(bce, FIXED["bce"].nll(logits, x))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -128,7 +126,7 @@ def test_what_the_documented_loss_of_one_level_really_is(loss: str) -> None:
     x, noise = images(), torch.randn(B, 1, L, dtype=torch.float64)
     result = network(1, loss)(x, noise)
     documented = documented_loss(result, x, loss)
-    nll, kl = reconstruction_nll(result.logits, x, loss), joint_kl(result, ALL_LIVE).sum(-1)
+    nll, kl = FIXED[loss].nll(result.logits, x), joint_kl(result, ALL_LIVE).sum(-1)
     if loss == "mse":  # twice the negative ELBO but for a constant
         torch.testing.assert_close(documented, 2 * (nll + kl) - D * LOG_2_PI)
     else:  # a beta-VAE with beta = 2
@@ -183,7 +181,7 @@ class TwoLevels:
 def test_the_joint_elbo_of_two_linear_levels_is_its_closed_form() -> None:
     model, x = TwoLevels(), images()[:1]
     result = model.passes()
-    nll = reconstruction_nll(result.logits, x, "mse").mean()
+    nll = FIXED["mse"].nll(result.logits, x).mean()
     elbo = -nll - joint_kl(result, ALL_LIVE).sum(-1).mean()
     torch.testing.assert_close(elbo, model.elbo(x[0]))
     torch.testing.assert_close(log_weights(result, x, "mse").mean(), model.elbo(x[0]))
@@ -205,7 +203,7 @@ def test_log_prior_ratio_is_that_of_torch_distributions(depth: int) -> None:
     for loss in LOSSES:
         bits = (x > 0.5).double() if loss == "bce" else x
         result = network(depth, loss)(bits, noise)
-        ours = log_prior_ratio(result, ALL_LIVE) - reconstruction_nll(result.logits, bits, loss)
+        ours = log_prior_ratio(result, ALL_LIVE) - FIXED[loss].nll(result.logits, bits)
         torch.testing.assert_close(ours, log_weights(result, bits, loss))
 
 
@@ -215,7 +213,7 @@ def test_the_elbo_objective_is_minus_the_expected_log_weight(depth: int, loss: s
     noise = sigma_points(depth)
     x = images()[:1]
     result = network(depth, loss)(x, noise)
-    log_w = log_prior_ratio(result, ALL_LIVE) - reconstruction_nll(result.logits, x, loss)
+    log_w = log_prior_ratio(result, ALL_LIVE) - FIXED[loss].nll(result.logits, x)
     flat = network_pass_as_batch(result)
     terms = objective("elbo", loss, flat, x.expand(len(noise), D), settings())
     torch.testing.assert_close(terms.loss, -log_w.mean())
@@ -235,7 +233,7 @@ def test_iwae_with_one_sample_is_the_pure_sample_elbo(loss: str) -> None:
     x = images()
     result = network(2, loss)(x, torch.randn(1, B, 2, L, dtype=torch.float64))
     terms = objective("iwae", loss, result, x, settings())
-    log_w = log_prior_ratio(result, ALL_LIVE) - reconstruction_nll(result.logits, x, loss)
+    log_w = log_prior_ratio(result, ALL_LIVE) - FIXED[loss].nll(result.logits, x)
     torch.testing.assert_close(terms.loss, -log_w.mean())
     torch.testing.assert_close(terms.kl, joint_kl(result, ALL_LIVE).mean((0, 1)))
 
@@ -243,7 +241,7 @@ def test_iwae_with_one_sample_is_the_pure_sample_elbo(loss: str) -> None:
 def test_iwae_with_samples_is_the_mean_bound_of_the_images() -> None:
     x = images()
     result = network(2)(x, torch.randn(20, B, 2, L, dtype=torch.float64))
-    log_w = log_prior_ratio(result, ALL_LIVE) - reconstruction_nll(result.logits, x, "bce")
+    log_w = log_prior_ratio(result, ALL_LIVE) - FIXED["bce"].nll(result.logits, x)
     terms = objective("iwae", "bce", result, x, settings())
     torch.testing.assert_close(terms.loss, -log_w.exp().mean(0).log().mean())
 

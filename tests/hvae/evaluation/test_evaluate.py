@@ -24,15 +24,14 @@ from hvae.evaluation.blocks import BLOCK_IMAGES, BLOCK_SAMPLES
 from hvae.evaluation.evaluate import evaluate
 from hvae.evaluation.likelihood import PixelSums, fastest_sums, plain_sums
 from hvae.evaluation.nll import Gap, subset
+from hvae.gaussians import LOG_2_PI
+from hvae.likelihoods import FIXED, bernoulli_nll
 from hvae.model import HierarchicalVAE
 from hvae.networks import Encoder
 from hvae.objectives import (
-    LOG_2_PI,
-    bernoulli_nll,
     effective_samples,
     importance_bound,
     log_prior_ratio,
-    reconstruction_nll,
 )
 
 N, D = 130, 64  # test images: a whole block and a ragged one
@@ -245,7 +244,7 @@ def quadrature(model: HierarchicalVAE, x: Tensor, loss: str) -> float:
     upper = Normal(0.0, 1.0).log_prob(grid).T  # [1, z_2]
     given = Normal(model.decode(1, grid).T, 1.0).log_prob(grid)  # [z_1, z_2]
     prior = (given + upper).logsumexp(1) + step
-    likelihood = -reconstruction_nll(model.decode(0, grid).unsqueeze(1), x.double(), loss)
+    likelihood = -FIXED[loss].nll(model.decode(0, grid).unsqueeze(1), x.double())
     evidence = (likelihood + prior.unsqueeze(-1)).logsumexp(0) + step
     model.float()
     return -evidence.mean().item()
@@ -333,7 +332,7 @@ def encoder_log_weights(
     drawn = [streams.noise(purpose, start, BLOCK_SAMPLES * i, *sizes) for i in range(parts)]
     noise = torch.cat([part.reshape(-1, len(x), *sizes[1:]) for part in drawn])
     result = model(x, noise)
-    nll = reconstruction_nll(result.logits, x, model.loss)
+    nll = model.likelihood.nll(result.logits, x)
     return (log_prior_ratio(result, torch.ones(())) - nll).double()
 
 

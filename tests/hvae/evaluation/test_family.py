@@ -9,7 +9,7 @@ import torch
 from families import FAMILY, member, random_model
 from torch import Tensor
 
-from hvae.config import DataConfig, RunConfig
+from hvae.config import LOSSES, DataConfig, RunConfig, TrainConfig
 from hvae.data.images import Images
 from hvae.evaluation import nll
 from hvae.evaluation.densities import own_units
@@ -20,8 +20,9 @@ from hvae.evaluation.levels import aggregates
 from hvae.evaluation.likelihood import Target, fastest_sums
 from hvae.evaluation.posterior import curvature, log_joint
 from hvae.gaussians import Gaussian, log_density
+from hvae.likelihoods import bernoulli_nll
 from hvae.model import HierarchicalVAE, ancestral, initial
-from hvae.objectives import bernoulli_nll, importance_bound, stacked
+from hvae.objectives import importance_bound, stacked
 from hvae.pictures.samples import manifold, pictures
 
 B, D, T = 5, 12, 3
@@ -151,10 +152,41 @@ def test_the_certificate_brackets(name: str) -> None:
     assert -4 * gap.standard_error_nats < gap.nats < 3
 
 
-@pytest.mark.parametrize("name", FAMILY)
-def test_every_metric_and_picture_is_there(name: str, few_digits: Images) -> None:
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("name", ["documented", "all"])
+def test_under_every_likelihood_the_mean_weight_is_that_of_draws_from_the_prior(
+    name: str, loss: str
+) -> None:
+    model, samples = random_model(name, loss=loss), 4000
+    logvar = model.pixel_logvar if loss == "gaussian" else None
+    target = Target(torch.rand(B, D, dtype=torch.float64), loss, logvar)
+    noise = torch.randn(samples, B, T, model.config.latent_dim, dtype=torch.float64)
+    with torch.no_grad():
+        found = nll.sampled(model, target, [noise], (), fastest_sums)
+        eps = torch.randn(200_000, 1, T, model.config.latent_dim, dtype=torch.float64)
+        by_prior = -model.likelihood.nll(model.decode(0, ancestral(model, eps)[0]), target.x)
+    variance = variance_of_bound(by_prior) + found["bound_variance"]
+    off = (importance_bound(by_prior) - found["bound"]).abs()
+    assert (off < 5 * variance.sqrt() + 0.05).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_under_every_likelihood_the_gradient_is_that_of_autograd(loss: str) -> None:
+    model = random_model("documented", loss=loss)
+    logvar = model.pixel_logvar.detach() if loss == "gaussian" else None
+    target = Target(torch.rand(B, D, dtype=torch.float64), loss, logvar)
+    z = latents(model)[0].requires_grad_()
+    (expected,) = torch.autograd.grad(-log_joint(model, z, target).sum(), z)
+    torch.testing.assert_close(curvature(model, z, target)[0], expected)
+
+
+CASES = [(name, "bce") for name in FAMILY] + [("documented", loss) for loss in LOSSES[1:]]
+
+
+@pytest.mark.parametrize(("name", "loss"), CASES)
+def test_every_metric_and_picture_is_there(name: str, loss: str, few_digits: Images) -> None:
     config = replace(member(name), input_dim=64)
-    model = initial(RunConfig(config, data=DataConfig("digits")))
+    model = initial(RunConfig(config, TrainConfig(loss), DataConfig("digits")))
     found = evaluate([model], few_digits, 50, nll_images=20)
     (metrics,) = found.metrics
     for key, value in metrics.items():

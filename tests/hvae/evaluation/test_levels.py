@@ -17,9 +17,10 @@ from hvae.evaluation import nll
 from hvae.evaluation.evaluate import evaluate
 from hvae.evaluation.levels import aggregates
 from hvae.evaluation.likelihood import plain_sums
+from hvae.likelihoods import bernoulli_nll
 from hvae.model import HierarchicalVAE
 from hvae.networks import Decoder, Encoder
-from hvae.objectives import bernoulli_nll, joint_kl_per_unit
+from hvae.objectives import joint_kl_per_unit
 from hvae.streams import stream
 
 D, L, N = 64, 2, 30

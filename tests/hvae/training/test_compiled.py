@@ -19,10 +19,10 @@ from hvae.data.images import Images
 from hvae.datasets import DATASETS
 from hvae.model import HierarchicalVAE, initial
 from hvae.native import build as c_library
-from hvae.native.bindings import constant
+from hvae.native.bindings import OBJECTIVES, constant
 from hvae.native.build import c_compiler, library
 from hvae.training import compiled
-from hvae.training.compiled import OBJECTIVES, Member, obstacle, places
+from hvae.training.compiled import Member, obstacle, places
 from hvae.training.draws import Draws
 from hvae.training.fit import fit
 

@@ -11,7 +11,13 @@ from families import FAMILY, PARTS, member
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from hvae.closed_form import decoder_weights, flops_per_image, parameter_count, weight_count
+from hvae.closed_form import (
+    decoder_weights,
+    flops_per_image,
+    parameter_count,
+    run_parameters,
+    weight_count,
+)
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from hvae.data.images import Images
 from hvae.model import ancestral, build, initial
@@ -80,6 +86,20 @@ def test_gradients_of_a_pack_are_those_of_its_members(name: str) -> None:
             torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("loss", ["continuous-bernoulli", "gaussian"])
+@pytest.mark.parametrize("objective", ["documented", "elbo"])
+def test_a_pack_may_hold_every_likelihood(loss: str, objective: str, few_digits: Images) -> None:
+    runs = [run("documented", loss=each, objective=objective) for each in ("bce", loss, "mse")]
+    together = fit(runs, few_digits, dtype=torch.float64).models
+    for one, model in zip(runs, together, strict=True):
+        assert run_parameters(one) == sum(p.numel() for p in model.parameters())
+        for found, expected in zip(model.parameters(), plainly(one, few_digits), strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
+    assert {"bce", loss, "mse"} == {model.loss for model in together}
+    if loss == "gaussian":
+        assert together[1].pixel_logvar < 0
+
+
 @pytest.mark.parametrize("name", FAMILY)
 def test_training_is_that_of_a_plain_loop(name: str, few_digits: Images) -> None:
     one = run(name, rate_steps=(1,), rate_factor=0.5)
@@ -102,7 +122,9 @@ def plainly(one: RunConfig, images: Images) -> list[Tensor]:
             pixels = torch.from_numpy(images.train)[places[batch]].float() / images.train_levels
             optimizer.zero_grad()
             result = model(pixels.double(), eps[batch])
-            objective("elbo", train.loss, result, pixels.double(), settings).loss.backward()  # type: ignore[no-untyped-call]
+            objective(
+                train.objective, train.loss, result, pixels.double(), settings
+            ).loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     return list(model.parameters())
 
