@@ -1,5 +1,6 @@
 """What the commands share: errors in one line, and the options of several of them."""
 
+import errno
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import click
 
+from ablations.terminal import prepare_streams, printable
 from hvae.records.provenance import SourcesChanged
 
 Command = Callable[..., Any]
@@ -34,11 +36,21 @@ class InputError(click.ClickException):
     exit_code = 2
 
     def show(self, file: Any = None) -> None:
-        click.echo(f"hvae: error: {' '.join(self.message.split())}", err=True)
+        click.echo(f"hvae: error: {printable(self.message)}", err=True)
+
+
+class WorkFailedError(InputError):
+    """The work found a failure: one line on stderr, exit code 1."""
+
+    exit_code = 1
 
 
 class OneLineErrors(click.Group):
     """A group whose commands end in one line, not in a traceback, where the input was wrong."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        prepare_streams()
+        return super().main(*arguments, **options)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args:  # the help, by raising it as an error
@@ -53,12 +65,14 @@ class OneLineErrors(click.Group):
             return super().invoke(ctx)
         except click.UsageError as error:
             raise InputError(error.format_message()) from error
-        except ValueError as error:
+        except (ValueError, OSError) as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise  # nobody reads the answer any more: click ends without a word
             if ctx.meta.get(DEBUG):
                 click.echo(traceback.format_exc(), err=True)
             raise InputError(str(error)) from error
         except SourcesChanged as error:  # before anything was trained
-            click.echo(f"hvae: error: {error}", err=True)
+            click.echo(f"hvae: error: {printable(str(error))}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
             click.echo("hvae: interrupted", err=True)

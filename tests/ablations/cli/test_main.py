@@ -438,6 +438,18 @@ def test_a_record_that_cannot_be_trusted_is_named(
     assert len(trainer.seen) == 1
 
 
+def test_a_pack_that_does_not_fit_the_memory_is_refused_before_anything_is_made(
+    tmp_path: Path, trainer: StandIn
+) -> None:
+    result = run_small(tmp_path / "r", "--latent", "100000", "--depth", "1000")
+    refused(result, "memory: pack ")
+    assert not (tmp_path / "r").exists()
+    assert trainer.seen == []
+    planned = call("plan", "quick", "--latent", "100000", "--depth", "1000")
+    assert planned.exit_code == 0
+    assert "memory: pack " in planned.stderr
+
+
 def refuse(*arguments: object, **options: object) -> None:
     raise PermissionError(13, "Permission denied")
 
