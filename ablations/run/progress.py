@@ -115,4 +115,5 @@ def _certificate(record: Record) -> str:
 def _nats(record: Record) -> float:
     """What runs are ranked by; NaN where it is no number."""
     value = record.metrics.get(YARDSTICK)
-    return value if value is not None and math.isfinite(value) else math.nan
+    is_number = isinstance(value, int | float) and math.isfinite(value)
+    return float(value) if value is not None and is_number else math.nan

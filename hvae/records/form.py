@@ -1,0 +1,33 @@
+"""The form of what was read from JSON: of which type each part is."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, get_origin
+
+
+def require_form(kind: type, body: Mapping[str, Any]) -> None:
+    """Raise `ValueError` naming the first part of `body` that is not of the type that the dataclass
+    `kind` declares; numbers may be absent, and no leaf of a part is anything but a plain value."""
+    assert dataclasses.is_dataclass(kind)
+    for declared in dataclasses.fields(kind):
+        expected: Any = get_origin(declared.type) or declared.type
+        held = body.get(declared.name)
+        is_flag = isinstance(held, bool) and expected is not bool
+        if declared.name in body and (is_flag or not isinstance(held, expected)):
+            raise ValueError(f"{declared.name}: no {expected.__name__}, but {type(held).__name__}")
+
+
+def require_numbers(name: str, tree: Any) -> None:
+    """Raise `ValueError` where a leaf of nested lists and tables is neither a number nor absent."""
+    if isinstance(tree, dict | list):
+        for part in tree.values() if isinstance(tree, dict) else tree:
+            require_numbers(name, part)
+    elif tree is not None and not isinstance(tree, int | float):
+        raise ValueError(f"{name}: {tree!r} is not allowed; allowed: numbers")
+
+
+def require_plain(name: str, table: Mapping[str, Any]) -> None:
+    """Raise `ValueError` where a value of a table is itself a table or a list."""
+    for key, held in table.items():
+        if isinstance(held, dict | list):
+            raise ValueError(f"{name}: {key!r} holds a {type(held).__name__}; allowed: one value")
