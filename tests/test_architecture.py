@@ -129,3 +129,31 @@ def test_nothing_seeds_the_global_generator() -> None:
     }
     seeding = ("torch.manual_seed", "torch.seed", "random.seed", "np.random.seed")
     assert not [call for call in calls if call.endswith(tuple(f" {name}" for name in seeding))]
+
+
+def unpickling(source: str) -> list[str]:
+    """Calls that may run what they read: `np.load` that allows pickles, and those of pickles."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    found = []
+    for call in calls:
+        name = ast.unparse(call.func)
+        given = {word.arg: ast.unparse(word.value) for word in call.keywords}
+        is_numpy = name in ("np.load", "numpy.load") and given.get("allow_pickle") != "False"
+        others = ("torch.load", "joblib.load", "pd.read_pickle", "pickle.load", "pickle.loads")
+        if is_numpy or name in others or name.endswith("Unpickler"):
+            found.append(name)
+    return found
+
+
+def test_nothing_is_unpickled_but_what_a_worker_and_its_parent_say_to_each_other() -> None:
+    for bad in ("np.load(f)", "np.load(f, allow_pickle=True)", "torch.load(f)", "pickle.loads(b)"):
+        assert unpickling(bad)
+    assert not unpickling("np.load(f, allow_pickle=False)")
+    found = {path.relative_to(ROOT).as_posix(): unpickling(path.read_text()) for path in SOURCES}
+    assert {path: calls for path, calls in found.items() if calls} == {
+        "hvae/processes.py": ["pickle.loads", "pickle.loads"]
+    }
+    importing = {
+        path for name in ("pickle", "shelve", "dill", "marshal") for path in importers(name)
+    }
+    assert importing == {"hvae/processes.py"}
