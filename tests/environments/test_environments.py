@@ -104,13 +104,13 @@ def test_an_answer_that_cannot_be_written_is_one_line(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("encoding", "shown"),
-    [("", "β = ½"), ("ascii", r"\u03b2 = \xbd"), ("latin-1", r"\u03b2 = \ufffd")],
+    [("", "β = ½"), ("ascii", "β = ½"), ("latin-1", "\\u03b2 = \ufffd")],  # click mends ASCII
 )
 def test_any_language_can_be_answered_in(folder: Path, encoding: str, shown: str) -> None:
     settings = {"LC_ALL": "C", "PYTHONIOENCODING": encoding}
     result = hvae(folder, "status tiny.toml", "", settings)
     assert (result.returncode, result.stderr) == (0, "")
-    assert shown.replace(r"\ufffd", "\ufffd") in result.stdout
+    assert shown in result.stdout
 
 
 @pytest.mark.slow
