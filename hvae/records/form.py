@@ -6,8 +6,8 @@ from typing import Any, get_origin
 
 
 def require_form(kind: type, body: Mapping[str, Any]) -> None:
-    """Raise `ValueError` naming the first part of `body` that is not of the type that the dataclass
-    `kind` declares; numbers may be absent, and no leaf of a part is anything but a plain value."""
+    """Raise `ValueError` naming the first part of `body` that is there and not of the type that the
+    dataclass `kind` declares."""
     assert dataclasses.is_dataclass(kind)
     for declared in dataclasses.fields(kind):
         expected: Any = get_origin(declared.type) or declared.type
@@ -26,8 +26,10 @@ def require_numbers(name: str, tree: Any) -> None:
         raise ValueError(f"{name}: {tree!r} is not allowed; allowed: numbers")
 
 
-def require_plain(name: str, table: Mapping[str, Any]) -> None:
-    """Raise `ValueError` where a value of a table is itself a table or a list."""
+def require_plain(name: str, table: Any) -> None:
+    """Raise `ValueError` unless this is a table in which no value is a table or a list."""
+    if not isinstance(table, dict):
+        raise ValueError(f"{name}: {table!r} is not allowed; allowed: a table")
     for key, held in table.items():
         if isinstance(held, dict | list):
             raise ValueError(f"{name}: {key!r} holds a {type(held).__name__}; allowed: one value")

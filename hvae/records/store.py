@@ -195,7 +195,6 @@ def read(path: Path) -> Record:
 def _require_record(body: dict[str, Any]) -> None:
     """Raise `ValueError` where a part has another form than those who read records expect."""
     require_form(Record, body)
-    require_numbers("metrics", body.get("metrics"))
     require_numbers("seconds", body.get("seconds"))
     require_plain("code", body.get("code", {}))
     environment = dict(body.get("environment", {}))
