@@ -157,3 +157,16 @@ def test_nothing_is_unpickled_but_what_a_worker_and_its_parent_say_to_each_other
         path for name in ("pickle", "shelve", "dill", "marshal") for path in importers(name)
     }
     assert importing == {"hvae/processes.py"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "home"),
+    [
+        ("0.999", "hvae/training/adam.py"),  # Adam's constants
+        ("quantiles(", "bench/throughput/spread.py"),  # which quartiles
+        ("60_000", "hvae/config.py"),  # the table of datasets
+    ],
+)
+def test_a_rule_is_stated_once(rule: str, home: str) -> None:
+    places = [path.relative_to(ROOT).as_posix() for path in SOURCES if rule in path.read_text()]
+    assert places == [home]

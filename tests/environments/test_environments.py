@@ -113,6 +113,23 @@ def test_any_language_can_be_answered_in(folder: Path, encoding: str, shown: str
     assert shown in result.stdout
 
 
+@pytest.mark.parametrize("module", ["hvae", "ablations.cli"])
+def test_either_module_is_the_program(folder: Path, module: str) -> None:
+    words = f"{shlex.quote(sys.executable)} -m {module} --version #"
+    result = hvae(folder, "", prefix=words)
+    assert result.stdout.startswith("hvae, version ")
+
+
+@pytest.mark.slow
+def test_the_program_can_be_called_from_a_script_without_a_main_guard(folder: Path) -> None:
+    """As in a notebook's cell: the workers import no `__main__`."""
+    words = [*RUN.replace("serial", "local").split(), "--workers", "1"]
+    script = f"from ablations.cli.main import main\nmain({words!r})\n"
+    result = hvae(folder, "", prefix=f"{shlex.quote(sys.executable)} -c {shlex.quote(script)} #")
+    assert result.returncode == 0, result.stderr
+    assert record(folder)["status"] == "finished"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("streams", [">&-", "2>&-", "2>/dev/full", ">&- 2>&- <&-", "2>&1 | true"])
 @LINUX

@@ -13,7 +13,6 @@ from hvae.records import store as records
 from hvae.records.form import require_form, require_numbers, require_plain
 from hvae.records.store import Record, RecordError, Store
 
-
 OTHERS: list[tuple[str, Any]] = [
     *(("seconds", {"train": "x"}), ("code", {"version": []}), ("environment", {"flags": 1})),
     *(("history", {}), ("history", None), ("parameters", True), ("parameters", 1.5), ("study", 1)),
