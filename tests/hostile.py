@@ -46,7 +46,7 @@ def call(arguments: Sequence[str]) -> Result:
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise AssertionError(f"{arguments}: {result.exception!r}") from result.exception
     assert result.exit_code in (0, 1, 2), (arguments, result.output)
-    assert "Traceback" not in result.output, arguments
+    assert "--debug" in arguments or "Traceback" not in result.output, arguments
     if result.exit_code == 2:
         assert result.stdout == "", arguments
         last = result.stderr.removesuffix("\n").split("\n")[-1]

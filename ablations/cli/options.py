@@ -14,6 +14,7 @@ import click
 
 from ablations.terminal import prepare_streams, printable
 from hvae.records.provenance import SourcesChanged
+from hvae.text import visible
 
 Command = Callable[..., Any]
 COUNT = click.IntRange(min=1)
@@ -69,7 +70,7 @@ class OneLineErrors(click.Group):
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # nobody reads the answer any more: click ends without a word
             if ctx.meta.get(DEBUG):
-                click.echo(traceback.format_exc(), err=True)
+                click.echo(visible(traceback.format_exc()), err=True)
             raise InputError(str(error)) from error
         except SourcesChanged as error:  # before anything was trained
             click.echo(f"hvae: error: {printable(str(error))}", err=True)

@@ -134,12 +134,14 @@ def _readable(standing: Standing) -> Standing:
 
 
 def _by_image(store: Store, keys: Iterable[str]) -> dict[str, dict[str, Floats]]:
-    """What the runs left by test image, metric by metric; a damaged file is named elsewhere."""
+    """What the runs left by test image, metric by metric; a damaged file is named elsewhere, and
+    what is no list of numbers is none of them."""
     found: dict[str, dict[str, Floats]] = {name: {} for name in BY_IMAGE}
     for key in keys:
         with suppress(AttachmentError):
             for name, values in read_arrays(store.arrays_path(key), BY_IMAGE).items():
-                found[name][key] = values.astype(float)
+                if values.ndim == 1 and len(values) > 1 and values.dtype.kind == "f":
+                    found[name][key] = values.astype(float)
     return found
 
 

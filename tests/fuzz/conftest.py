@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.strategies import SearchStrategy
 
-TIMES = 42  # as many inputs where slow tests run
+TIMES = 44  # as many inputs where slow tests run
 SEED = int(os.environ.get("HVAE_FUZZ_SEED") or secrets.randbelow(2**32))
 OUTCOMES: dict[str, Counter[str]] = {}  # by kind of input
 

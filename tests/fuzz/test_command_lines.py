@@ -48,17 +48,20 @@ def options_of(command: str) -> list[click.Option]:
 
 @st.composite
 def command_lines(draw: st.DrawFn) -> list[str]:
-    command = draw(st.sampled_from(COMMANDS))
+    """By turns right ones and wild ones, with any word where one of a few would be right."""
+    is_wild, command = draw(st.booleans()), draw(st.sampled_from(COMMANDS))
+    right = ["digits", "mnist"] if command == FETCH else ["quick", "mine.toml"]
+    studies = st.one_of(st.sampled_from(STUDIES), hostile.texts)
     words = ["--format=csv"] if command == "report" else []
-    words.append(draw(st.one_of(*[st.sampled_from(STUDIES)] * 3, hostile.texts)))
-    for option in draw(st.lists(st.sampled_from(options_of(command)), max_size=4)):
+    words += [draw(studies if is_wild else st.sampled_from(right))] if command != "studies" else []
+    known = [o for o in options_of(command) if is_wild or o.is_flag or o.opts[-1] in FITTING]
+    for option in draw(st.lists(st.sampled_from(known), max_size=4 if is_wild else 2)):
         name = option.opts[-1]
         fitting = st.sampled_from(FITTING.get(name, ["1"]))
-        given = [] if option.is_flag else [draw(st.one_of(*[fitting] * 4, hostile.texts))]
-        words += draw(st.sampled_from([[name, *given], [f"{name}={''.join(given)}"]]))
-    if command == "studies" and draw(st.booleans()):
-        words = words[1:]
-    return [*command.split(), *draw(st.permutations(words) if len(words) < 3 else st.just(words))]
+        one = st.one_of(fitting, fitting, hostile.texts) if is_wild else fitting
+        given = [] if option.is_flag else [draw(one)]
+        words += draw(st.sampled_from([[name, *given], ["=".join([name, *given])]]))
+    return [*command.split(), *(draw(st.permutations(words)) if is_wild else words)]
 
 
 def given(arguments: Iterable[str], option: str) -> set[str]:

@@ -30,6 +30,8 @@ edits = st.one_of(
     st.tuples(st.just("grow"), st.integers(1, 2400), st.just(0)),
     st.tuples(st.just("gzip"), st.integers(0, 200), st.just(0)),
     st.tuples(st.just("other"), st.integers(0, 60), words),
+    st.tuples(st.just("byte"), st.integers(16, 2400), st.integers(0, 255)),
+    st.tuples(st.just("byte"), st.integers(16, 2400), st.integers(0, 255)),
     st.tuples(st.just("gone"), st.just(0), st.just(0)),
     st.tuples(st.just("folder"), st.just(0), st.just(0)),
 )
@@ -38,7 +40,9 @@ edits = st.one_of(
 def edited(content: bytes, kind: str, place: int, word: int) -> bytes:
     if kind == "word":
         return content[: 4 * place] + struct.pack(">I", word) + content[4 * place + 4 :]
-    if kind == "cut":
+    if kind == "byte" and place < len(content):
+        return content[:place] + bytes([word]) + content[place + 1 :]
+    if kind in ("cut", "byte"):
         return content[:place]
     if kind == "grow":
         return content + bytes(place)

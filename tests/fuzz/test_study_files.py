@@ -37,45 +37,47 @@ SCRAPS = st.one_of(
 )
 
 
-def names() -> st.SearchStrategy[str]:
-    return st.one_of(*[st.sampled_from(sorted(VALID))] * 4, WRONG, hostile.texts)
-
-
 @st.composite
-def pairs(draw: st.DrawFn, as_list: bool) -> dict[str, Any]:
-    """Settings, mostly real ones with values that they may have."""
+def pairs(draw: st.DrawFn, is_wild: bool, as_list: bool) -> dict[str, Any]:
+    """Real settings with values that they may have; wild ones have others among them."""
     table: dict[str, Any] = {}
-    for _ in range(draw(st.integers(0, 3))):
-        name = draw(names())
+    known = st.sampled_from(sorted(VALID))
+    for _ in range(draw(st.sampled_from([0, 1, 1, 2]))):
+        name = draw(st.one_of(known, known, known, WRONG, hostile.texts) if is_wild else known)
         fitting = st.sampled_from(VALID.get(name, [1]))
-        one = draw(st.one_of(*[fitting] * 6, hostile.plain, hostile.dates))
+        others = st.one_of(hostile.plain, hostile.dates)
+        one = draw(st.one_of(fitting, fitting, fitting, others) if is_wild else fitting)
         if as_list:
             more = draw(st.lists(fitting, max_size=2))
-            one = draw(st.sampled_from([[one, *more], [one, *more], [one, *more], one, []]))
+            distinct = [one, *(other for other in more if is_wild or other != one)][:2]
+            one = draw(st.sampled_from([distinct, distinct, one, []])) if is_wild else distinct
         table[name] = one
     return table
 
 
 @st.composite
-def documents(draw: st.DrawFn) -> dict[str, Any]:
+def documents(draw: st.DrawFn, is_wild: bool) -> dict[str, Any]:
     """A document of the right form, more or less."""
+    texts = st.one_of(hostile.texts, hostile.plain) if is_wild else hostile.texts
+    names = texts if is_wild else st.text("aB0 β<$=|_", min_size=1, max_size=8)
     found: dict[str, Any] = {
-        "axes": draw(pairs(as_list=True)),
-        "set": draw(pairs(as_list=False)),
-        "seeds": draw(st.one_of(*[st.integers(1, 3)] * 5, hostile.plain)),
-        "question": draw(st.one_of(hostile.texts, hostile.plain)),
+        "axes": draw(pairs(is_wild, as_list=True)),
+        "set": draw(pairs(is_wild, as_list=False)),
+        "seeds": draw(
+            st.one_of(st.integers(1, 3), hostile.plain) if is_wild else st.integers(1, 3)
+        ),
+        "question": draw(texts),
         "variants": [
-            {"name": draw(st.one_of(st.text(min_size=1, max_size=5), hostile.plain))}
-            | {"set": draw(pairs(as_list=False))}
+            {"name": draw(names), "set": draw(pairs(is_wild, as_list=False))}
             for _ in range(draw(st.sampled_from([0, 0, 1, 2])))
         ],
     }
     for key in draw(st.sets(st.sampled_from(sorted(found)), max_size=3)):
         del found[key]
-    if draw(st.integers(0, 9)) == 0:
+    if is_wild and draw(st.integers(0, 3)) == 0:
         found[draw(hostile.texts)] = draw(hostile.plain)
     if draw(st.integers(0, 4)) == 0:
-        found["name"] = draw(st.one_of(hostile.texts, hostile.plain))
+        found["name"] = draw(texts) if is_wild else draw(st.from_regex(r"[A-Z][a-z0-9_-]{0,9}\Z"))
     return found
 
 
@@ -103,16 +105,18 @@ def _toml(held: Any) -> str:
 
 @st.composite
 def files(draw: st.DrawFn) -> bytes:
-    """A document as it is, or cut, repeated and patched; or any bytes."""
-    text = as_toml(draw(documents()))
-    for _ in range(draw(st.sampled_from([0, 0, 0, 1, 2]))):
+    """By turns a right document; a wild one; one that is cut, repeated and patched; any bytes."""
+    kind = draw(st.sampled_from(["right", "right", "wild", "patched", "bytes"]))
+    text = as_toml(draw(documents(kind in ("wild", "bytes"))))
+    for _ in range(draw(st.integers(1, 2)) if kind == "patched" else 0):
         first, second = sorted(draw(st.tuples(*[st.integers(0, len(text))] * 2)))
         scrap = draw(st.one_of(SCRAPS, st.just(text[first:second])))
         text = text[:first] + scrap + draw(st.sampled_from([text[first:], text[second:]]))
-    content = text.encode("utf-8", "surrogatepass")
-    mark = draw(st.sampled_from([b"", b"", b"", b"\xef\xbb\xbf", b"\xff\xfe"]))
-    raw = st.binary(max_size=40)
-    return mark + draw(st.one_of(*[st.just(content)] * 8, raw, raw.map(lambda b: content + b)))
+    mark = draw(st.sampled_from([b"", b"", b"\xef\xbb\xbf"]))
+    if kind == "bytes":
+        mark, text = draw(st.sampled_from([b"\xff\xfe", b"\x00", b""])), text[:9]
+        return mark + text.encode("utf-8", "surrogatepass") + draw(st.binary(max_size=40))
+    return mark + text.encode("utf-8", "surrogatepass")
 
 
 def flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
