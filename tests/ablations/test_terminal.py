@@ -1,6 +1,7 @@
 """Text of others on a terminal, and streams that take nothing."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,21 @@ def test_a_stream_for_progress_takes_what_cannot_be_written() -> None:
     written = io.StringIO()
     Heedless(written).write("abc")
     assert written.getvalue() == "abc"
+
+
+CLOSED = """
+import os, sys
+from ablations.terminal import prepare_streams
+os.close(0); os.close(2)
+sys.stderr = None
+prepare_streams()
+opened = os.open(os.devnull, os.O_RDONLY)
+assert opened > 2, opened
+print("nowhere", file=sys.stderr)
+print(type(sys.stderr).__name__)
+"""
+
+
+def test_a_descriptor_that_is_closed_is_no_files_place(run_python: Callable[..., str]) -> None:
+    """Else a worker would write its warnings into the next file that is opened."""
+    assert run_python(CLOSED) == "Heedless"
