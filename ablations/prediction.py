@@ -63,9 +63,10 @@ def assumed(device: str) -> Prediction:
 
 
 def predict(packs: Sequence[Pack], device: str) -> Prediction:
-    """Measured here on a CPU, in a second; of a GPU, which is not asked, what an H200 does."""
+    """Measured here on a CPU, in a second; of a GPU, which is not asked, what an H200 does, and of
+    runs that do not fit the memory, which cannot be tried, what a CPU is taken to do."""
     runs = [run for pack in packs for run in pack.runs]
-    if device != "cpu" or not runs:
+    if device != "cpu" or not runs or too_large(packs):
         return assumed(device)
     from hvae.processes import one_thread
 
@@ -111,8 +112,22 @@ def _training_seconds(run: RunConfig) -> float:
     return once * run.train.epochs * DATASETS[run.data.name].training_images / work.images
 
 
+def too_large(packs: Sequence[Pack]) -> str:
+    """A line that says so where one pack alone does not fit the memory; else empty."""
+    largest = max(packs, key=memory, default=None)
+    if largest is None or memory(largest) <= (there := memory_here()):
+        return ""
+    return (
+        f"memory: pack {largest.label!r} needs {memory(largest) / 1e9:.1f} GB and "
+        f"{there / 1e9:.1f} GB are here; allowed: packs that fit, of smaller or fewer models"
+    )
+
+
 def lacking_memory(packs: Sequence[Pack], workers: int) -> str:
-    """A line that says so where the largest packs do not fit the memory together; else empty."""
+    """A line that says so where one pack does not fit the memory, or the largest of them do not
+    together; else empty."""
+    if line := too_large(packs):
+        return line
     needed = sum(sorted(map(memory, packs))[-workers:])
     there = memory_here()
     if needed <= there:

@@ -4,6 +4,7 @@ Settings are named as in `hvae.config.SETTINGS`: `depth`, `latent`, `loss`, `obj
 `section.key`. A study of one's own is a TOML file: `ablations/study_files.py`.
 """
 
+import math
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from hvae.validation import require_integer
 
 # Of a study: it names a folder, and file systems end at 143 to 255 bytes.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+MOST_RUNS = 100_000  # of a study: some hundred megabytes of settings
 LONGEST_VARIANT = 60  # characters: it stands in tables
 Axis = tuple[str, tuple[Any, ...]]
 
@@ -66,6 +68,7 @@ class Study:
         variants = [Variant(v.name, by_name(v.settings.items())) for v in self.variants]
         settings = by_name(self.settings.items())
         _require_swept_once(axes, settings, variants)
+        _require_few(self.seeds, [*axes.values(), *([variants] if variants else [])])
         cells = tuple(_cells(settings, axes, variants))
         _require_distinct(cells, variants)
         for name, value in {
@@ -187,6 +190,13 @@ def _require_swept_once(
             raise ValueError(
                 f"{name}: {places[0]} sets what an axis sweeps; allowed: one of the two"
             )
+
+
+def _require_few(seeds: int, factors: Iterable[Sequence[Any]]) -> None:
+    """Raise `ValueError` on a grid that nobody could train, before it fills the memory."""
+    count = seeds * math.prod(map(len, factors))
+    if count > MOST_RUNS:
+        raise ValueError(f"study: {count:,} runs are too many; allowed: at most {MOST_RUNS:,}")
 
 
 def _require_distinct(cells: Sequence[Cell], variants: Sequence[Variant]) -> None:

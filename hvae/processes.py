@@ -230,8 +230,8 @@ def core_count() -> int:
     from joblib import cpu_count  # affinity, control groups and LOKY_MAX_CPU_COUNT
 
     of_job = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    counts = [int(cpu_count()), len(usable_cores()), *([int(of_job)] if of_job.isdigit() else [])]
-    return min(counts)
+    asked = [int(of_job)] if of_job.isdecimal() and int(of_job) else []
+    return min([int(cpu_count()), len(usable_cores()), *asked])
 
 
 def serve(connection: str, lifeline: str, prepare: str, core: str = "") -> None:

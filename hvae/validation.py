@@ -11,8 +11,13 @@ def require_known(what: str, given: Any, allowed: Any) -> None:
             raise ValueError(f"unknown {what} {name!r}; allowed: {', '.join(sorted(allowed))}")
 
 
+LARGEST = 2**53  # of an integer: exact in any JSON, and products of a few of them are numbers
+
+
 def require_integer(name: str, value: Any, minimum: int) -> None:
-    """Raise `ValueError` unless `value` is an integer (no bool) of at least `minimum`."""
+    """Raise `ValueError` unless `value` is an integer (no bool) from `minimum` to `LARGEST`."""
+    if isinstance(value, int) and value > LARGEST:
+        raise ValueError(f"{name}: it is too large; allowed: integers from {minimum} to {LARGEST}")
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
         raise ValueError(f"{name}: {value!r} is not allowed; allowed: integers ≥ {minimum}")
 

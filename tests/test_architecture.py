@@ -141,3 +141,44 @@ def test_no_clock_that_may_be_set_back_decides_or_measures_anything() -> None:
         if isinstance(node, ast.Attribute) and ast.unparse(node).endswith(WALL_CLOCKS)
     ]
     assert asking == ["bench/gate/storage.py"]
+
+
+def unpickling(source: str) -> list[str]:
+    """Calls that may run what they read: `np.load` that allows pickles, and those of pickles."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    found = []
+    for call in calls:
+        name = ast.unparse(call.func)
+        given = {word.arg: ast.unparse(word.value) for word in call.keywords}
+        is_numpy = name in ("np.load", "numpy.load") and given.get("allow_pickle") != "False"
+        others = ("torch.load", "joblib.load", "pd.read_pickle", "pickle.load", "pickle.loads")
+        if is_numpy or name in others or name.endswith("Unpickler"):
+            found.append(name)
+    return found
+
+
+def test_nothing_is_unpickled_but_what_a_worker_and_its_parent_say_to_each_other() -> None:
+    for bad in ("np.load(f)", "np.load(f, allow_pickle=True)", "torch.load(f)", "pickle.loads(b)"):
+        assert unpickling(bad)
+    assert not unpickling("np.load(f, allow_pickle=False)")
+    found = {path.relative_to(ROOT).as_posix(): unpickling(path.read_text()) for path in SOURCES}
+    assert {path: calls for path, calls in found.items() if calls} == {
+        "hvae/processes.py": ["pickle.loads", "pickle.loads"]
+    }
+    importing = {
+        path for name in ("pickle", "shelve", "dill", "marshal") for path in importers(name)
+    }
+    assert importing == {"hvae/processes.py"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "home"),
+    [
+        ("0.999", "hvae/training/adam.py"),  # Adam's constants
+        ("quantiles(", "bench/throughput/spread.py"),  # which quartiles
+        ("60_000", "hvae/datasets.py"),  # the table of datasets
+    ],
+)
+def test_a_rule_is_stated_once(rule: str, home: str) -> None:
+    places = [path.relative_to(ROOT).as_posix() for path in SOURCES if rule in path.read_text()]
+    assert places == [home]

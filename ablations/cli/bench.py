@@ -8,6 +8,7 @@ import click
 
 from ablations.cli.options import (
     COUNT,
+    WorkFailedError,
     data_dir_option,
     debug_option,
     device_option,
@@ -184,4 +185,4 @@ def _measure(rungs: "list[Rung]", source: "Source", rounds: int) -> "Ladder":
         try:
             return ladder(rungs, source, rounds, progress)
         except WorkerFailed as error:
-            raise click.ClickException(str(error)) from error
+            raise WorkFailedError(str(error)) from error

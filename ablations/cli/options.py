@@ -12,8 +12,10 @@ from typing import Any
 
 import click
 
+from ablations.terminal import prepare_streams, printable
 from hvae.records.files import DiskFull
 from hvae.records.provenance import SourcesChanged
+from hvae.text import visible
 
 Command = Callable[..., Any]
 COUNT = click.IntRange(min=1)
@@ -36,17 +38,21 @@ class InputError(click.ClickException):
     exit_code = 2
 
     def show(self, file: Any = None) -> None:
-        click.echo(f"hvae: error: {' '.join(self.message.split())}", err=True)
+        click.echo(f"hvae: error: {printable(self.message)}", err=True)
 
 
-class WorkError(InputError):
-    """The work cannot go on, whatever was given: exit code 1, which of the gate is a regression."""
+class WorkFailedError(InputError):
+    """The work found a failure: one line on stderr, exit code 1."""
 
     exit_code = 1
 
 
 class OneLineErrors(click.Group):
     """A group whose commands end in one line, not in a traceback, where the input was wrong."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        prepare_streams()
+        return super().main(*arguments, **options)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args:  # the help, by raising it as an error
@@ -61,32 +67,31 @@ class OneLineErrors(click.Group):
             return super().invoke(ctx)
         except click.UsageError as error:
             raise InputError(error.format_message()) from error
-        except ValueError as error:
-            self._say_where(ctx)
-            is_full = isinstance(error, DiskFull) and ctx.invoked_subcommand != "gate"
-            raise (WorkError if is_full else InputError)(str(error)) from error
-        except OSError as error:
-            if error.errno == errno.EPIPE:  # nobody reads any more: click ends quietly
-                raise
-            self._say_where(ctx)
-            is_full = error.errno == errno.ENOSPC and ctx.invoked_subcommand != "gate"
-            raise (WorkError if is_full else InputError)(_words(error)) from error
+        except (ValueError, OSError) as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise  # nobody reads the answer any more: click ends without a word
+            if ctx.meta.get(DEBUG):
+                click.echo(visible(traceback.format_exc()), err=True)
+            words = _words(error) if isinstance(error, OSError) else str(error)
+            raise (WorkFailedError if _is_full(error, ctx) else InputError)(words) from error
         except SourcesChanged as error:  # before anything was trained
-            click.echo(f"hvae: error: {error}", err=True)
+            click.echo(f"hvae: error: {printable(str(error))}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
             click.echo("hvae: interrupted", err=True)
             sys.exit(130)
-
-    def _say_where(self, ctx: click.Context) -> None:
-        if ctx.meta.get(DEBUG):
-            click.echo(traceback.format_exc(), err=True)
 
 
 def _words(error: OSError) -> str:
     """The file and what the system says of it."""
     file = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
     return f"{file}{error.strerror or error}"
+
+
+def _is_full(error: Exception, ctx: click.Context) -> bool:
+    """Whether the disk is, nobody's mistake; but exit code 1 of the gate is a regression."""
+    is_full = isinstance(error, DiskFull) or getattr(error, "errno", None) == errno.ENOSPC
+    return is_full and ctx.invoked_subcommand != "gate"
 
 
 def debug_option(command: Command) -> Command:

@@ -23,6 +23,7 @@ from ablations.run.executors import choose
 from ablations.run.launch import standings_of
 from ablations.run.progress import say
 from ablations.studies import Study
+from ablations.terminal import printable
 from hvae.closed_form import parameter_count
 from hvae.config import digest
 from hvae.records.standings import refuse_damaged, to_run
@@ -121,7 +122,7 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
     """A line per pack, and their sum."""
     packs = plan["packs"]
     lines = [
-        f"pack {number}: {pack['label']}, {pack['parameters']:,} parameters, "
+        f"pack {number}: {printable(pack['label'])}, {pack['parameters']:,} parameters, "
         f"{_gflop(pack['gflop'])}, about {_duration(pack['seconds'])}, "
         f"{pack['memory_bytes'] / 1e6:.0f} MB"
         for number, pack in enumerate(packs, start=1)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from ablations.cli.options import (
+    WorkFailedError,
     data_dir_option,
     debug_option,
     device_option,
@@ -67,7 +68,7 @@ def reproduce(
     try:
         train_documented(study, store, launch)
     except TrainingFailed as error:
-        raise click.ClickException(str(error)) from error
+        raise WorkFailedError(str(error)) from error
     measure_pictures(study, store, directory)
     page = write_reproduction(store.folder)[0]
     click.echo(page)

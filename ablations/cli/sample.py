@@ -10,6 +10,7 @@ import click
 
 from ablations.cli.options import FilePath, debug_option, results_option
 from ablations.cli.study_options import SET, assigned, given, parse, setting_option
+from ablations.studies import require_name
 from ablations.study_files import load_study
 from hvae.config import axis_names, value
 from hvae.records.files import overwrite, writing_under
@@ -77,7 +78,7 @@ def sample(
       hvae sample reproduce
       hvae sample standard --depth 2 --loss bce --latent 20 --seed 0
     """
-    store = Store(results / (load_study(study).name if study.lower().endswith(".toml") else study))
+    store = Store(results / name_of(study))
     wanted = dict(given(options, CHOICE))
     wanted |= {name: parse(name, text) for name, text in assigned("--set", assignments)}
     record = run_with_weights(store, key, wanted)
@@ -89,6 +90,15 @@ def sample(
         path.parent.mkdir(parents=True, exist_ok=True)
         overwrite(path, content)
     click.echo(path)
+
+
+def name_of(argument: str) -> str:
+    """The study that a name or a *.toml file stands for. Raises `ValueError` where it can be none:
+    a name leads to no other folder than its own."""
+    if argument.lower().endswith(".toml"):
+        return load_study(argument).name
+    require_name(argument)
+    return argument
 
 
 def run_with_weights(store: Store, key: str, wanted: Mapping[str, Any]) -> Record:
@@ -104,6 +114,7 @@ def run_with_weights(store: Store, key: str, wanted: Mapping[str, Any]) -> Recor
         and store.weights_path(record.digest).exists()
     ]
     if len(fitting) == 1:
+        _require_finished(fitting[0])
         return fitting[0]
     asked = [f", {name} {given}" for name, given in {"key": key, **wanted}.items() if given != ""]
     found = f"study: {len(fitting)} runs under {store.folder} have weights{''.join(asked)}"
@@ -113,6 +124,13 @@ def run_with_weights(store: Store, key: str, wanted: Mapping[str, Any]) -> Recor
     values = {n: {value(r.run, n) for r in fitting} for n in (*axis_names(), "seed")}
     differing = [f"{n} {', '.join(map(str, sorted(v)))}" for n, v in values.items() if len(v) > 1]
     raise ValueError(f"{found}; allowed: one; they differ in {'; '.join(differing)}")
+
+
+def _require_finished(record: Record) -> None:
+    if record.status != "finished":
+        raise ValueError(
+            f"key: {record.digest!r} {record.status}: it draws nothing; allowed: others"
+        )
 
 
 def _png(store: Store, record: Record, count: int, seed: int) -> bytes:

@@ -11,6 +11,7 @@ from ablations.cli.study_options import takes_study
 from ablations.grid import labels
 from ablations.run.launch import standings_of
 from ablations.studies import Study
+from ablations.terminal import printable
 from hvae.config import as_dict
 from hvae.records.standings import UNTRUSTED, Standing, count
 from hvae.records.store import Store
@@ -42,8 +43,9 @@ def status(study: Study, store: Store, as_json: bool) -> None:
         click.echo(summary_line(document))
         words = labels(study)
         for standing in standings:
-            reason = f": {' '.join(standing.reason.split())}" if standing.reason else ""
-            click.echo(f"{standing.digest}  {standing.state:<10} {words[standing.digest]}{reason}")
+            reason = f": {standing.reason}" if standing.reason else ""
+            run = printable(f"{words[standing.digest]}{reason}")
+            click.echo(f"{standing.digest}  {standing.state:<10} {run}")
     if any(standing.state in ("failed", *UNTRUSTED) for standing in standings):
         sys.exit(1)
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from ablations.grid import Pack, halves, labels, packing, packs, runs, without
+from ablations.prediction import too_large
 from ablations.run.executors import Executor, choose, resolve_device
 from ablations.run.pack import Conditions, Finished, Task, run_pack
 from ablations.run.progress import Display, say
@@ -78,11 +79,13 @@ def _train(
     idle."""
     conditions = _conditions(study, launch)
     device = conditions.device
-    store.open_for_writing()
-    keep(study, store.folder)
     executor = choose(launch.executor, device, launch.workers)
     chosen = packing(device, len(standings), executor.workers)
     cut = packs(study.name, runs(study), todo, chosen)
+    if device == "cpu" and (line := too_large(cut)):
+        raise ValueError(line)
+    store.open_for_writing()
+    keep(study, store.folder)
     wanted = [run for pack in cut for run in pack.runs]
     present = [s.record for s in standings if s.record and s.digest not in todo]
     shown = Display(study.name, cut, labels(study), present)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from ablations.grid import Pack
+from ablations.terminal import printable
 from hvae.records.store import Record
 
 YARDSTICK = "scoreboard_nll_nats"  # the one number that BCE and MSE models may be ranked by
@@ -13,10 +14,10 @@ BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
 
 
 def say(line: str) -> None:
-    """Write a line to stderr at once, above the bar where there is one."""
+    """Write a line to stderr at once, above the bar where there is one; text of others as text."""
     from tqdm import tqdm  # a fifth of a second, which `--help` does not need
 
-    tqdm.write(line, file=sys.stderr)
+    tqdm.write(printable(line), file=sys.stderr)
     sys.stderr.flush()
 
 
@@ -119,4 +120,5 @@ def _certificate(record: Record) -> str:
 def _nats(record: Record) -> float:
     """What runs are ranked by; NaN where it is no number."""
     value = record.metrics.get(YARDSTICK)
-    return value if value is not None and math.isfinite(value) else math.nan
+    is_number = isinstance(value, int | float) and math.isfinite(value)
+    return float(value) if value is not None and is_number else math.nan

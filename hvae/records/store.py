@@ -25,6 +25,7 @@ from hvae.records.files import (
     sweep,
     writing_under,
 )
+from hvae.records.form import require_form, require_numbers, require_plain
 from hvae.validation import require_known
 
 SCHEMA = 1
@@ -167,9 +168,11 @@ class Store:
     def read_failure(self, name: str) -> Failure:
         """Why a digest failed. Raises `RecordError` on a damaged file."""
         path = self.failure_path(name)
+        body = _load(path)
         try:
-            return Failure(**_load(path))
-        except TypeError as error:
+            require_form(Failure, body)
+            return Failure(**body)
+        except (TypeError, ValueError) as error:
             raise RecordError(f"{path}: not a whole failure ({error})") from error
 
     def __iter__(self) -> Iterator[Record]:
@@ -181,13 +184,18 @@ def read(path: Path) -> Record:
     """One record from its file. Raises `RecordError` naming the file and what is wrong with it."""
     body = _load(path)
     schema = body.get("schema")
-    if not isinstance(schema, int) or schema > SCHEMA:
+    if isinstance(schema, bool) or not isinstance(schema, int) or schema > SCHEMA:
         raise RecordError(
             f"{path}: schema {schema!r} was written by a newer hvae; this one reads up to {SCHEMA}"
         )
-    if body.pop("checksum", None) != _checksum(body):
+    try:
+        is_whole = body.pop("checksum", None) == _checksum(body)
+    except ValueError:  # infinite numbers, which none of ours has
+        is_whole = False
+    if not is_whole:
         raise RecordError(f"{path}: the checksum does not fit the content; delete the file to redo")
     try:
+        _require_record(body)
         require_known("key of a record", body, {f.name for f in dataclasses.fields(Record)})
         record = Record(**body)
         named = digest(record.run)
@@ -196,6 +204,16 @@ def read(path: Path) -> Record:
     if not record.digest == named == path.stem:
         raise RecordError(f"{path}: holds the record of {named}; allowed: its own digest only")
     return record
+
+
+def _require_record(body: dict[str, Any]) -> None:
+    """Raise `ValueError` where a part has another form than those who read records expect."""
+    require_form(Record, body)
+    require_numbers("seconds", body.get("seconds"))
+    require_plain("code", body.get("code", {}))
+    environment = dict(body.get("environment", {}))
+    require_plain("flags", environment.pop("flags", None) or {})
+    require_plain("environment", environment)
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -36,7 +36,9 @@ class Factor:
 
     def text(self, value: Any) -> str:
         """`2`, `BCE`: where the factor is named beside it."""
-        return self.describe(value).removeprefix(f"{self.label} ")
+        described = self.describe(value)
+        is_setting = self.name in SETTINGS
+        return described.removeprefix(f"{self.label} ") if is_setting else described
 
     def listed(self, values: Iterable[Any], between: str = ", ") -> str:
         """`depth 1, 2, 3`: the factor is named once."""

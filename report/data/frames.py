@@ -4,9 +4,10 @@ Reads what is expected, key by key, so that no key counts twice and every missin
 """
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
@@ -88,6 +89,7 @@ class Study:
 def load(design: Design, standings: Sequence[Standing], store: Store) -> Study:
     """The records that a survey found; a damaged one is listed with its message, never a crash.
     `store` is asked only for records that nobody expects."""
+    standings = list(map(_readable, standings))
     factors = factors_of(design)
     settings = _settings(design, factors)
     records = {s.digest: s.record for s in standings if s.record is not None}.values()
@@ -119,13 +121,28 @@ def load(design: Design, standings: Sequence[Standing], store: Store) -> Study:
     )
 
 
+def _readable(standing: Standing) -> Standing:
+    """The standing; that of a damaged record where one cannot be laid out in rows, as that of an
+    hvae that names or nests its numbers in another way."""
+    record = standing.record
+    try:
+        for rows in (_run_rows, _level_rows, _epoch_rows, _curve_rows, _throughput_rows):
+            deque(rows(record) if record else (), maxlen=0)
+        return standing
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        reason = f"{standing.digest}: not the numbers of a run ({type(error).__name__}: {error})"
+        return replace(standing, state="damaged", reason=reason, record=None)
+
+
 def _by_image(store: Store, keys: Iterable[str]) -> dict[str, dict[str, Floats]]:
-    """What the runs left by test image, metric by metric; a damaged file is named elsewhere."""
+    """What the runs left by test image, metric by metric; a damaged file is named elsewhere, and
+    what is no list of numbers is none of them."""
     found: dict[str, dict[str, Floats]] = {name: {} for name in BY_IMAGE}
     for key in keys:
         with suppress(AttachmentError):
             for name, values in read_arrays(store.arrays_path(key), BY_IMAGE).items():
-                found[name][key] = values.astype(float)
+                if values.ndim == 1 and len(values) > 1 and values.dtype.kind == "f":
+                    found[name][key] = values.astype(float)
     return found
 
 

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from report.render.drawing import INK, STYLE
+from report.render.drawing import INK, styled
 
 BAR, PACKED_BAR = "#9aa7b5", "#0b4f85"
 ROOM = 5.0  # right of the longest bar, as a factor of it: the labels stand there
@@ -29,7 +28,7 @@ def ladder(document: dict[str, Any]) -> Figure:
     lower, medians, upper = (rates[RATE + end] for end in ends)
     ratios = rungs[["ratio_to_documented.median", "ratio_to_in_memory.median"]]
     labels = [f"{documented:.3g}× ({in_memory:.3g}×)" for documented, in_memory in ratios.values]
-    with mpl.rc_context(STYLE):
+    with styled():
         figure = Figure(figsize=(7.0, 0.6 + 0.3 * len(rungs)), layout="constrained")
         axes = figure.subplots()
         bars = axes.barh(

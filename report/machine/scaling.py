@@ -3,14 +3,13 @@
 
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
-from report.render.drawing import FAINT, INK, STYLE
+from report.render.drawing import FAINT, INK, styled
 from report.render.panels import PALETTE
 
 HEADINGS = {
@@ -30,7 +29,7 @@ def scaling(document: dict[str, Any]) -> Figure:
     Raises `ValueError` where a cost may not stand on such an axis.
     """
     axes_costs = {name: pd.json_normalize(costs) for name, costs in document["axes"].items()}
-    with mpl.rc_context(STYLE):
+    with styled():
         figure = Figure(figsize=(2.3 * len(axes_costs) + 0.5, 2.6), layout="constrained")
         panels = figure.subplots(1, len(axes_costs), sharey=True, squeeze=False)[0]
         for axes, (name, costs) in zip(panels, axes_costs.items(), strict=True):

@@ -8,7 +8,9 @@ draws bands and heat maps; its other plots compute intervals of their own, and o
 import io
 import math
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +26,7 @@ from matplotlib.ticker import AutoLocator
 from matplotlib.transforms import Bbox
 
 from report.data.factors import Factor
-from report.render.panels import Layout
+from report.render.panels import Layout, plain
 from report.render.svg import slim
 
 INK, FAINT = "#1c1e21", "#c9ccd1"  # replaced by the page's own colours in inline SVG
@@ -94,7 +96,7 @@ def svg(drawing: Drawing) -> Markup:
     """Inline SVG: the page's own ink, ids of its own, no date; same data, same bytes. What it is
     called stands around it."""
     buffer = io.StringIO()
-    with mpl.rc_context(STYLE):
+    with styled():
         drawing.figure.savefig(buffer, format="svg", transparent=True)
     text = slim(buffer.getvalue(), drawing.name).replace("<svg ", f"<svg {ATTRIBUTES} ", 1)
     # Our own output, already escaped by matplotlib.
@@ -105,9 +107,17 @@ def image(drawing: Drawing, kind: str) -> bytes:
     """The figure as a `png` or `pdf` file's content, undated."""
     buffer = io.BytesIO()
     dates = {"CreationDate": None} if kind == "pdf" else {}
-    with mpl.rc_context(STYLE):
+    with styled():
         drawing.figure.savefig(buffer, format=kind, dpi=200, facecolor="white", metadata=dates)
     return buffer.getvalue()
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Figures of one look; a letter that no font has is a box, and no warning a figure."""
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        yield
 
 
 def facets(
@@ -122,7 +132,7 @@ def facets(
     groups = layout.groups(frame)
     columns = min(len(groups), _across(layout) or (2 if len(groups) in (2, 4) else 3))
     rows = math.ceil(len(groups) / columns)
-    with mpl.rc_context(STYLE):
+    with styled():
         size = (PANEL_WIDTHS.get(columns, 2.4) * columns, height * rows + 0.3)
         figure = Figure(figsize=size)
         grid = figure.subplots(rows, columns, squeeze=False, sharey=layout.is_shared)
@@ -199,7 +209,7 @@ def error_lines(axes: Axes, layout: Layout, part: pd.DataFrame, x: Factor) -> No
         look = style if x.is_ordered else style | {"linestyle": ""}
         bars = np.nan_to_num(abs(ends))
         axes.errorbar(places, ordered["mean"], bars, label=label, capsize=2.5, **look)
-    texts = [textwrap.fill(x.text(value), TICK_WIDTH) for value in values]
+    texts = [plain(textwrap.fill(x.text(value), TICK_WIDTH)) for value in values]
     axes.set_xticks(list(at.values()), texts)
     if not x.is_ordered:
         axes.set_xlim(-0.5, len(values) - 0.5)
@@ -220,5 +230,5 @@ def name_points(axes: Axes, rows: pd.DataFrame, factors: Sequence[Factor], x: st
     """The values of factors as small words below and right of the points of rows."""
     for factor in factors:
         for _, row in rows.iterrows():
-            text, point = factor.text(row[factor.name]), (row[x], row[y])
+            text, point = plain(factor.text(row[factor.name])), (row[x], row[y])
             axes.annotate(text, point, (4, -9), textcoords="offset points", fontsize=7)

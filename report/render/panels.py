@@ -37,7 +37,7 @@ class Layout:
         groups = part.groupby([factor.name for factor in self.lines], observed=True)
         return [
             (
-                words(self.lines, values),
+                plain(words(self.lines, values)),
                 style(first.values.index(values[0]), dashes.index(tuple(values[1:]))),
                 rows,
             )
@@ -49,11 +49,18 @@ class Layout:
         if not self.panels:
             return [("", frame)]
         parts = frame.groupby([factor.name for factor in self.panels], observed=True)
-        return [(words(self.panels, values), part) for values, part in parts]
+        return [(plain(words(self.panels, values)), part) for values, part in parts]
 
     def most(self, frame: pd.DataFrame) -> int:
         """The rows of the fullest panel."""
         return max((len(part) for _, part in self.groups(frame)), default=0)
+
+
+def plain(text: str) -> str:
+    r"""A text as matplotlib draws it as it is: no formula between dollars, and in the legend also
+    where it begins like the names that matplotlib gives itself."""
+    escaped = text.replace("$", r"\$")
+    return f" {escaped}" if escaped.startswith("_") else escaped
 
 
 def style(colour: int, dash: int) -> dict[str, Any]:

@@ -4,7 +4,11 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import pandas as pd
+
+from hvae.text import visible
 from report.render.numbers import ABSENT
 from report.render.output import templates
 
@@ -14,6 +18,13 @@ LATEX = str.maketrans(
         "\\": r"\textbackslash{}",
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "`": r"\textasciigrave{}",
+        "[": "{[}",  # after the end of a row it would begin an option of it, as would a star
+        "*": "{*}",
+        '"': "''",
         "−": "$-$",
         "±": r"$\pm$",
         "×": r"$\times$",
@@ -23,9 +34,11 @@ LATEX = str.maketrans(
         "·": r"$\cdot$",
         "Δ": r"$\Delta$",
         "\n": " ",
+        "\t": " ",
     }
 )
-MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#])")
+MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#&~$@])")  # also entities, GitHub's formulas and names
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what begins like this a spreadsheet computes
 
 
 @dataclass(frozen=True)
@@ -85,9 +98,25 @@ def written(table: Table, kind: str) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    return MARKDOWN.sub(r"\\\1", text).replace("\n", " ")
+    return MARKDOWN.sub(r"\\\1", visible(text)).replace("\n", " ")
 
 
 def escape_latex(text: str) -> str:
     """ASCII that LaTeX prints as `text`; a character it has no name for becomes `?`."""
-    return text.translate(LATEX).encode("ascii", "replace").decode()
+    return visible(text).translate(LATEX).encode("ascii", "replace").decode()
+
+
+def csv(frame: pd.DataFrame) -> bytes:
+    """A frame as a CSV file in which no text is a formula: an apostrophe says that it is text."""
+    safe = frame.copy()
+    for name in frame.columns:
+        if not pd.api.types.is_numeric_dtype(frame[name]):
+            safe[name] = frame[name].astype(object).map(_csv_entry)
+    return safe.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _csv_entry(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = visible(value)
+    return f"'{text}" if text.startswith(FORMULA) else text

@@ -2,14 +2,13 @@
 
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hvae.tiles import tile
-from report.render.drawing import PIXELS, STYLE, Drawing
+from report.render.drawing import PIXELS, Drawing, styled
 from report.render.panels import PALETTE
 from report.reproduction.folder import PLANES, Reproduction
 
@@ -27,7 +26,7 @@ POINTS_DPI = 180  # thousands of points are one bitmap, not a path each
 
 def draw_reproduction(reproduction: Reproduction) -> dict[str, Drawing]:
     """A drawing per documented picture, by its name; the template of the result has the caption."""
-    with mpl.rc_context(STYLE):
+    with styled():
         drawings = (
             Drawing("loss-curve", "Training loss", "", draw_curve(reproduction)),
             Drawing("samples", "64 samples", "", draw_samples(reproduction)),

@@ -14,11 +14,14 @@ from report.data.frames import closed_form_nats, made_by
 from report.render.drawing import Drawing, image, svg
 from report.render.numbers import rounded
 from report.render.output import templates, write_files
+from report.render.policy import inline
 from report.reproduction import verdicts
 from report.reproduction.explorer import embed
 from report.reproduction.figures import draw_reproduction
 from report.reproduction.folder import Reproduction, read_reproduction
 from report.study.provenance import MADE
+
+EXPLORER = ("explorer_model.js", "explorer.js")
 
 
 def write_reproduction(folder: Path) -> list[Path]:
@@ -39,7 +42,10 @@ def render(reproduction: Reproduction, drawings: Mapping[str, Drawing]) -> str:
     """The page as HTML."""
     record, judged = reproduction.record, judge_all(reproduction)
     environment = templates()
-    environment.filters |= {"percent": verdicts.percent, "rounded": rounded, "svg": svg}
+    environment.filters |= {"percent": verdicts.percent, "rounded": rounded}
+    explorer = embed(record, reproduction.weights, reproduction.arrays)
+    svgs = {name: svg(drawing) for name, drawing in drawings.items()}
+    scripts = [*(EXPLORER if explorer else ()), "page.js"]
     return environment.get_template("reproduction.html.j2").render(
         reproduction=reproduction,
         record=record,
@@ -52,7 +58,9 @@ def render(reproduction: Reproduction, drawings: Mapping[str, Drawing]) -> str:
         counts=Counter(verdict.grade for verdict in judged.values()),
         thresholds=vars(verdicts),
         drawings=drawings,
-        explorer=embed(record, reproduction.weights, reproduction.arrays),
+        svgs=svgs,
+        explorer=explorer,
+        inline=inline(("style.css", "reproduction.css"), scripts, svgs.values()),
         made={label: made_by(record).get(column) for column, label in MADE.items()},
     )
 

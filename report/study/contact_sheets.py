@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from hvae.records.files import slug
 from report.data.factors import VARIANT, Factor, words
 from report.data.frames import Study
-from report.render.drawing import LETTER, PIXELS, STYLE, Drawing
+from report.render.drawing import LETTER, PIXELS, Drawing, styled
+from report.render.panels import plain
 from report.study.gallery import COLUMNS, CellPictures, Gallery
 
 TITLES = ("samples", "test images, reconstructions below", "traversals, −3 … 3")
@@ -41,11 +41,11 @@ def _figure(cells: Sequence[CellPictures], labels: Sequence[str]) -> Figure:
     columns = [*COLUMNS.values()]
     width = IMAGE_INCHES * (sum(columns) + 2) + LETTER * max(map(len, labels))
     height = IMAGE_INCHES * (2.4 * len(cells) + 1)
-    with mpl.rc_context(STYLE):
+    with styled():
         figure = Figure(figsize=(width, height), layout="compressed")
         grid = figure.subplots(len(cells), len(columns), squeeze=False, width_ratios=columns)
         for row, cell, label in zip(grid, cells, labels, strict=True):
-            row[0].set_ylabel(label, rotation=0, ha="right", va="center")
+            row[0].set_ylabel(plain(label), rotation=0, ha="right", va="center")
             for axes, sheet in zip(row, cell.sheets, strict=True):
                 axes.imshow(sheet.pixels, **PIXELS)
                 axes.set(xticks=[], yticks=[], anchor="W")

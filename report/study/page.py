@@ -19,6 +19,7 @@ from report.data.metrics import (
 from report.machine.benches import Benches
 from report.render.drawing import Picture, picture
 from report.render.output import templates
+from report.render.policy import inline
 from report.render.tables import Table
 from report.study.cells import cells, cells_table, levels_table
 from report.study.contact_sheets import TITLES
@@ -60,7 +61,11 @@ def render(contents: Mapping[str, Any], pictures: Sequence[Picture]) -> str:
     """The page as HTML, with the figures of the study."""
     environment = templates()
     environment.filters |= {"tie": _tie, "data_uri": data_uri}
-    return environment.get_template("page.html.j2").render(contents, drawings=pictures)
+    figures = [*pictures, *contents["ladders"]]
+    widths = "".join(f'[id="figure-{p.name}"] {{ --width: {6.5 * p.inches}rem; }}' for p in figures)
+    held = inline(["style.css"], ["page.js"], (p.content["svg"].decode() for p in figures), widths)
+    template = environment.get_template("page.html.j2")
+    return template.render(contents, drawings=pictures, inline=held)
 
 
 def _tie(text: str) -> str:

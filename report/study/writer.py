@@ -15,7 +15,7 @@ from report.data.frames import Study, load
 from report.machine.benches import read_benches
 from report.render.drawing import Picture, image, picture
 from report.render.output import write_files
-from report.render.tables import written
+from report.render.tables import csv, written
 from report.study.cells import cells
 from report.study.contact_sheets import contact_sheets
 from report.study.figures.quality import Draw, figures
@@ -71,8 +71,8 @@ def write_report(
         if kind in formats:
             files[f"cells.{suffix}"] = written(headline, suffix).encode()
     if "csv" in formats:
-        files["cells.csv"] = _csv(cells(study).drop(columns="heading"))
-        files["runs.csv"] = _csv(long_runs(study))
+        files["cells.csv"] = csv(cells(study).drop(columns="heading"))
+        files["runs.csv"] = csv(long_runs(study))
     pictures = [found for found in begun if found is not None]
     if page:
         files = {"index.html": render(page, pictures).encode()} | files
@@ -90,7 +90,3 @@ def long_runs(study: Study) -> pd.DataFrame:
     scalars = [name for name in study.runs if name not in study.status]
     values = study.runs.melt(["key", *study.cell], scalars, "metric")
     return study.status[[*place, "status"]].merge(values, on=["key", *study.cell], how="left")
-
-
-def _csv(frame: pd.DataFrame) -> bytes:
-    return frame.to_csv(index=False, lineterminator="\n").encode()

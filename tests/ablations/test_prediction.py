@@ -7,7 +7,14 @@ import pytest
 
 from ablations import prediction
 from ablations.grid import Pack, cost, evaluation_cost, memory
-from ablations.prediction import Prediction, lacking_memory, memory_here, predict
+from ablations.prediction import (
+    Prediction,
+    assumed,
+    lacking_memory,
+    memory_here,
+    predict,
+    too_large,
+)
 from hvae.config import RunConfig, override
 
 
@@ -81,3 +88,16 @@ def test_a_container_bounds_the_memory(
     (tmp_path / "memory.max").write_text(limit)
     monkeypatch.setattr(prediction, "CGROUP", tmp_path / "memory.max")
     assert memory_here() == (1e6 if is_bound else machine)
+
+
+def test_what_alone_does_not_fit_the_memory_is_said_and_not_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(prediction, "_training_seconds", pytest.fail)
+    packs = [pack(), pack(depth=3000, latent=1000)]
+    monkeypatch.setattr(prediction, "memory_here", lambda: memory(packs[1]) - 1)
+    line = lacking_memory(packs, 1)
+    assert line == too_large(packs)
+    assert line.startswith("memory: pack '1 run' needs ")
+    assert predict(packs, "cpu") == assumed("cpu")
+    assert too_large(packs[:1]) == too_large([]) == ""

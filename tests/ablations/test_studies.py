@@ -145,6 +145,15 @@ def test_combinations_are_validated_not_what_they_have_in_common() -> None:
         ({"variants": (Variant("x" * 61),)}, "variant: name 'x{61}' is not allowed"),
         ({"variants": (Variant("v", {"dept": 1}),)}, "unknown setting 'dept'"),
         ({"seeds": 0}, "seeds: 0 is not allowed; allowed: integers ≥ 1"),
+        ({"seeds": 100_001}, "study: 100,001 runs are too many; allowed: at most 100,000"),
+        (
+            {"axes": (("depth", tuple(range(1, 400))), ("latent", tuple(range(1, 400))))},
+            "study: 159,201 runs are too many",
+        ),
+        (
+            {"axes": (("depth", (2**53 + 1,)),)},
+            "depth: it is too large; allowed: integers from 1 to 9",
+        ),
         ({"name": "a/b"}, "name: 'a/b' is not allowed; allowed: at most 100 ASCII letters, digits"),
         ({"name": "Ünicode"}, "name: 'Ünicode' is not allowed; allowed: at most 100 ASCII"),
         ({"name": "x" * 101}, "name: 'x{101}' is not allowed"),

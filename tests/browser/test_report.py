@@ -1,6 +1,8 @@
 """The report in a real browser: a page from builders records, opened from its file."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 
@@ -241,3 +243,54 @@ def test_a_study_without_records_is_a_page_without_errors(browser: Browser, tmp_
         browser.open(index)
         assert browser.console_errors() == []
         assert browser.js("return document.querySelectorAll('svg, img').length") == 0
+
+
+INJECTED = """<h1 id='in'><script>window.ran = 1</script>
+<img src='{address}' onerror='window.ran = 2'><svg onload='window.ran = 3'></svg>
+<style>h1 {{ color: rgb(1, 2, 3) }}</style><b style='color: rgb(1, 2, 3)'>x</b>"""
+
+
+@pytest.fixture
+def asked() -> Iterator[tuple[str, list[str]]]:
+    """The address of a server of this machine, and what it is asked for."""
+    paths: list[str] = []
+
+    class Note(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            paths.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *said: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Note) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/x.png", paths
+        server.shutdown()
+
+
+def effects(browser: Browser) -> tuple[bool, bool]:
+    """Whether injected scripts ran, and whether injected styles were taken."""
+    colours = browser.js(
+        "return ['#in', '#in b'].map(s => getComputedStyle(document.querySelector(s)).color)"
+    )
+    return bool(browser.js("return window.ran ?? 0")), "rgb(1, 2, 3)" in colours
+
+
+def test_what_came_into_the_page_by_a_text_neither_runs_nor_loads(
+    browser: Browser, page: Path, tmp_path: Path, asked: tuple[str, list[str]]
+) -> None:
+    """As if an escape were missing: the policy stands behind it, and nothing else does."""
+    address, paths = asked
+    changed = tmp_path / "page.html"
+    injected = page.read_text().replace("<h1>", INJECTED.format(address=address), 1)
+    changed.write_text(injected)
+    browser.open(changed)
+    assert effects(browser) == (False, False)
+    assert any("Content Security Policy" in said for said in browser.console_errors())
+    assert paths == []
+    assert browser.js("return document.querySelector('#theme').hidden") is False  # its own runs
+    changed.write_text(injected.replace("Content-Security-Policy", "x"))
+    browser.open(changed)
+    assert effects(browser) == (True, True)
+    assert paths == ["/x.png"]

@@ -161,7 +161,9 @@ def test_a_container_granted_two_of_four_cores_counts_two(monkeypatch: pytest.Mo
         assert processes.core_count() == counted
 
 
-@pytest.mark.parametrize(("of_job", "counted"), [("2", 2), ("8", 4), ("two", 4)])
+@pytest.mark.parametrize(
+    ("of_job", "counted"), [("2", 2), ("8", 4), ("two", 4), ("0", 4), ("²", 4)]
+)
 def test_a_job_of_slurm_counts_the_cores_that_it_asked_for(
     monkeypatch: pytest.MonkeyPatch, of_job: str, counted: int
 ) -> None:

@@ -8,7 +8,7 @@ from report.data.contrasts import Contrast
 from report.data.factors import Factor
 from report.data.frames import Study
 from report.render.drawing import INK, Drawing, facets
-from report.render.panels import Layout, span, style
+from report.render.panels import Layout, plain, span, style
 from report.study.findings import where
 
 MOST_ROWS = 30  # beyond, the main effects stand for the contrasts cell by cell
@@ -23,7 +23,7 @@ def effects(study: Study, factor: Factor) -> Drawing | None:
         rows = [contrast for contrast in known.effects[factor.name] if contrast.estimate.n]
     if not rows:
         return None
-    named = [_name(contrast, factor) for contrast in rows]
+    named = [plain(_name(contrast, factor)) for contrast in rows]
     metrics = [contrast.metric.heading for contrast in rows]
     names, headings = (list(dict.fromkeys(texts)) for texts in (named, metrics))
     frame = pd.DataFrame({"contrast": rows, "row": named}, dtype=object)

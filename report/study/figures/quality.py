@@ -20,7 +20,7 @@ from report.data.metrics import LOSS, METRICS, OLDER_NLL, Metric
 from report.data.statistics import summary
 from report.render.drawing import INK, Drawing, error_lines, facets, name_points, x_label
 from report.render.numbers import rounded
-from report.render.panels import horizontal, interval_note, layout, path_of, seed_count
+from report.render.panels import horizontal, interval_note, layout, path_of, plain, seed_count
 from report.study.figures.costs import PRICES, QUALITIES, cost
 from report.study.figures.effects import effects
 from report.study.figures.throughput import throughput
@@ -174,7 +174,7 @@ def level_map(study: Study, metric: str, title: str, unit: str) -> Drawing | Non
     columns = [factor.name for factor in rows]
     frame = study.levels.astype({metric: float, "level": int}).sort_values(columns)
     named = [
-        ", ".join(factor.text(value) for factor, value in zip(rows, values, strict=True))
+        plain(", ".join(factor.text(value) for factor, value in zip(rows, values, strict=True)))
         for values in frame[columns].itertuples(index=False)
     ]
     names = list(dict.fromkeys(named))

@@ -267,6 +267,38 @@ def test_stale_records_stay_unless_redone(tmp_path: Path, trainer: StandIn) -> N
     assert len(trainer.seen) == 4
 
 
+def test_weights_of_stale_records_are_kept_only_with_the_records_redone(
+    tmp_path: Path, trainer: StandIn
+) -> None:
+    real = trainer.make_record
+    trainer.make_record = lambda run: replace(real(run), code={"sources_sha256": "others"})
+    run_small(tmp_path, "--no-report")
+    trainer.make_record = real
+    result = run_small(tmp_path, "--no-report", "--keep-weights")
+    assert "2 records are stale and stay; --redo-stale redoes them" in result.stderr
+    run_small(tmp_path, "--no-report", "--keep-weights", "--redo-stale")
+    store = Store(tmp_path / "quick")
+    assert all(store.weights_path(digest(run)).exists() for run in RUNS)
+
+
+def test_a_study_of_a_file_is_named_by_the_file_until_its_copy_is_there(
+    tmp_path: Path, trainer: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    axes = '[axes]\ndepth = [1]\n[set]\n"data.name" = "digits"\n'
+    Path("mine.toml").write_text(f'question = "first?"\n{axes}')
+    assert "run `hvae run mine.toml` first" in call("report", "mine.toml").stderr
+    assert call("run", "mine.toml", "--device", "cpu", "--no-report").exit_code == 0
+    for command in ("status", "plan", "report"):
+        assert call(command, "mine").exit_code == 0
+    page = Path("results/mine/report/index.html")
+    assert "first?" in page.read_text()
+    Path("mine.toml").write_text(f'question = "second?"\n{axes}')
+    assert call("run", "mine.toml", "--device", "cpu").exit_code == 0  # nothing to train
+    assert "second?" in page.read_text()
+    assert len(trainer.seen) == 1
+
+
 def test_status_as_json_has_every_run_by_key(tmp_path: Path, trainer: StandIn) -> None:
     run_small(tmp_path, "--no-report", "--seeds", "1")
     result = call("status", "quick", *SMALL, "--results", str(tmp_path), "--json")
@@ -459,6 +491,18 @@ def test_a_record_that_cannot_be_trusted_is_named(
     assert told in result.stderr
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
     assert len(trainer.seen) == 1
+
+
+def test_a_pack_that_does_not_fit_the_memory_is_refused_before_anything_is_made(
+    tmp_path: Path, trainer: StandIn
+) -> None:
+    result = run_small(tmp_path / "r", "--latent", "100000", "--depth", "1000")
+    refused(result, "memory: pack ")
+    assert not (tmp_path / "r").exists()
+    assert trainer.seen == []
+    planned = call("plan", "quick", "--latent", "100000", "--depth", "1000")
+    assert planned.exit_code == 0
+    assert "memory: pack " in planned.stderr
 
 
 def refuse(*arguments: object, **options: object) -> None:

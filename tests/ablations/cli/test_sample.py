@@ -158,6 +158,24 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path, keep: Keep) ->
     assert f"out: cannot write under {tmp_path / 'file'}: " in line
 
 
+def test_the_name_of_a_study_leads_to_no_other_folder(tmp_path: Path, keep: Keep) -> None:
+    keep([0])
+    for name in ("../quick", str(tmp_path / "quick"), "."):
+        command = ("sample", name, "--results", str(tmp_path / "results"))
+        result = CliRunner().invoke(main, command, catch_exceptions=False)
+        assert "name: " in refused(result)
+
+
+def test_a_run_that_diverged_draws_nothing(tmp_path: Path, make_record: MakeRecord) -> None:
+    store = Store(tmp_path / "quick")
+    store.open_for_writing()
+    weights = {WEIGHTS: weights_file(state(initial(RUNS[0])), RUNS[0])}
+    store.write(make_record(RUNS[0], nll=None), weights)
+    line = refused(call(tmp_path))
+    assert f"key: '{digest(RUNS[0])}' diverged" in line
+    assert not list(tmp_path.rglob("*.png"))
+
+
 @pytest.mark.parametrize(("count", "shape"), [(1, (56, 56)), (5, (119, 182)), (9, (182, 182))])
 def test_a_sheet_is_as_square_as_can_be_with_enlarged_digits(
     count: int, shape: tuple[int, int]

@@ -1,6 +1,7 @@
 """Nothing needs a compiler: whatever is wrong with it, a warning says so and None comes back."""
 
 import ctypes
+import os
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ HAS_NONE = pytest.mark.skipif(c_compiler() is None, reason="needs a C compiler, 
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setattr(c_library.platformdirs, "user_cache_path", lambda name: folder / name)
+    monkeypatch.setattr(c_library, "_spare_folders", lambda: [str(tmp_path / "spare")])
     # Nothing here is trained: a compiler that need not optimise answers ten times as fast.
     monkeypatch.setattr(c_library, "FLAGS", ("-O0", *c_library.FLAGS[1:]))
     return folder
@@ -129,3 +131,58 @@ def test_a_structure_that_differs_from_pythons_is_one_line(
     monkeypatch.setattr(c_library, "SOURCE", other)
     with pytest.warns(UserWarning, match=rf"without: {structure} has \d+ bytes in C and \d+ in "):
         assert build() is None
+
+
+@HAS_NONE
+@pytest.mark.parametrize("damage", [b"", b"\x7fELF", None], ids=["empty", "short", "one bit"])
+def test_a_damaged_library_is_compiled_anew(cache: Path, damage: bytes | None) -> None:
+    build()
+    (path,) = cache.rglob("*.so")
+    content = path.read_bytes()
+    path.unlink()  # what is mapped must not change
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]) if damage is None else damage)
+    assert isinstance(build(), ctypes.CDLL)
+    assert path.read_bytes() == content
+
+
+@HAS_NONE
+def test_where_the_usual_folder_takes_nothing_another_is_used_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    (tmp_path / "spare").mkdir()
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(c_library.platformdirs, "user_cache_path", lambda name: tmp_path / "file")
+    with pytest.warns(UserWarning, match=rf"file/compiled takes no library .*: {tmp_path}/spare/"):
+        assert isinstance(build(), ctypes.CDLL)
+    assert isinstance(build(), ctypes.CDLL)  # found there, without a word
+    assert not recwarn.list
+
+
+@HAS_NONE
+def test_a_library_that_others_could_have_laid_there_is_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "spare" / f"hvae-{os.getuid()}"
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(c_library.platformdirs, "user_cache_path", lambda name: tmp_path / "file")
+    with pytest.warns(UserWarning, match="going on without"):
+        assert build() is None
+    assert not list(folder.iterdir())
+
+
+def test_a_compiler_may_be_named_with_options_and_one_that_is_not_there_is_said(
+    bin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(bin / "mine", FAILS)
+    monkeypatch.setenv("CC", "mine -O1 '-D X'")
+    assert c_compiler() == [str(bin / "mine"), "-O1", "-D X"]
+    monkeypatch.setenv("CC", "absent -O1")
+    script(bin / "cc", FAILS)
+    told = f"'absent' is not there; {bin / 'cc'} compiles"
+    with pytest.warns(UserWarning, match=told), pytest.warns(UserWarning, match="going on without"):
+        assert build() is None
+    for unfit in ("'", " "):
+        monkeypatch.setenv("CC", unfit)
+        assert c_compiler() == [str(bin / "cc")]
