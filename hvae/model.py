@@ -22,6 +22,7 @@ from hvae.networks import Decoder, Encoder, GaussianDecoder
 from hvae.objectives import AnyPass, Latents, Pass, PassWithVariance, documented_loss
 from hvae.streams import stream
 
+DARKEST = 1e-3  # a mean pixel, as in the code of Burda et al. 2016, arXiv:1509.00519
 UPPER_DECODERS = {"unit": Decoder, "learned": GaussianDecoder}  # by the variance of the prior
 
 
@@ -173,8 +174,9 @@ def initial(config: RunConfig, pixel_means: Tensor | None = None) -> Hierarchica
         nn.init.zeros_(model.pixel_logvar)
     if sizes.output_bias == "data":
         assert pixel_means is not None
-        with torch.no_grad():  # clipped as Burda et al. 2016, arXiv:1509.00519, did
-            model.pixel_decoder.linear_2.bias.copy_(pixel_means.clamp(0.001, 0.999).logit())
+        with torch.no_grad():
+            means = pixel_means.clamp(DARKEST, 1 - DARKEST)
+            model.pixel_decoder.linear_2.bias.copy_(means.logit())
     return model
 
 

@@ -23,6 +23,10 @@ VALID: dict[str, list[Any]] = {
     "train.learning_rate": [1e-3, 1, 0.5],
     "train.kl_weight": [0, 0.5, 1.0, -0.0],
     "train.importance_samples": [1, 5],
+    "model.latent_dims": [[], [3, 5]],
+    "model.inference": ["bottom-up", "top-down"],
+    "model.prior_variance": ["unit", "learned"],
+    "train.rate_steps": [[], [2, 5]],
     "data.name": ["digits", "mnist"],
     "data.binarize": ["none", "static"],
     "evaluation.importance_samples": [1, 100],
@@ -124,7 +128,11 @@ def flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, held in table.items():
         inner = isinstance(held, dict)
         found |= flat(held, f"{prefix}{key}.") if inner else {f"{prefix}{key}": held}
-    return {BY_PATH.get(name, name): held for name, held in found.items()}
+    return {BY_PATH.get(name, name): _frozen(held) for name, held in found.items()}
+
+
+def _frozen(held: Any) -> Any:
+    return tuple(map(_frozen, held)) if isinstance(held, list) else held
 
 
 def said(document: dict[str, Any]) -> set[tuple[tuple[str, Any], ...]]:
@@ -137,6 +145,8 @@ def said(document: dict[str, Any]) -> set[tuple[tuple[str, Any], ...]]:
         for values in product(*axes.values()):
             run = default | common | dict(zip(axes, values, strict=True)) | own | {"seed": seed}
             run["model.input_dim"] = 64 if run["data.name"] == "digits" else 784
+            if run["model.latent_dims"]:
+                run["latent"] = max(run["model.latent_dims"])
             found.add(tuple(sorted(run.items())))
     return found
 

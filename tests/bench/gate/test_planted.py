@@ -32,7 +32,7 @@ PLANTS = {
         "operators",
     ),
     "an extra parameter": (
-        "model.py",
+        "networks.py",
         "        self.linear_logvar = nn.Linear(hidden_dim, latent_dim)\n",
         "        self.linear_logvar = nn.Linear(hidden_dim, latent_dim)\n"
         "        self.linear_spare = nn.Linear(1, 1)\n",

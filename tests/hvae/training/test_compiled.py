@@ -237,7 +237,7 @@ def test_saturated_pixels_cost_what_they_cost(
     few_digits: Images,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def saturated(config: RunConfig) -> HierarchicalVAE:
+    def saturated(config: RunConfig, pixel_means: Tensor) -> HierarchicalVAE:
         model = initial(config)
         with torch.no_grad():
             model.pixel_decoder.linear_2.bias[::2] = logit
