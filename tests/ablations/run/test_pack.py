@@ -1,6 +1,7 @@
 """From a pack to records, on the bundled digits."""
 
 import math
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,11 +14,11 @@ import pytest
 
 from ablations.grid import Pack, Packing, packs, runs, without
 from ablations.presets import PRESETS
-from ablations.run.pack import Conditions, Finished, Task, run_pack, status
+from ablations.run.pack import Conditions, Finished, Task, proposal, run_pack, status
 from ablations.run.throughput import shape
 from ablations.studies import narrow
 from hvae.closed_form import parameter_count
-from hvae.config import digest
+from hvae.config import RunConfig, digest, override
 from hvae.model import with_weights
 from hvae.native.build import c_compiler
 from hvae.pictures.samples import samples
@@ -182,3 +183,18 @@ def test_sources_that_change_leave_no_record_after_that(
 )
 def test_a_run_that_ends_in_no_number_diverged(loss: float, elbo: float, expected: str) -> None:
     assert status([{"loss": loss}], {"elbo_nats": elbo}) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "left_out"),
+    [
+        ({}, ""),
+        ({"depth": 1, "model.prior_variance": "learned"}, ""),
+        ({"model.prior_variance": "learned"}, "Gauss–Newton, without .* Fisher information"),
+        ({"model.activation": "tanh"}, "Gauss–Newton, without the curvature of tanh"),
+    ],
+)
+def test_a_record_says_where_the_proposal_is_an_approximation(
+    settings: dict[str, Any], left_out: str
+) -> None:
+    assert re.fullmatch(left_out, proposal(override(RunConfig(), settings)))

@@ -24,6 +24,7 @@ from hvae.model import ancestral, build, initial
 from hvae.native.build import c_compiler
 from hvae.objectives import Settings, objective
 from hvae.streams import noise, order
+from hvae.training.draws import Draws
 from hvae.training.fit import choose, fit
 from hvae.training.traced import Traced
 
@@ -84,6 +85,37 @@ def test_gradients_of_a_pack_are_those_of_its_members(name: str) -> None:
             found = gradients[key][row]
             expected = parameter.grad.mT if key.endswith("weight") else parameter.grad
             torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["learned variance", "two tanh layers"])
+def test_a_narrower_member_is_padded_by_what_stays_zero(name: str, few_digits: Images) -> None:
+    wide = run(name)
+    narrow = replace(wide, model=replace(wide.model, latent_dim=2))
+    for one, model in zip(
+        (narrow, wide), fit([narrow, wide], few_digits, dtype=torch.float64).models, strict=True
+    ):
+        for found, expected in zip(model.parameters(), plainly(one, few_digits), strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_nan_in_one_member_leaves_the_others_as_they_are(name: str, few_digits: Images) -> None:
+    runs = [run(name, seed=seed) for seed in (0, 1)]
+    models = []
+    for is_sick in (False, True):
+        engine = Traced(runs, CPU, torch.float32)
+        (group,) = engine.groups
+        if is_sick:
+            for parameter in group.parameters.values():
+                parameter[group.members.index(0)] = torch.nan
+        engine.epoch(Draws(runs, few_digits, CPU), 1, 1.0)
+        models.append([engine.model(member) for member in (0, 1)])
+    (healthy, other), (sick, same) = models
+    pairs = zip(other.parameters(), same.parameters(), strict=True)
+    assert all(torch.equal(*pair) for pair in pairs)
+    assert not all(
+        torch.equal(*pair) for pair in zip(healthy.parameters(), sick.parameters(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("loss", ["continuous-bernoulli", "gaussian"])
