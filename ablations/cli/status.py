@@ -58,4 +58,5 @@ def summary_line(document: dict[str, Any]) -> str:
     """What `summary_dict` holds, in a line."""
     counts = document["counts"]
     counted = ", ".join(f"{n} {state}" for state, n in counts.items())
-    return f"{document['study']}: {sum(counts.values())} runs in {document['results']}: {counted}"
+    folder = printable(document["results"])
+    return f"{document['study']}: {sum(counts.values())} runs in {folder}: {counted}"
