@@ -86,7 +86,7 @@ def _sheets(path: Path) -> tuple[Sheet, ...]:
     found = read_arrays(path)
     try:
         return sheets(found)
-    except (KeyError, ValueError, IndexError) as error:
+    except (KeyError, ValueError, IndexError, TypeError) as error:
         raise AttachmentError(f"{path}: not the pictures of a run ({error})") from error
 
 

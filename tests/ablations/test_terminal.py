@@ -26,6 +26,8 @@ def test_errors_and_progress_obey_nobody(
     result = CliRunner().invoke(main, ["status", f"{tmp_path}/{NASTY[:-1]}.toml"])
     assert result.exit_code == 2
     assert SHOWN.removesuffix(r"\ud800") in result.stderr
+    listed = CliRunner().invoke(main, ["plan", "quick", "--device", "cuda", "--results", "a\x08b"])
+    assert "runs in a\\x08b/quick: " in listed.stdout
     say(NASTY)
     assert capsys.readouterr().err == f"{SHOWN}\n"
 

@@ -124,6 +124,9 @@ def test_a_file_that_lacks_an_array_is_a_line(store: Store) -> None:
     gallery = read_gallery(store, study)
     assert gallery.cells == ()
     assert "not the pictures of a run" in gallery.notices[0]
+    units = {"traversal_units": np.zeros((2, 2))}
+    np.savez(store.arrays_path(digest(study.design.runs[0])), **arrays() | units)
+    assert "not the pictures of a run" in read_gallery(store, study).notices[0]
 
 
 def test_a_study_without_pictures_says_so_and_draws_nothing(
