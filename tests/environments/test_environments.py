@@ -216,7 +216,6 @@ def test_a_study_of_another_owner_is_run_by_whoever_may(folder: Path, tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="`code()` asks the repository around it, whosesoever it is")
 def test_records_carry_no_commit_of_a_repository_that_only_holds_the_installation(
     folder: Path, tmp_path: Path
 ) -> None:

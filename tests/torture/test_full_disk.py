@@ -4,6 +4,7 @@ Of most the training is replaced: what is left is storage.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ from ablations.run import launch as launching
 from ablations.run.executors import Serial
 from ablations.run.launch import run_study
 from ablations.run.pack import Conditions, Finished, Task
+from ablations.run.sharing import Sharing
 from hvae.config import RunConfig
+from hvae.records.claims import Claims
+from hvae.records.standings import survey, to_run
 from hvae.records.store import ARRAYS, WEIGHTS, Record, Store
 
 pytestmark = pytest.mark.slow
@@ -41,13 +45,16 @@ class Shown:
     def advance(self, pack: Pack, done: int, total: int) -> None:
         pass
 
+    def replace(self, pack: Pack, parts: list[Pack]) -> None:
+        pass
+
     def add(self, made: Record) -> None:
         self.records.append(made)
         self.then(len(self.records))
 
 
 @pytest.fixture
-def grid(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Record]]:
+def grid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[Record]]:
     """Record what the store lacks of `PACK`; `then` is called after each with their number."""
 
     def run_pack(task: Task, progress: work.Progress) -> Iterator[Finished]:
@@ -58,8 +65,11 @@ def grid(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Record]]:
         there = store.finished()
         left: tuple[RunConfig, ...] = tuple(r for r in PACK.runs if record(r).digest not in there)
         conditions, shown = Conditions(Path(), "cpu", record(PACK.runs[0]).code), Shown(then)
-        given: Any = shown
-        run_study([Pack("study", left)], store, Serial(work.nothing), conditions, {}, given)
+        display: Any = shown
+        now = partial(survey, store, sources_sha256=conditions.sources_sha256)
+        with Claims(tmp_path / "claims") as claims:  # what is open holds a remount up
+            sharing = Sharing(claims, now, to_run, display)
+            run_study([Pack("study", left)], store, Serial(work.nothing), conditions, {}, sharing)
         return shown.records
 
     monkeypatch.setattr(launching, "run_pack", run_pack)
