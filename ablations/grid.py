@@ -36,9 +36,7 @@ EVALUATION_BYTES = 130e6  # of its temporaries, whatever the model
 # What an image of the reported NLL costs beside its draws from the encoders: measured at depth 3.
 NLL_DRAWS = 2.6
 PACK_SECONDS = 30  # of training a CPU's pack, predicted: none of its runs is recorded before
-FEWEST_TRACED = (
-    2  # of a longer pack: alone, a traced run takes half as long again; a compiled one 5 %
-)
+FEWEST_TRACED = 2  # of a longer pack: alone, a run takes half as long again; a compiled one 5 %
 
 
 class Packing(NamedTuple):

@@ -67,6 +67,11 @@ class UnitGaussian(NamedTuple):
 Prior = Gaussian | UnitGaussian
 
 
+def leading(values: Tensor, width: int) -> Tensor:
+    """Of values of the widest level's units those of a narrower one: [..., L] -> [..., width]."""
+    return values if values.shape[-1] == width else values[..., :width]
+
+
 def log_density(z: Tensor, given: Prior) -> Tensor:
     """[..., L] -> [...], float64."""
     return -0.5 * (given.deviance(z) + LOG_2_PI).sum(-1).double()

@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from hvae.gaussians import Gaussian, Prior, UnitGaussian
+from hvae.gaussians import Gaussian, Prior, UnitGaussian, leading
 from hvae.objectives import Latents, Level
 
 Evidence = list[Gaussian]
@@ -116,8 +116,7 @@ INFERENCES: dict[str, Inference] = {"bottom-up": BottomUp(), "top-down": TopDown
 
 def drawn(q: Gaussian, noise: Tensor) -> Level:
     """A level's posterior and a draw from it; of wider noise the leading units: [..., B, L]."""
-    width = q.mu.shape[-1]
-    z = q.draw(noise if noise.shape[-1] == width else noise[..., :width])
+    z = q.draw(leading(noise, q.mu.shape[-1]))
     return Level(q.mu.expand_as(z), q.logvar.expand_as(z), z)
 
 

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from hvae.closed_form import level_sizes
 from hvae.config import ModelConfig, RunConfig
-from hvae.gaussians import Gaussian, Prior
+from hvae.gaussians import Gaussian, Prior, leading
 from hvae.inference import INFERENCES, Evidence
 from hvae.likelihoods import Likelihood, likelihood
-from hvae.networks import Decoder, Encoder, GaussianDecoder
+from hvae.networks import Decoder, Encoder, GaussianDecoder, Kind
 from hvae.objectives import AnyPass, Latents, Pass, PassWithVariance, documented_loss
 from hvae.streams import stream
 
@@ -50,14 +50,14 @@ class HierarchicalVAE(nn.Module):
         self.config = config or ModelConfig(input_dim, hidden_dim, latent_dim, num_layers)
         self.depth, self.use_bce = self.config.num_layers, self.loss == "bce"
         self.inference = INFERENCES[self.config.inference]
-        kind = (self.config.hidden_layers, self.config.activation)
+        kind = Kind(self.config.hidden_layers, self.config.activation)
         upper = UPPER_DECODERS[self.config.prior_variance]
         levels = level_sizes(self.config)
-        self.encoders = nn.ModuleList(Encoder(*level, *kind) for level in levels)
+        self.encoders = nn.ModuleList(Encoder(*level, kind) for level in levels)
         self.decoders = nn.ModuleList(
-            upper(latent, hidden, below, False, *kind)
+            upper(latent, hidden, below, kind=kind)
             if level
-            else Decoder(latent, hidden, below, True, *kind)
+            else Decoder(latent, hidden, below, use_sigmoid=True, kind=kind)
             for level, (below, hidden, latent) in enumerate(levels)
         )
 
@@ -67,7 +67,12 @@ class HierarchicalVAE(nn.Module):
     @property
     def likelihood(self) -> Likelihood:
         """What an image is, given pixel logits."""
-        return likelihood(self.loss, self.pixel_logvar if self.loss == "gaussian" else None)
+        return likelihood(self.loss, self.logvar)
+
+    @property
+    def logvar(self) -> Tensor | None:
+        """Of the pixels, where that is learned: scalar."""
+        return self.pixel_logvar if self.loss == "gaussian" else None
 
     def forward(self, x: Tensor, noise: Tensor) -> AnyPass:
         """A joint sample through the hierarchy: x [B, D] in [0, 1], noise [B, T, L], or S of them
@@ -182,10 +187,7 @@ def initial(config: RunConfig, pixel_means: Tensor | None = None) -> Hierarchica
 
 def ancestral(model: HierarchicalVAE, noise: Tensor) -> list[Tensor]:
     """z_1…z_T drawn from the prior with noise [..., T, L]: T times [..., L]."""
-    *lower, top = [
-        eps if eps.shape[-1] == width else eps[..., :width]
-        for eps, width in zip(noise.unbind(-2), model.config.latents, strict=True)
-    ]
+    *lower, top = map(leading, noise.unbind(-2), model.config.latents)
     levels = [top]
     for t in range(len(lower), 0, -1):
         levels.insert(0, model.prior(t, levels[0]).draw(lower[t - 1]))

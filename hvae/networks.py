@@ -3,7 +3,7 @@
 Attribute names are part of the contract: a documented `state_dict` loads, and the other way round.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -25,34 +25,45 @@ ACTIVATIONS = {
 }
 
 
-def deeper(hidden_dim: int, hidden_layers: int) -> nn.ModuleList:
-    """The hidden layers after the first."""
-    return nn.ModuleList(nn.Linear(hidden_dim, hidden_dim) for _ in range(hidden_layers - 1))
+class Kind(NamedTuple):
+    """What the hidden layers of a map are."""
+
+    hidden_layers: int = 1
+    activation: str = "relu"
+
+    def deeper(self, hidden_dim: int) -> nn.ModuleList:
+        """The layers after the first."""
+        return nn.ModuleList(
+            nn.Linear(hidden_dim, hidden_dim) for _ in range(self.hidden_layers - 1)
+        )
+
+
+DOCUMENTED = Kind()
+
+
+def hidden_units(activation: Activation, layers: Iterable[nn.Module], x: Tensor) -> Tensor:
+    """The last hidden units: [B, in_dim] -> [B, hidden_dim]."""
+    for layer in layers:
+        x = activation.apply(layer(x))
+    return x
 
 
 class Encoder(nn.Module):
     """[B, in_dim] -> mu and sigma of q, each [B, latent_dim]."""
 
     def __init__(
-        self,
-        in_dim: int,
-        hidden_dim: int,
-        latent_dim: int,
-        hidden_layers: int = 1,
-        activation: str = "relu",
+        self, in_dim: int, hidden_dim: int, latent_dim: int, kind: Kind = DOCUMENTED
     ) -> None:
         super().__init__()
         self.linear = nn.Linear(in_dim, hidden_dim)
-        self.deeper = deeper(hidden_dim, hidden_layers)
+        self.deeper = kind.deeper(hidden_dim)
         self.linear_mu = nn.Linear(hidden_dim, latent_dim)
         self.linear_logvar = nn.Linear(hidden_dim, latent_dim)
-        self.activation = ACTIVATIONS[activation]
+        self.activation = ACTIVATIONS[kind.activation]
 
     def posterior(self, x: Tensor) -> Gaussian:
         """The same Gaussian with its log-variance, which the KL needs: no log(exp(·))."""
-        h = self.activation.apply(self.linear(x))
-        for layer in self.deeper:
-            h = self.activation.apply(layer(h))
+        h = hidden_units(self.activation, (self.linear, *self.deeper), x)
         return Gaussian(self.linear_mu(h), self.linear_logvar(h))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,15 +81,14 @@ class Decoder(nn.Module):
         hidden_dim: int,
         out_dim: int,
         use_sigmoid: bool = False,
-        hidden_layers: int = 1,
-        activation: str = "relu",
+        kind: Kind = DOCUMENTED,
     ) -> None:
         super().__init__()
         self.linear_1 = nn.Linear(latent_dim, hidden_dim)
-        self.deeper = deeper(hidden_dim, hidden_layers)
+        self.deeper = kind.deeper(hidden_dim)
         self.linear_2 = nn.Linear(hidden_dim, out_dim)
         self.use_sigmoid = use_sigmoid
-        self.activation = ACTIVATIONS[activation]
+        self.activation = ACTIVATIONS[kind.activation]
 
     def logits(self, z: Tensor) -> Tensor:
         """The output before any sigmoid."""
@@ -86,10 +96,7 @@ class Decoder(nn.Module):
 
     def hidden(self, z: Tensor) -> Tensor:
         """The last hidden units: [B, latent_dim] -> [B, hidden_dim]."""
-        h = self.activation.apply(self.linear_1(z))
-        for layer in self.deeper:
-            h = self.activation.apply(layer(h))
-        return h
+        return hidden_units(self.activation, (self.linear_1, *self.deeper), z)
 
     def output(self, h: Tensor) -> Tensor:
         """From the hidden units to the logits: [B, hidden_dim] -> [B, out_dim]."""
@@ -126,15 +133,9 @@ class GaussianDecoder(Decoder):
     """A decoder to latents that says their log-variance, too."""
 
     def __init__(
-        self,
-        latent_dim: int,
-        hidden_dim: int,
-        out_dim: int,
-        use_sigmoid: bool = False,
-        hidden_layers: int = 1,
-        activation: str = "relu",
+        self, latent_dim: int, hidden_dim: int, out_dim: int, kind: Kind = DOCUMENTED
     ) -> None:
-        super().__init__(latent_dim, hidden_dim, out_dim, use_sigmoid, hidden_layers, activation)
+        super().__init__(latent_dim, hidden_dim, out_dim, kind=kind)
         self.linear_logvar = nn.Linear(hidden_dim, out_dim)
 
     def prior(self, z: Tensor) -> Prior:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hvae.gaussians import Gaussian, Prior
+from hvae.gaussians import Gaussian, Prior, leading
 from hvae.likelihoods import Likelihood, likelihood
 
 
@@ -76,7 +76,7 @@ def joint_kl_per_unit(result: Latents | AnyPass, live: Tensor) -> Tensor:
     """
     *lower, top = zip(result.levels, result.priors, strict=True)
     terms = [
-        0.5 * own_units(live, q.z) * (prior.deviance(q.z) - 1.0 - q.logvar) for q, prior in lower
+        0.5 * live_part(live, q.z) * (prior.deviance(q.z) - 1.0 - q.logvar) for q, prior in lower
     ]
     q, prior = top
     terms.append(prior.kl_from(q.mu, q.logvar))
@@ -136,14 +136,13 @@ def log_prior_ratio(result: Latents | AnyPass, live: Tensor) -> Tensor:
     total = result.levels[0].z.new_zeros(())
     for (mu, logvar, z), prior in zip(result.levels, result.priors, strict=True):
         ratio = Gaussian(mu, logvar).deviance(z) - prior.deviance(z)
-        total = total + (own_units(live, z) * ratio).sum(-1)
+        total = total + (live_part(live, z) * ratio).sum(-1)
     return 0.5 * total
 
 
-def own_units(live: Tensor, z: Tensor) -> Tensor:
-    """Of the live units of the widest level [L] those of a level: [..., L']."""
-    width = z.shape[-1]
-    return live if live.ndim == 0 or len(live) == width else live[:width]
+def live_part(live: Tensor, z: Tensor) -> Tensor:
+    """Of the live units of the widest level [L] those of a level; one for all as it is."""
+    return leading(live, z.shape[-1]) if live.ndim else live
 
 
 def stacked(levels: Sequence[Tensor]) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from ablations.terminal import prepare_streams, printable
-from hvae.records.files import DiskFull
+from hvae.records.files import FULL, DiskFull
 from hvae.records.provenance import SourcesChanged
 from hvae.text import visible
 
@@ -90,7 +90,7 @@ def _words(error: OSError) -> str:
 
 def _is_full(error: Exception, ctx: click.Context) -> bool:
     """Whether the disk is, nobody's mistake; but exit code 1 of the gate is a regression."""
-    is_full = isinstance(error, DiskFull) or getattr(error, "errno", None) == errno.ENOSPC
+    is_full = isinstance(error, DiskFull) or getattr(error, "errno", None) in FULL
     return is_full and ctx.invoked_subcommand != "gate"
 
 

@@ -171,14 +171,15 @@ class Recording:
     store: Store
     sharing: Sharing
     recorded: set[str] = field(default_factory=set)
-    said: set[str] = field(default_factory=set)
 
     def publish(self, finished: Finished) -> None:
         """Put a run into the store."""
         try:
             self.store.write(*finished)
         except OSError as error:
-            self._say_once(f"cannot write under {self.store.runs}: {error.strerror or error}")
+            self.sharing.say_once(
+                f"cannot write under {self.store.runs}: {error.strerror or error}"
+            )
             return
         self.recorded.add(finished.record.digest)
         self.sharing.release(finished.record.digest)
@@ -187,13 +188,8 @@ class Recording:
     def fail(self, pack: Pack, error: BaseException) -> None:
         """Leave word of why the runs of a pack have no record."""
         if isinstance(error, SourcesChanged) and pack.runs:
-            self._say_once(str(error))
+            self.sharing.say_once(str(error))
         for run in pack.runs:
             with suppress(OSError):  # of a full disk
                 self.store.write_failure(run, error)
             self.sharing.release(digest(run))
-
-    def _say_once(self, line: str) -> None:
-        if line not in self.said:
-            self.said.add(line)
-            say(line)

@@ -56,7 +56,7 @@ class Sharing:
     def rest(self) -> list[Pack]:
         """What others held, to be looked at again; a pause later where they hold all there is."""
         if self.held and not self.taken:
-            self._say_once("other runs are being trained by another hvae run: waiting for them")
+            self.say_once("other runs are being trained by another hvae run: waiting for them")
             time.sleep(PAUSE_SECONDS)
         rest, self.held, self.taken = self.held, [], 0
         return rest
@@ -81,12 +81,13 @@ class Sharing:
 
     def _say_where_none_are_kept(self) -> None:
         if not self.claims.are_kept:
-            self._say_once(
+            self.say_once(
                 "this file system keeps no locks: a second hvae run on this folder would train "
                 "the same runs"
             )
 
-    def _say_once(self, line: str) -> None:
+    def say_once(self, line: str) -> None:
+        """Say what one time is enough for."""
         if line not in self.said:
             self.said.add(line)
             say(line)

@@ -32,8 +32,7 @@ class Inputs(NamedTuple):
     def targets(self, model: HierarchicalVAE) -> dict[str, Target]:
         """The images as the model was trained on them, and as all models are compared by them, by
         what the names of their metrics begin with; one of them where both are the same."""
-        logvar = model.pixel_logvar if model.loss == "gaussian" else None
-        targets = {"": Target(self.x, model.loss, logvar)}
+        targets = {"": Target(self.x, model.loss, model.logvar)}
         if model.loss != "bce" or not torch.equal(self.x, self.binary):
             pixels = "mean" if model.loss == "continuous-bernoulli" else "bce"
             targets[SCOREBOARD] = Target(self.binary, pixels)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hvae.gaussians import LOG_2_PI, log_density
+from hvae.gaussians import LOG_2_PI, leading, log_density
 from hvae.inference import Evidence, priors
 from hvae.model import HierarchicalVAE
 from hvae.native.bindings import constant, unknown_part
@@ -63,7 +63,7 @@ def log_prior(model: HierarchicalVAE, z: Tensor) -> Tensor:
 
 def own_units(model: HierarchicalVAE, z: Tensor) -> list[Tensor]:
     """Each level of latents [..., T, L], at its own width."""
-    return [own[..., :width] for own, width in zip(z.unbind(-2), model.config.latents, strict=True)]
+    return list(map(leading, z.unbind(-2), model.config.latents))
 
 
 def _levels(evidence: Evidence, z: Tensor, down: Tensor, up: Tensor) -> Levels:

@@ -20,7 +20,7 @@ from torch import Tensor
 from hvae.config import CERTIFIED_IMAGES, FEW_SAMPLES
 from hvae.data.images import Images
 from hvae.evaluation.blocks import SCOREBOARD, BlockSource, Inputs, own_noise
-from hvae.evaluation.densities import encoded
+from hvae.evaluation.densities import encoded, own_units
 from hvae.evaluation.estimators import (
     CURVE,
     bounds,
@@ -38,10 +38,7 @@ from hvae.gaussians import LOG_2_PI
 from hvae.inference import Evidence
 from hvae.likelihoods import bernoulli_nll, mean_logits
 from hvae.model import HierarchicalVAE, posterior_means
-from hvae.objectives import (
-    closed_form_kl,
-    log_prior_ratio,
-)
+from hvae.objectives import closed_form_kl, log_prior_ratio
 from hvae.records.attachments import Arrays
 
 
@@ -150,7 +147,7 @@ def _encoder_weights(
 ) -> list[Tensor]:
     """Log weights of draws from the encoders, for each target: [s, B] each."""
     z, down, up = encoded(model, evidence, noise)
-    bottom = z[..., 0, : model.config.latents[0]].contiguous()
+    bottom = own_units(model, z)[0].contiguous()
     ratio = down.sum(-1) - up[..., 1:].sum(-1) - up[..., 0]
     return [ratio - nll for nll in pixel_nlls(model.pixel_decoder, bottom, targets, sums)]
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from hvae.evaluation.densities import Levels, encoded, levels_at, own_units
 from hvae.evaluation.likelihood import PixelSums, Target, pixel_nlls
 from hvae.evaluation.posterior import JointGaussian
-from hvae.gaussians import LOG_2_PI
+from hvae.gaussians import LOG_2_PI, leading
 from hvae.inference import Evidence
 from hvae.model import HierarchicalVAE
 
@@ -32,7 +32,7 @@ class Aggregate(NamedTuple):
         """[S, B, L] -> [S, B]."""
         eye = torch.eye(len(self.mean), dtype=self.mean.dtype, device=self.mean.device)
         inverse = torch.linalg.solve_triangular(self.factor, eye, upper=False).to(z)
-        noise = (z[..., : len(self.mean)] - self.mean.to(z)) @ inverse.mT
+        noise = (leading(z, len(self.mean)) - self.mean.to(z)) @ inverse.mT
         log_density: Tensor = -0.5 * (noise.square() + LOG_2_PI).sum(-1).double()
         return log_density - self.factor.diagonal().log().sum()
 

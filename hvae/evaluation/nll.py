@@ -127,10 +127,9 @@ def drawn_images(model: HierarchicalVAE, device: torch.device) -> tuple[Target, 
     sizes, count = model.config, CERTIFIED_IMAGES
     noise = streams.noise("certificate", 0, 0, count, sizes.num_layers, sizes.latent_dim)
     levels = ancestral(model, noise.to(device))
-    logvar = model.pixel_logvar if model.loss == "gaussian" else None
     generator = streams.stream("certificate pixels")
     x = model.likelihood.draw(model.decode(0, levels[0]), generator)
-    return Target(x, model.loss, logvar), stacked(levels)
+    return Target(x, model.loss, model.logvar), stacked(levels)
 
 
 def _slots(proposal: Proposal, z: Tensor, samples: int) -> Tensor:

@@ -132,7 +132,7 @@ def closest_gaussian(
         gaussian = gaussian._replace(mean=mean)
     is_found = gaussian.is_found & mean.flatten(1).isfinite().all(-1)
     numbers, one = is_found[:, None, None], torch.eye(mean.shape[-1]).to(mean)
-    live = live_units(model, mean)
+    live = units_mask(model, mean)
     wider = scale if live is None else (1 + (scale - 1) * live).unsqueeze(-1)
     return JointGaussian(
         mean.where(numbers, 0.0),
@@ -143,11 +143,11 @@ def closest_gaussian(
     )
 
 
-def live_units(model: HierarchicalVAE, z: Tensor) -> Tensor | None:
+def units_mask(model: HierarchicalVAE, z: Tensor) -> Tensor | None:
     """1 for the own units of each level of latents [..., T, L]; None where all are equally wide."""
-    widths = torch.tensor(model.config.latents, device=z.device)
-    if (widths == z.shape[-1]).all():
+    if not model.config.latent_dims:
         return None
+    widths = torch.tensor(model.config.latents, device=z.device)
     return (torch.arange(z.shape[-1], device=z.device) < widths[:, None]).to(z)
 
 
@@ -183,12 +183,13 @@ def curvature(model: HierarchicalVAE, z: Tensor, target: Target) -> tuple[Tensor
         above.append(terms.tie)
     gradients[-1] = gradients[-1] + levels[-1]
     own[-1] = own[-1] + _eye(levels[-1])
-    ties = torch.stack([_filled(tie, z.shape[-1]) for tie in above], dim=1) if above else None
-    none = z.new_zeros(len(z), 0, z.shape[-1], z.shape[-1])
-    matrix = torch.stack([_filled(part, z.shape[-1]) for part in own], dim=1)
-    if (live := live_units(model, z)) is not None:  # what fills a level is a standard normal
+    width = z.shape[-1]
+    ties = [_filled(tie, width) for tie in above]
+    no_ties = z.new_zeros(len(z), 0, width, width)
+    matrix = torch.stack([_filled(part, width) for part in own], dim=1)
+    if (live := units_mask(model, z)) is not None:  # what fills a level is a standard normal
         matrix = matrix + (1 - live).diag_embed()
-    return stacked(gradients), Precision(matrix, none if ties is None else ties)
+    return stacked(gradients), Precision(matrix, torch.stack(ties, dim=1) if ties else no_ties)
 
 
 class Terms(NamedTuple):

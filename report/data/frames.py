@@ -4,7 +4,6 @@ Reads what is expected, key by key, so that no key counts twice and every missin
 """
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -89,16 +88,20 @@ class Study:
 def load(design: Design, standings: Sequence[Standing], store: Store) -> Study:
     """The records that a survey found; a damaged one is listed with its message, never a crash.
     `store` is asked only for records that nobody expects."""
-    standings = list(map(_readable, standings))
+    laid_out = list(map(_lay_out, standings))
+    standings = [standing for standing, _ in laid_out]
     factors = factors_of(design)
     settings = _settings(design, factors)
     records = {s.digest: s.record for s in standings if s.record is not None}.values()
     finished = [record for record in records if record.status == "finished"]
 
+    rows_of = {standing.digest: rows for standing, rows in laid_out}
+
     def frame(
-        rows: Callable[[Record], Iterable[Row]], of: Iterable[Record], *columns: str
+        kind: Callable[[Record], Iterable[Row]], of: Iterable[Record], *columns: str
     ) -> pd.DataFrame:
-        listed = [{"key": record.digest, **row} for record in of for row in rows(record)]
+        keys = [record.digest for record in of]
+        listed = [{"key": key, **row} for key in keys for row in rows_of[key][kind]]
         table = pd.DataFrame(listed) if listed else pd.DataFrame(columns=["key", *columns])
         return settings.merge(table, on="key")
 
@@ -114,24 +117,26 @@ def load(design: Design, standings: Sequence[Standing], store: Store) -> Study:
         epochs=frame(_epoch_rows, records, "epoch", "loss_nats", "is_lost"),
         curve=frame(_curve_rows, finished, "samples", "nll_encoder_nats"),
         throughput=frame(_throughput_rows, records, *RATES),
-        made=frame(lambda record: [made_by(record)], records),
+        made=frame(_made_rows, records),
         contrasts=compare(runs, status, factors, _by_image(store, runs["key"])),
         stale=len({standing.digest for standing in standings if standing.state == "stale"}),
         unasked=len(store.finished() - set(settings["key"])),
     )
 
 
-def _readable(standing: Standing) -> Standing:
-    """The standing; that of a damaged record where one cannot be laid out in rows, as that of an
-    hvae that names or nests its numbers in another way."""
+Rows = dict[Callable[[Record], Iterable[Row]], list[Row]]  # by what lays them out
+
+
+def _lay_out(standing: Standing) -> tuple[Standing, Rows]:
+    """The standing and its record in rows of every kind; that of a damaged record where one cannot
+    be laid out, as that of an hvae that names or nests its numbers in another way."""
+    kinds = (_run_rows, _level_rows, _epoch_rows, _curve_rows, _throughput_rows, _made_rows)
     record = standing.record
     try:
-        for rows in (_run_rows, _level_rows, _epoch_rows, _curve_rows, _throughput_rows):
-            deque(rows(record) if record else (), maxlen=0)
-        return standing
+        return standing, {kind: list(kind(record)) if record else [] for kind in kinds}
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         reason = f"{standing.digest}: not the numbers of a run ({type(error).__name__}: {error})"
-        return replace(standing, state="damaged", reason=reason, record=None)
+        return replace(standing, state="damaged", reason=reason, record=None), {}
 
 
 def _by_image(store: Store, keys: Iterable[str]) -> dict[str, dict[str, Floats]]:
@@ -287,6 +292,10 @@ def _throughput_rows(record: Record) -> Iterable[Row]:
         known["machine"] = f"{known['device']}, {known['device_name']}, {named}"
         known |= {"batch": batch, "is_own_batch": batch == record.run.train.batch_size}
         yield {name: known[name] for name in RATES}
+
+
+def _made_rows(record: Record) -> Iterable[Row]:
+    return [made_by(record)]
 
 
 def made_by(record: Record) -> Row:

@@ -4,15 +4,14 @@ Of most the training is replaced: what is left is storage.
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tiny_study as tiny
 import worker_functions as work
 from builders import design, record
 from click.testing import CliRunner, Result
+from displays import Shown, shared
 from mounts import mounted, remount
 
 from ablations.cli.main import main
@@ -21,10 +20,7 @@ from ablations.run import launch as launching
 from ablations.run.executors import Serial
 from ablations.run.launch import run_study
 from ablations.run.pack import Conditions, Finished, Task
-from ablations.run.sharing import Sharing
 from hvae.config import RunConfig
-from hvae.records.claims import Claims
-from hvae.records.standings import survey, to_run
 from hvae.records.store import ARRAYS, WEIGHTS, Record, Store
 
 pytestmark = pytest.mark.slow
@@ -33,24 +29,6 @@ ALL_KB = 1536  # more than the whole grid takes
 PACK = Pack("study", design({"depth": (1, 2), "latent": (2, 20)}, seeds=5).runs)
 FILES = {ARRAYS: bytes(range(256)) * 24, WEIGHTS: bytes(range(256)) * 160}  # as of the digits
 Grid = Callable[..., list[Record]]
-
-
-class Shown:
-    """In place of the display."""
-
-    def __init__(self, then: Callable[[int], None]) -> None:
-        self.records: list[Record] = []
-        self.then = then
-
-    def advance(self, pack: Pack, done: int, total: int) -> None:
-        pass
-
-    def replace(self, pack: Pack, parts: list[Pack]) -> None:
-        pass
-
-    def add(self, made: Record) -> None:
-        self.records.append(made)
-        self.then(len(self.records))
 
 
 @pytest.fixture
@@ -64,11 +42,10 @@ def grid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[
     def do(store: Store, then: Callable[[int], None] = lambda count: None) -> list[Record]:
         there = store.finished()
         left: tuple[RunConfig, ...] = tuple(r for r in PACK.runs if record(r).digest not in there)
-        conditions, shown = Conditions(Path(), "cpu", record(PACK.runs[0]).code), Shown(then)
-        display: Any = shown
-        now = partial(survey, store, sources_sha256=conditions.sources_sha256)
-        with Claims(tmp_path / "claims") as claims:  # what is open holds a remount up
-            sharing = Sharing(claims, now, to_run, display)
+        conditions = Conditions(Path(), "cpu", record(PACK.runs[0]).code)
+        shown = Shown(lambda made: then(len(shown.records)))
+        claims = tmp_path / "claims"  # not on the disk: what is open holds a remount up
+        with shared(store, shown, conditions.sources_sha256, claims) as sharing:
             run_study([Pack("study", left)], store, Serial(work.nothing), conditions, {}, sharing)
         return shown.records
 

@@ -2,25 +2,21 @@
 
 import errno
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import worker_functions as work
 from builders import design, record
+from displays import Shown, shared
 
 from ablations.grid import Pack
 from ablations.run import launch as launching
 from ablations.run.executors import Executor, Local, Serial
 from ablations.run.launch import retries, run_study
 from ablations.run.pack import Conditions, Finished, Task
-from ablations.run.sharing import Sharing
 from hvae.config import RunConfig, digest
-from hvae.records.claims import Claims
 from hvae.records.provenance import SourcesChanged
-from hvae.records.standings import survey, to_run
 from hvae.records.store import Record, Store
 
 PACK = Pack("quick", design({"depth": (1,), "latent": (2,)}, seeds=4).runs)
@@ -36,33 +32,17 @@ def store(tmp_path: Path) -> Store:
     return opened
 
 
-@dataclass
-class Shown:
-    """In place of the display: the records as they came, each of them in the store by then."""
-
-    store: Store
-    records: list[Record] = field(default_factory=list)
-
-    def advance(self, pack: Pack, done: int, total: int) -> None:
-        pass
-
-    def replace(self, pack: Pack, parts: list[Pack]) -> None:
-        pass
-
-    def add(self, made: Record) -> None:
-        assert self.store.read(made.digest) == made
-        self.records.append(made)
-
-
 @pytest.fixture
 def run(store: Store, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Record]]:
     """The pack on an executor with this in place of `run_pack`: the records as they came."""
 
+    def is_in_store(made: Record) -> None:
+        assert store.read(made.digest) == made
+
     def do(run_pack: RunPack, executor: Executor | None = None) -> list[Record]:
         monkeypatch.setattr(launching, "run_pack", run_pack)
-        shown: Any = Shown(store)
-        with Claims(store.folder / "claims") as claims:
-            sharing = Sharing(claims, partial(survey, store, sources_sha256=SOURCES), to_run, shown)
+        shown = Shown(is_in_store)
+        with shared(store, shown, SOURCES, store.folder / "claims") as sharing:
             run_study([PACK], store, executor or Serial(work.nothing), CONDITIONS, {}, sharing)
         return list(shown.records)
 

@@ -4,20 +4,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import design, record
+from builders import SOURCES, design, record
+from displays import Shown, shared
 
 from ablations.grid import Pack
 from ablations.run import sharing as sharing_module
 from ablations.run.sharing import FILE, Sharing
 from hvae.config import RunConfig, digest
 from hvae.records.claims import Claims
-from hvae.records.standings import survey, to_run
-from hvae.records.store import Record, Store
+from hvae.records.store import Store
 
 RUNS = design({"depth": (1,), "latent": (2,)}, seeds=3).runs
 PACK = Pack("quick", RUNS)
@@ -34,20 +33,6 @@ sys.stdin.read()
 """
 
 
-class Shown:
-    """In place of the display."""
-
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-        self.left: dict[Pack, list[Pack]] = {}
-
-    def add(self, made: Record) -> None:
-        self.records.append(made)
-
-    def replace(self, pack: Pack, parts: list[Pack]) -> None:
-        self.left[pack] = parts
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     opened = Store(tmp_path / "quick")
@@ -57,10 +42,8 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def sharing(store: Store) -> Iterator[Sharing]:
-    shown: Any = Shown()
-    now = partial(survey, store, sources_sha256=record(RUNS[0]).code["sources_sha256"])
-    with Claims(store.folder / FILE) as claims:
-        yield Sharing(claims, now, to_run, shown)
+    with shared(store, Shown(), SOURCES, store.folder / FILE) as opened:
+        yield opened
 
 
 @contextmanager
