@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ablations.studies import Study
-from hvae.closed_form import flops_per_image, parameter_count, weight_count
+from hvae.closed_form import flops_per_image, run_parameters, weight_count
 from hvae.config import (
     CERTIFIED_IMAGES,
     FEW_SAMPLES,
@@ -194,7 +194,7 @@ def memory(pack: Pack) -> float:
     images, pixels = DATASETS[run.data.name].training_images, run.model.input_dim
     seeds = len({member.train.seed for member in members})
     latents = max(member.model.latent_dim * member.model.num_layers for member in members)
-    state = 16 * sum(parameter_count(member.model) for member in members)
+    state = 16 * sum(map(run_parameters, members))
     samples = run.train.importance_samples
     activations = len(members) * 4 * 10 * run.train.batch_size * samples * pixels
     noise = seeds * 8 * images * samples * latents

@@ -24,7 +24,7 @@ from ablations.run.launch import standings_of
 from ablations.run.progress import say
 from ablations.studies import Study
 from ablations.terminal import printable
-from hvae.closed_form import parameter_count
+from hvae.closed_form import run_parameters
 from hvae.config import digest
 from hvae.records.standings import refuse_damaged, to_run
 from hvae.records.store import Store
@@ -108,7 +108,7 @@ def plan_dict(packs: Sequence[Pack], size: int, device: str, workers: int) -> di
             {
                 "label": pack.label,
                 "runs": [digest(run) for run in pack.runs],
-                "parameters": sum(parameter_count(run.model) for run in pack.runs),
+                "parameters": sum(map(run_parameters, pack.runs)),
                 "gflop": pack.cost / 1e9,
                 "seconds": predicted.seconds(pack),
                 "memory_bytes": memory(pack),

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from hvae.closed_form import parameter_count
+from hvae.closed_form import run_parameters
 from hvae.config import axis_names, digest, value
 from hvae.datasets import DATASETS
 from hvae.records.attachments import AttachmentError, read_arrays
@@ -160,7 +160,7 @@ def _settings(design: Design, factors: Sequence[Factor]) -> pd.DataFrame:
         columns[name] = design.variant_of if is_variant else [value(run, name) for run in runs]
     for factor in factors:  # categories carry the order into every group and sort
         columns[factor.name] = pd.Categorical(columns[factor.name], factor.values, ordered=True)
-    columns["parameters"] = [parameter_count(run.model) for run in runs]
+    columns["parameters"] = list(map(run_parameters, runs))
     return pd.DataFrame(columns).drop_duplicates(["key", *cell])
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from builders import SMALL, design, filled, record, report_of, study_of
 
+from hvae.closed_form import run_parameters
 from hvae.config import RunConfig, digest
 from hvae.records.store import Store
 from report.data.design import Design
@@ -194,3 +195,10 @@ def test_the_gain_of_a_top_level_counts_where_it_lives(store: Store) -> None:
     runs = filled(store, design({"depth": (2,)}, seeds=2), metrics).runs.set_index("seed")
     assert math.isnan(runs.loc[0, "top_level_gain_nats"])  # of a dead level
     assert runs.loc[1, "top_level_gain_nats"] == 0.5
+
+
+def test_parameters_are_those_that_a_record_holds(store: Store) -> None:
+    asked = design({"loss": ("bce", "gaussian")}, seeds=1)
+    found = study_of(store, asked).status.set_index("key")["parameters"]
+    assert found.to_dict() == {digest(run): run_parameters(run) for run in asked.runs}
+    assert found.nunique() == 2  # one variance of all pixels more
