@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from hvae.config import ModelConfig
-from hvae.model import HierarchicalVAE, build
+from hvae.model.hierarchy import HierarchicalVAE, build
 
 SIZES = {"input_dim": 12, "hidden_dim": 8, "latent_dim": 3}
 PARTS: dict[str, dict[str, object]] = {

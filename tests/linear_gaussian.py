@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from hvae.data.images import Images
-from hvae.gaussians import LOG_2_PI
-from hvae.model import HierarchicalVAE
-from hvae.networks import Decoder, Encoder
+from hvae.model.gaussians import LOG_2_PI
+from hvae.model.hierarchy import HierarchicalVAE
+from hvae.model.networks import Decoder, Encoder
 
 
 class LinearPixels(Decoder):

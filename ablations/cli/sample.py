@@ -137,7 +137,7 @@ def _png(store: Store, record: Record, count: int, seed: int) -> bytes:
     """So many samples of a run, from its weights, as a grey picture."""
     from PIL import Image
 
-    from hvae.model import with_weights
+    from hvae.model.hierarchy import with_weights
     from hvae.pictures.samples import samples
     from hvae.processes import one_thread
     from hvae.records.attachments import read_weights

@@ -16,7 +16,7 @@ from hvae.records.store import ARRAYS, WEIGHTS, Files, Record
 
 if TYPE_CHECKING:  # importing this module must not import torch
     from hvae.data.images import Images
-    from hvae.model import HierarchicalVAE
+    from hvae.model.hierarchy import HierarchicalVAE
     from hvae.records.attachments import Arrays
     from hvae.training.fit import Fit
 
@@ -175,7 +175,7 @@ def _files(
 ) -> dict[str, bytes]:
     """What lies beside a record: pictures, the NLL by image, and the weights where they are
     kept."""
-    from hvae.model import state
+    from hvae.model.hierarchy import state
     from hvae.pictures.samples import pictures
     from hvae.records.attachments import arrays_file, weights_file
 

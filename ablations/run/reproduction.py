@@ -68,7 +68,7 @@ def measure_pictures(study: Study, store: Store, data_dir: Path) -> None:
 def write_measurements(task: MeasureTask, progress: Progress) -> Iterator[None]:
     """Measure the pictures of a run whose weights were kept, and publish what was found."""
     from hvae.data.images import load
-    from hvae.model import with_weights
+    from hvae.model.hierarchy import with_weights
     from hvae.pictures import reproduction
     from hvae.records.attachments import read_weights
 

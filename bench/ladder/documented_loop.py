@@ -20,7 +20,7 @@ from hvae.config import RunConfig
 from hvae.data.download import import_torchvision
 from hvae.data.images import load_grey
 from hvae.datasets import DATASETS
-from hvae.model import HierarchicalVAE, initial, reparameterize
+from hvae.model.hierarchy import HierarchicalVAE, initial, reparameterize
 
 REFERENCE = RunConfig()  # 784-100-20, two levels, BCE, batch 64
 

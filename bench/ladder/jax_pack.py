@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from hvae.config import RunConfig
-from hvae.model import initial
+from hvae.model.hierarchy import initial
 from hvae.training.adam import BETAS, EPSILON
 from hvae.training.draws import Draw, Draws
 from hvae.training.stacking import stack

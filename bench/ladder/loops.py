@@ -79,15 +79,16 @@ def pack_loop(rung: Rung, source: Source) -> Loop:
         engine: Engine | JaxPack = JaxPack(runs)
     else:
         engine, _ = choose(runs, device, torch.float32, rung.engine)
-    epochs = count(1)
 
     @cache
-    def draws(images: int) -> Draws:
-        # An epoch of the first images: its noise and order cost their share of a whole epoch's.
-        return Draws(runs, replace(whole, train=whole.train[:images]), device)
+    def draws(images: int) -> tuple[Draws, Iterator[int]]:
+        # Epochs of the first images: noise and order cost their share of whole epochs'. Each epoch
+        # follows the one before, as in a training: on a GPU it is drawn ahead.
+        return Draws(runs, replace(whole, train=whole.train[:images]), device), count(1)
 
     def run(images: int) -> float:
-        return float(engine.epoch(draws(images), next(epochs), 1.0)[0, 0]) / images
+        of_images, epochs = draws(images)
+        return float(engine.epoch(of_images, next(epochs), 1.0)[0, 0]) / images
 
     return run
 

@@ -21,8 +21,8 @@ from hvae.closed_form import decoder_weights, weight_count
 from hvae.closed_form import flops_per_image as training_flops
 from hvae.config import RunConfig
 from hvae.data.images import Images
-from hvae.model import ancestral, initial
-from hvae.objectives import Settings, objective
+from hvae.model.hierarchy import ancestral, initial
+from hvae.model.objectives import Settings, objective
 from hvae.training.adam import Adam
 from hvae.training.compiled import obstacle
 from hvae.training.draws import Draws

@@ -13,11 +13,11 @@ from hvae import streams
 from hvae.config import FEW_SAMPLES
 from hvae.data.images import Images
 from hvae.evaluation.likelihood import Target
-from hvae.model import HierarchicalVAE
+from hvae.model.hierarchy import HierarchicalVAE
 
 BLOCK_IMAGES = 100  # images and samples that share a draw of noise: part of its definition
 BLOCK_SAMPLES = FEW_SAMPLES
-GPU_BLOCKS = 5
+GPU_ROWS = 100_000  # draws of images that a GPU takes at once: 0.3 GB of logits at 784 pixels
 SCOREBOARD = "scoreboard_"  # begins the names of what is said of the binarised test images
 
 
@@ -55,21 +55,28 @@ class BlockSource(NamedTuple):
     def blocks(self, purpose: str, rows: Tensor, samples: int) -> Iterator[Inputs]:
         """The test images of the rows [n] with noise for so many draws: a block at a time, on a
         GPU, which that would not fill, several as one."""
-        at_once = BLOCK_IMAGES * (GPU_BLOCKS if self.device.type == "cuda" else 1)
+        at_once = GPU_ROWS // BLOCK_SAMPLES if self.device.type == "cuda" else BLOCK_IMAGES
         for start in range(0, len(rows), at_once):
             part = rows[start : start + at_once].numpy()
             x = torch.tensor(self.images.test[part], device=self.device).float()
             binary = torch.tensor(self.images.test_binary[part], device=self.device).float()
-            blocks = [
-                self.noise(purpose, start + first, min(BLOCK_IMAGES, len(part) - first), samples)
-                for first in range(0, len(part), BLOCK_IMAGES)
-            ]
-            noise = [torch.cat(parts, dim=1) for parts in zip(*blocks, strict=True)]
+            noise = self.noise(purpose, start, len(part), samples)
             yield Inputs(start + len(part), x / self.images.test_levels, binary, noise)
 
     def noise(self, purpose: str, start: int, images: int, samples: int) -> list[Tensor]:
-        """Standard normal noise of the block that starts there, for the deepest and the widest of
-        the models: [s, B, T, L] each, so many samples in all."""
+        """Standard normal noise of the images from there on, for the deepest and the widest of the
+        models: [s, B, T, L] each, so many samples in all; s is larger on a GPU."""
+        blocks = [
+            self._block_noise(purpose, start + first, min(BLOCK_IMAGES, images - first), samples)
+            for first in range(0, images, BLOCK_IMAGES)
+        ]
+        noise = [torch.cat(parts, dim=1) for parts in zip(*blocks, strict=True)]
+        if self.device.type == "cpu":
+            return noise
+        at_once = max(1, GPU_ROWS // (images * BLOCK_SAMPLES))
+        return [torch.cat(noise[n : n + at_once]) for n in range(0, len(noise), at_once)]
+
+    def _block_noise(self, purpose: str, start: int, images: int, samples: int) -> list[Tensor]:
         layers = max(model.config.num_layers for model in self.models)
         latent = max(model.config.latent_dim for model in self.models)
         parts = []

@@ -12,13 +12,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hvae.gaussians import LOG_2_PI, leading, log_density
-from hvae.inference import Evidence, priors
-from hvae.model import HierarchicalVAE
+from hvae.model.gaussians import LOG_2_PI, leading, log_density
+from hvae.model.hierarchy import HierarchicalVAE
+from hvae.model.inference import Evidence, priors
+from hvae.model.networks import Decoder, Encoder
+from hvae.model.objectives import stacked
 from hvae.native.bindings import constant, unknown_part
 from hvae.native.build import library
-from hvae.networks import Decoder, Encoder
-from hvae.objectives import stacked
 
 
 class Levels(NamedTuple):

@@ -9,7 +9,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
-from hvae.objectives import effective_samples, importance_bound
+from hvae.model.objectives import effective_samples, importance_bound
 
 CURVE = (1, 10, 100, 1000)
 JACKKNIFE_GROUPS = 10

@@ -34,11 +34,11 @@ from hvae.evaluation.likelihood import PixelSums, Target, fastest_sums, pixel_nl
 from hvae.evaluation.nll import Corrected, Gap, certify, corrected, sampled, subset
 from hvae.evaluation.probes import TRAIN_IMAGES, probe_accuracies
 from hvae.evaluation.units import Values, active_units, unit_sums
-from hvae.gaussians import LOG_2_PI
-from hvae.inference import Evidence
-from hvae.likelihoods import bernoulli_nll, mean_logits
-from hvae.model import HierarchicalVAE, posterior_means
-from hvae.objectives import closed_form_kl, log_prior_ratio
+from hvae.model.gaussians import LOG_2_PI
+from hvae.model.hierarchy import HierarchicalVAE, posterior_means
+from hvae.model.inference import Evidence
+from hvae.model.likelihoods import bernoulli_nll, mean_logits
+from hvae.model.objectives import closed_form_kl, log_prior_ratio
 from hvae.records.attachments import Arrays
 
 
@@ -78,7 +78,7 @@ def evaluate(
             blocks.append(_block(model, inputs, sums))
         progress(inputs.stop, total)
         del inputs  # before the next block's noise comes
-    tops = [aggregates(model, images) for model in models]
+    tops = aggregates(models, images)
     parts: list[list[Values]] = [[] for _ in models]
     for inputs in source.blocks("nll", chosen, importance_samples):
         for model, own, top in zip(models, parts, tops, strict=True):

@@ -14,9 +14,9 @@ from torch import Tensor
 from hvae.evaluation.densities import Levels, encoded, levels_at, own_units
 from hvae.evaluation.likelihood import PixelSums, Target, pixel_nlls
 from hvae.evaluation.posterior import JointGaussian
-from hvae.gaussians import LOG_2_PI, leading
-from hvae.inference import Evidence
-from hvae.model import HierarchicalVAE
+from hvae.model.gaussians import LOG_2_PI, leading
+from hvae.model.hierarchy import HierarchicalVAE
+from hvae.model.inference import Evidence
 
 ENCODER_SHARE = 0.1
 

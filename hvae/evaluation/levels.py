@@ -7,39 +7,73 @@ number. Levels that say nothing add nothing, but for what the fitted Gaussian do
 than the constant prior that they leave. Shapes: N images, L latent.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from hvae import streams
 from hvae.data.images import Images, binarize
 from hvae.evaluation.importance import Aggregate
-from hvae.model import HierarchicalVAE
-from hvae.objectives import Level
+from hvae.model.hierarchy import HierarchicalVAE
+from hvae.model.objectives import Level
 
-AT_ONCE = 1000  # training images, to bound the memory
-
-
-def aggregates(model: HierarchicalVAE, images: Images) -> list[Aggregate]:
-    """The Gaussian with mean and covariance of q(z_t) over the training images, for each level but
-    the top one. The test images, whose NLL it serves, take no part in it."""
-    if model.config.num_layers == 1:
-        return []
-    return [_aggregate(level) for level in zip(*_posteriors(model, images), strict=True)]
+BLOCK_IMAGES = 1000  # training images that share a draw of noise: part of its definition
+GPU_BLOCKS = 20
 
 
-def _posteriors(model: HierarchicalVAE, images: Images) -> Iterator[list[Level]]:
-    """q(z_t | z_{t-1}) of every level but the top one, along one draw for each training image."""
+def aggregates(models: Sequence[HierarchicalVAE], images: Images) -> list[list[Aggregate]]:
+    """The Gaussian with mean and covariance of q(z_t) over the training images, for each model, of
+    each level but the top one. The test images, whose NLL it serves, take no part in it."""
+    if all(model.config.num_layers == 1 for model in models):
+        return [[] for _ in models]
+    inputs = _inputs(models, images)
+    return [
+        [_aggregate(level) for level in zip(*_posteriors(model, inputs), strict=True)]
+        for model in models
+    ]
+
+
+class Inputs(NamedTuple):
+    """The training images and a draw of noise for each, which all models see."""
+
+    pixels: Tensor  # [N, D] uint8
+    levels: int
+    noise: Tensor  # [N, T - 1, L], of the levels but a model's top one
+    top: Tensor  # [N, 1, L]
+
+
+def _inputs(models: Sequence[HierarchicalVAE], images: Images) -> Inputs:
     pixels, levels = images.train, images.train_levels
-    below, latent = model.config.num_layers - 1, model.config.latent_dim
     if images.test_levels < levels:  # binarised anew each epoch: here once
         pixels, levels = binarize(pixels, levels, streams.stream("binarize", 0)), 1
-    device = next(model.parameters()).device
-    for start in range(0, len(pixels), AT_ONCE):
-        x = torch.tensor(pixels[start : start + AT_ONCE], device=device).float() / levels
-        noise = streams.noise("aggregate", start, 0, len(x), below, latent)
-        top = streams.noise("aggregate top", start, 0, len(x), 1, latent)
-        yield model.infer(model.evidence(x), torch.cat([noise, top], dim=1).to(device)).levels[:-1]
+    below = max(model.config.num_layers for model in models) - 1
+    latent = max(model.config.latent_dim for model in models)
+    blocks = [
+        (start, min(BLOCK_IMAGES, len(pixels) - start))
+        for start in range(0, len(pixels), BLOCK_IMAGES)
+    ]
+    noise = [streams.noise("aggregate", n, 0, count, below, latent) for n, count in blocks]
+    top = [streams.noise("aggregate top", n, 0, count, 1, latent) for n, count in blocks]
+    device = next(models[0].parameters()).device
+    return Inputs(
+        torch.from_numpy(pixels).to(device),
+        levels,
+        torch.cat(noise).to(device),
+        torch.cat(top).to(device),
+    )
+
+
+def _posteriors(model: HierarchicalVAE, inputs: Inputs) -> Iterator[list[Level]]:
+    """q(z_t | z_{t-1}) of every level but the top one, along one draw for each training image."""
+    below, latent = model.config.num_layers - 1, model.config.latent_dim
+    at_once = BLOCK_IMAGES * (1 if inputs.pixels.device.type == "cpu" else GPU_BLOCKS)
+    for start in range(0, len(inputs.pixels), at_once):
+        part = slice(start, start + at_once)
+        x = inputs.pixels[part].float() / inputs.levels
+        noise = torch.cat([inputs.noise[part, :below, :latent], inputs.top[part, :, :latent]], 1)
+        yield model.infer(model.evidence(x), noise).levels[:-1]
 
 
 def _aggregate(parts: tuple[Level, ...]) -> Aggregate:

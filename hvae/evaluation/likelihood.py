@@ -11,10 +11,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hvae.likelihoods import Likelihood, gaussian_nll, likelihood
+from hvae.model.likelihoods import Likelihood, gaussian_nll, likelihood
+from hvae.model.networks import Decoder
 from hvae.native.bindings import constant
 from hvae.native.build import library
-from hvae.networks import Decoder
 
 # 1,000 rows at the 100 images of a block: 3 MB of logits at 784 pixels, which a cache can hold.
 DRAWS_AT_ONCE = 10
@@ -67,8 +67,7 @@ def pixel_nlls(
 
 
 def _plain_nll(decoder: Decoder, hidden: Tensor, target: Target) -> Tensor:
-    """A few draws at a time, to bound the memory."""
-    parts = torch.split(hidden, DRAWS_AT_ONCE)
+    parts = torch.split(hidden, _at_once(hidden))
     return torch.cat([target.likelihood.nll(decoder.output(part), target.x) for part in parts])
 
 
@@ -94,12 +93,18 @@ def fastest_sums(decoder: Decoder, hidden: Tensor, x: Tensor | None) -> Sums:
 
 
 def plain_sums(
-    decoder: Decoder, hidden: Tensor, x: Tensor | None, at_once: int = DRAWS_AT_ONCE
+    decoder: Decoder, hidden: Tensor, x: Tensor | None, at_once: int | None = None
 ) -> Sums:
     """`pixel_sums` of the logits of hidden units [S, B, H], `at_once` draws to bound the memory."""
-    parts = [pixel_sums(decoder.output(part), x) for part in torch.split(hidden, at_once)]
+    draws = torch.split(hidden, at_once or _at_once(hidden))
+    parts = [pixel_sums(decoder.output(part), x) for part in draws]
     errors = [error for _, error in parts if error is not None]
     return torch.cat([part for part, _ in parts]), torch.cat(errors) if errors else None
+
+
+def _at_once(hidden: Tensor) -> int:
+    """How many of the draws [S, B, H] to take at once: on a GPU all, as blocks.py bounds them."""
+    return DRAWS_AT_ONCE if hidden.device.type == "cpu" else len(hidden)
 
 
 def pixel_sums(logits: Tensor, x: Tensor | None) -> Sums:

@@ -19,8 +19,8 @@ from hvae.evaluation.importance import Aggregate, LogWeights, Proposal, log_weig
 from hvae.evaluation.likelihood import PixelSums, Target
 from hvae.evaluation.posterior import closest_gaussian
 from hvae.evaluation.units import Values
-from hvae.model import HierarchicalVAE, ancestral
-from hvae.objectives import effective_samples, importance_bound, stacked
+from hvae.model.hierarchy import HierarchicalVAE, ancestral
+from hvae.model.objectives import effective_samples, importance_bound, stacked
 
 
 def subset(images: int, count: int) -> Tensor:

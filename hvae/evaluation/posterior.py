@@ -21,10 +21,10 @@ from torch import Tensor
 from hvae import streams
 from hvae.evaluation.densities import log_prior, own_units
 from hvae.evaluation.likelihood import Target
-from hvae.gaussians import LOG_2_PI
-from hvae.model import HierarchicalVAE, posterior_means
-from hvae.networks import Decoder, GaussianDecoder
-from hvae.objectives import stacked
+from hvae.model.gaussians import LOG_2_PI
+from hvae.model.hierarchy import HierarchicalVAE, posterior_means
+from hvae.model.networks import Decoder, GaussianDecoder
+from hvae.model.objectives import stacked
 
 # On MNIST at depth 1 to 4 more steps, rounds or pairs buy fewer effective samples than draws of
 # the same cost do.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hvae.data.images import Images
-from hvae.model import HierarchicalVAE, posterior_means
+from hvae.model.hierarchy import HierarchicalVAE, posterior_means
 
 TRAIN_IMAGES = 10_000  # the first of the training set; more move the accuracy by under 1 %
 NEWTON_STEPS, CONVERGED = 20, 1e-2  # at most; a step that moves no weight by more is the last

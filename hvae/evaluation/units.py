@@ -4,7 +4,7 @@ block, T levels, L latent."""
 import torch
 from torch import Tensor
 
-from hvae.objectives import Latents, joint_kl_per_unit, stacked
+from hvae.model.objectives import Latents, joint_kl_per_unit, stacked
 
 ACTIVE_VARIANCE = 0.01  # Burda et al. 2016, arXiv:1509.00519, section 5.2
 Values = dict[str, Tensor]  # a value per image: [B, ...] or [N, ...], float64

@@ -1,6 +1,6 @@
 /* The training step of one model on one CPU core: forward, backward and Adam in one pass.
 
-The same mathematics as hvae/objectives.py and hvae/training/adam.py, in an order that caches like:
+The same mathematics as hvae/model/objectives.py and hvae/training/adam.py, in an order that caches like:
 - the first layer skips pixels that are 0, four in five of MNIST: exact, as they add nothing;
 - the last layer goes by blocks of pixels, from logits to updated weights, so that neither logits
   nor the gradient of its weights ever leave the innermost caches.

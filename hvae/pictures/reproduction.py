@@ -17,7 +17,7 @@ import numpy.typing as npt
 from hvae.data.images import Images
 from hvae.data.mnist import Bytes
 from hvae.evaluation.probes import TRAIN_IMAGES, level_means
-from hvae.model import HierarchicalVAE
+from hvae.model.hierarchy import HierarchicalVAE
 from hvae.pictures.samples import EXTENT, first_of_each_digit, largest, manifold, samples
 from hvae.records.attachments import Arrays, arrays_file
 from hvae.records.files import overwrite, read_whole, sweep

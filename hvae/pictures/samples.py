@@ -17,7 +17,7 @@ from torch import Tensor
 from hvae import streams
 from hvae.data.images import Images
 from hvae.data.mnist import Bytes
-from hvae.model import HierarchicalVAE, ancestral, posterior_means
+from hvae.model.hierarchy import HierarchicalVAE, ancestral, posterior_means
 
 SAMPLES = 16  # beside every record
 EXTENT = 3.0  # traversals and manifold go this far to either side: ±3 is documented

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from hvae.closed_form import parameter_count
 from hvae.config import RunConfig
-from hvae.model import HierarchicalVAE, build, initial
+from hvae.model.hierarchy import HierarchicalVAE, build, initial
+from hvae.model.networks import Decoder, Encoder
 from hvae.native.bindings import Batch, Model, constant, uncompiled
 from hvae.native.build import c_compiler, library
-from hvae.networks import Decoder, Encoder
 from hvae.training.adam import BETAS, EPSILON
 from hvae.training.draws import Draw, Draws
 from hvae.training.stacking import widest

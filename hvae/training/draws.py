@@ -12,7 +12,7 @@ from torch import Tensor
 from hvae import streams
 from hvae.config import RunConfig
 from hvae.data.images import Images, binarize
-from hvae.model import HierarchicalVAE
+from hvae.model.hierarchy import HierarchicalVAE
 from hvae.training.stacking import widest
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hvae.config import RunConfig, require_packable
 from hvae.data.images import Images
-from hvae.model import HierarchicalVAE
+from hvae.model.hierarchy import HierarchicalVAE
 from hvae.training.compiled import Compiled, obstacle
 from hvae.training.draws import Draws, Engine, kl_ramp
 from hvae.training.traced import Traced

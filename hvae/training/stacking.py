@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hvae.config import ModelConfig, RunConfig
-from hvae.model import HierarchicalVAE, build
+from hvae.model.hierarchy import HierarchicalVAE, build
 
 Parameters = dict[str, Tensor]
 

@@ -14,8 +14,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from hvae.config import ModelConfig, RunConfig
-from hvae.model import HierarchicalVAE, build, initial
-from hvae.objectives import AnyPass, Settings, objective
+from hvae.model.hierarchy import HierarchicalVAE, build, initial
+from hvae.model.objectives import AnyPass, Settings, objective
 from hvae.training.adam import Adam
 from hvae.training.cuda_graph import CapturedStep, side_by_side, streams
 from hvae.training.draws import Draw, Draws

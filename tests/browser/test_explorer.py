@@ -13,7 +13,7 @@ from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 
 from hvae.config import RunConfig
-from hvae.model import HierarchicalVAE, with_weights
+from hvae.model.hierarchy import HierarchicalVAE, with_weights
 from report.reproduction.page import write_reproduction
 
 pytestmark = pytest.mark.browser

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ablations.grid import runs
 from ablations.study_files import load_study
 from hvae.config import digest
-from hvae.model import initial, state
+from hvae.model.hierarchy import initial, state
 from hvae.records.attachments import arrays_file, weights_file
 from hvae.records.provenance import sources_sha256
 from hvae.records.store import Store

@@ -43,8 +43,8 @@ from hvae.config import (
     value,
 )
 from hvae.datasets import DATASETS
-from hvae.model import HierarchicalVAE
-from hvae.objectives import Settings, objective
+from hvae.model.hierarchy import HierarchicalVAE
+from hvae.model.objectives import Settings, objective
 from hvae.records.store import Store
 from hvae.training.traced import Traced
 

@@ -16,14 +16,14 @@ from bench.gate.side.subject import (
     PLAIN,
     TRACED,
     Fit,
+    HierarchicalVAE,
     Images,
+    documented_loss,
     evaluate,
     fit,
     load,
 )
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
-from hvae.model import HierarchicalVAE
-from hvae.objectives import documented_loss
 
 EPOCHS = 9  # of 23 steps each: 207
 SAMPLES = 20  # importance samples of the evaluation

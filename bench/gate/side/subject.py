@@ -10,28 +10,54 @@ import torch
 import hvae
 from hvae.config import RunConfig
 
+
+def require_elsewhere(error: ModuleNotFoundError) -> None:
+    """Raise the error again unless what is missing is a module of hvae, which stood elsewhere."""
+    if not str(error.name).startswith("hvae."):
+        raise error
+
+
 try:
     from hvae.closed_form import parameter_count
-except ModuleNotFoundError:
+except ModuleNotFoundError as error:
+    require_elsewhere(error)
     from hvae.config import parameter_count  # type: ignore
+
+try:
+    from hvae.model.hierarchy import HierarchicalVAE
+    from hvae.model.objectives import documented_loss
+except ModuleNotFoundError as error:  # `hvae.model` was one module
+    require_elsewhere(error)
+    from hvae.objectives import documented_loss  # type: ignore
+
+    from hvae.model import HierarchicalVAE  # type: ignore
 
 try:
     from hvae.data.images import Images, load
     from hvae.evaluation.evaluate import evaluate
-    from hvae.model import initial
     from hvae.training import fit as training
     from hvae.training.cuda_graph import CapturedStep
     from hvae.training.fit import Fit, fit
     from hvae.training.stacking import widest
     from hvae.training.traced import Group
-except ModuleNotFoundError:  # the flat folder
+except ModuleNotFoundError as error:  # the flat folder
+    require_elsewhere(error)
     from hvae.capture import CapturedStep  # type: ignore
-    from hvae.stacking import initial, widest  # type: ignore
+    from hvae.stacking import widest  # type: ignore
 
     from hvae import training  # type: ignore
     from hvae.data import Images, load  # type: ignore
     from hvae.evaluation import evaluate  # type: ignore
     from hvae.training import Fit, Group, fit  # type: ignore
+
+try:
+    from hvae.model.hierarchy import initial
+except ModuleNotFoundError as error:
+    require_elsewhere(error)
+    try:
+        from hvae.model import initial  # type: ignore
+    except ImportError:
+        from hvae.stacking import initial  # type: ignore
 
 __all__ = [
     "COMPILED",
@@ -40,8 +66,10 @@ __all__ = [
     "CapturedStep",
     "Fit",
     "Group",
+    "HierarchicalVAE",
     "Images",
     "compiled_epoch",
+    "documented_loss",
     "evaluate",
     "fit",
     "initial",

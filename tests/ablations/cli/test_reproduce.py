@@ -15,7 +15,7 @@ from ablations.run.executors import Serial
 from ablations.run.reproduction import STUDY
 from ablations.studies import narrow
 from hvae.config import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig, digest
-from hvae.model import initial, state
+from hvae.model.hierarchy import initial, state
 from hvae.pictures import reproduction
 from hvae.records.attachments import weights_file
 from hvae.records.store import WEIGHTS, Record, Store

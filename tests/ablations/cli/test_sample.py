@@ -14,7 +14,7 @@ from ablations.grid import runs
 from ablations.presets import PRESETS
 from ablations.studies import narrow
 from hvae.config import digest, override
-from hvae.model import initial, state
+from hvae.model.hierarchy import initial, state
 from hvae.pictures.samples import samples
 from hvae.records.attachments import weights_file
 from hvae.records.store import WEIGHTS, Record, Store

@@ -19,7 +19,7 @@ from ablations.run.throughput import shape
 from ablations.studies import narrow
 from hvae.closed_form import parameter_count
 from hvae.config import RunConfig, digest, override
-from hvae.model import with_weights
+from hvae.model.hierarchy import with_weights
 from hvae.native.build import c_compiler
 from hvae.pictures.samples import samples
 from hvae.records.attachments import read_arrays, read_weights

@@ -13,8 +13,8 @@ from bench.gate.side.harness import TRAININGS
 from bench.gate.side.numerics import follow_all
 from bench.gate.statistics import FAIL, PASS
 from bench.gate.tiers import compare_numerics
-from hvae import objectives
 from hvae.data.images import Images
+from hvae.model import objectives
 from hvae.training.fit import fit
 
 

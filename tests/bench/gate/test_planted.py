@@ -32,7 +32,7 @@ PLANTS = {
         "operators",
     ),
     "an extra parameter": (
-        "networks.py",
+        "model/networks.py",
         "        self.linear_logvar = nn.Linear(hidden_dim, latent_dim)\n",
         "        self.linear_logvar = nn.Linear(hidden_dim, latent_dim)\n"
         "        self.linear_spare = nn.Linear(1, 1)\n",
@@ -132,7 +132,7 @@ def numbers() -> dict:
 def test_a_changed_constant_in_the_loss_is_caught_by_the_numbers(
     constant: str, numbers: dict, head: Path
 ) -> None:
-    edit(head, "objectives.py", constant, constant.replace("2.0", "2.000001"))
+    edit(head, "model/objectives.py", constant, constant.replace("2.0", "2.000001"))
     found = compare_numerics({"documented": numbers}, {"documented": followed(head)}, [])
     assert found.status == FAIL
     assert "largest relative difference" in failures(found)[0].text

@@ -13,7 +13,7 @@ from bench.ladder.loops import pack, training_loop
 from bench.ladder.rungs import BATCH, Rung, Source
 from hvae import streams
 from hvae.data.images import load_grey
-from hvae.model import initial
+from hvae.model.hierarchy import initial
 from hvae.native.build import c_compiler
 from hvae.training.fit import require_packable
 

@@ -24,10 +24,10 @@ from bench.throughput.tasks import (
 )
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from hvae.data.images import load
-from hvae.model import HierarchicalVAE, initial
+from hvae.model.hierarchy import HierarchicalVAE, initial
+from hvae.model.networks import Decoder
+from hvae.model.objectives import Pass
 from hvae.native.build import c_compiler
-from hvae.networks import Decoder
-from hvae.objectives import Pass
 from hvae.training import traced
 from hvae.training.draws import Draws
 from hvae.training.fit import choose, fit

@@ -23,7 +23,7 @@ from hvae.evaluation.evaluate import evaluate
 from hvae.evaluation.likelihood import Target
 from hvae.evaluation.nll import proposal_for
 from hvae.evaluation.posterior import log_joint
-from hvae.model import HierarchicalVAE
+from hvae.model.hierarchy import HierarchicalVAE
 from hvae.training.fit import fit
 
 CHAINS, TEMPERATURES, LEAPFROGS = 12, 150, 8

@@ -8,11 +8,11 @@ from torch.distributions import Normal
 
 from hvae.evaluation import densities
 from hvae.evaluation.densities import encoded, levels_at, log_prior, own_units
-from hvae.gaussians import Gaussian, Prior
-from hvae.inference import priors
-from hvae.model import HierarchicalVAE
+from hvae.model.gaussians import Gaussian, Prior
+from hvae.model.hierarchy import HierarchicalVAE
+from hvae.model.inference import priors
+from hvae.model.objectives import log_prior_ratio, stacked
 from hvae.native.build import c_compiler
-from hvae.objectives import log_prior_ratio, stacked
 
 S, B, D, L = 7, 9, 12, 5  # rows: two whole panels of step.c and a ragged one, and more
 SIZES = [(1, 8, 3), (2, 8, 1), (3, 20, 5), (4, 101, 20)]

@@ -19,10 +19,10 @@ from hvae.evaluation.importance import Aggregate, log_weights
 from hvae.evaluation.levels import aggregates
 from hvae.evaluation.likelihood import Target, fastest_sums
 from hvae.evaluation.posterior import curvature, log_joint
-from hvae.gaussians import Gaussian, log_density
-from hvae.likelihoods import bernoulli_nll
-from hvae.model import HierarchicalVAE, ancestral, initial
-from hvae.objectives import importance_bound, stacked
+from hvae.model.gaussians import Gaussian, log_density
+from hvae.model.hierarchy import HierarchicalVAE, ancestral, initial
+from hvae.model.likelihoods import bernoulli_nll
+from hvae.model.objectives import importance_bound, stacked
 from hvae.pictures.samples import manifold, pictures
 
 B, D, T = 5, 12, 3
@@ -116,7 +116,7 @@ def test_what_a_level_adds_is_what_the_gaussians_draws_alone_say(
     model, target = random_model(name).float(), Target(given().x.float(), "bce")
     pixels = np.random.default_rng(0).integers(0, 2, (300, D), dtype=np.uint8)
     data = Images(pixels, pixels[:, 0], 1, pixels, pixels[:, 0], 1, pixels, "random")
-    tops = aggregates(model, data)
+    tops = aggregates([model], data)[0]
     assert [len(top.mean) for top in tops] == list(model.config.latents[:-1])
     noise = torch.randn(8000, B, T, model.config.latent_dim)
     found = nll.sampled(model, target, noise.split(3000), tops, fastest_sums)

@@ -17,10 +17,10 @@ from hvae.evaluation import nll
 from hvae.evaluation.evaluate import evaluate
 from hvae.evaluation.levels import aggregates
 from hvae.evaluation.likelihood import plain_sums
-from hvae.likelihoods import bernoulli_nll
-from hvae.model import HierarchicalVAE
-from hvae.networks import Decoder, Encoder
-from hvae.objectives import joint_kl_per_unit
+from hvae.model.hierarchy import HierarchicalVAE
+from hvae.model.likelihoods import bernoulli_nll
+from hvae.model.networks import Decoder, Encoder
+from hvae.model.objectives import joint_kl_per_unit
 from hvae.streams import stream
 
 D, L, N = 64, 2, 30
@@ -52,7 +52,7 @@ def network(depth: int, loss: str = "bce") -> HierarchicalVAE:
 def test_aggregates_have_the_moments_of_the_posterior_over_the_training_images() -> None:
     exact = LinearGaussian(2, spread=1.5)
     images = exact.images(3000)  # more than are taken at once, the last part ragged
-    (found,) = aggregates(exact.model, replace(images, test=images.test[:2]))
+    (found,) = aggregates([exact.model], replace(images, test=images.test[:2]))[0]
     mean = exact.mean(torch.tensor(images.train).float() / 255)
     covariance = mean.T.cov(correction=0) + exact.variances[0] * torch.eye(exact.L)
     torch.testing.assert_close(found.mean, mean.mean(0), rtol=1e-4, atol=1e-5)
@@ -68,7 +68,7 @@ def test_upper_aggregates_are_those_of_draws_through_the_lower_levels() -> None:
     for level in range(2):
         deeper.encoders[level].load_state_dict(encoders[level].state_dict())
     images = exact.images(4000)
-    first, second = aggregates(deeper, images)
+    first, second = aggregates([deeper], images)[0]
     c, v = exact.a / (1 + exact.a**2), exact.variances[1]
     expected = c**2 * (first.factor @ first.factor.T) + v * torch.eye(exact.L)
     error = 4 * 2**0.5 / 4000**0.5  # four errors of a variance over 4,000 draws
@@ -76,7 +76,7 @@ def test_upper_aggregates_are_those_of_draws_through_the_lower_levels() -> None:
 
 
 def test_one_level_has_no_aggregate(digits: Images) -> None:
-    assert aggregates(network(1), digits) == []
+    assert aggregates([network(1)], digits)[0] == []
 
 
 @torch.no_grad()
@@ -85,7 +85,7 @@ def test_images_that_are_binarised_anew_are_binarised_for_the_aggregate(digits: 
     drawn = binarize(dynamic.train, dynamic.train_levels, stream("binarize", 0))
     static = replace(dynamic, train=drawn, train_levels=1)
     for found, expected in zip(
-        aggregates(network(2), dynamic), aggregates(network(2), static), strict=True
+        aggregates([network(2)], dynamic)[0], aggregates([network(2)], static)[0], strict=True
     ):
         assert torch.equal(found.factor, expected.factor)
 
@@ -95,7 +95,7 @@ def test_the_gain_of_a_linear_level_is_its_closed_form() -> None:
     """The evidence, less that of pPCA whose z_1 has the mean and covariance of the aggregate."""
     exact = LinearGaussian(2)
     images = exact.images(500)
-    x, (top,) = torch.tensor(images.test).double() / 255, aggregates(exact.model, images)
+    x, (top,) = torch.tensor(images.test).double() / 255, aggregates([exact.model], images)[0]
     q = exact.q.double()
     covariance = torch.eye(exact.D) + q @ top.factor @ top.factor.T @ q.T
     shorter = MultivariateNormal(0.5 + q @ top.mean, covariance).log_prob(x)
@@ -114,7 +114,7 @@ def test_the_gain_of_a_linear_level_is_its_closed_form() -> None:
 def test_gains_are_differences_from_the_lower_levels_with_another_prior(digits: Images) -> None:
     """Of a nonlinear model, by many draws from the encoder of the first level."""
     model = network(2)
-    (top,) = aggregates(model, digits)
+    (top,) = aggregates([model], digits)[0]
     x = torch.tensor(digits.test).float() / 16
     mu, logvar = model.posterior(0, x)
     noise = torch.randn(20_000, N, L, generator=torch.Generator().manual_seed(1))

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from hvae.evaluation import likelihood
 from hvae.evaluation.likelihood import Target, fastest_sums, pixel_nlls, pixel_sums, plain_sums
-from hvae.likelihoods import FIXED, bernoulli_nll
-from hvae.model import HierarchicalVAE
+from hvae.model.hierarchy import HierarchicalVAE
+from hvae.model.likelihoods import FIXED, bernoulli_nll
 from hvae.native.build import c_compiler
 
 S, B, D, L = 9, 6, 64, 5

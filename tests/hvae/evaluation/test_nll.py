@@ -17,8 +17,8 @@ from hvae.evaluation.importance import Aggregate, Proposal, log_weights
 from hvae.evaluation.likelihood import Target, plain_sums
 from hvae.evaluation.nll import certify, corrected, proposal_for, sampled, subset
 from hvae.evaluation.posterior import JointGaussian, closest_gaussian
-from hvae.model import HierarchicalVAE
-from hvae.objectives import effective_samples, importance_bound, log_prior_ratio, stacked
+from hvae.model.hierarchy import HierarchicalVAE
+from hvae.model.objectives import effective_samples, importance_bound, log_prior_ratio, stacked
 
 B = 6
 CPU = torch.device("cpu")

@@ -19,7 +19,7 @@ from hvae.evaluation.posterior import (
     log_joint,
     newton,
 )
-from hvae.model import HierarchicalVAE, posterior_means
+from hvae.model.hierarchy import HierarchicalVAE, posterior_means
 
 D, L, B = 12, 3, 5
 

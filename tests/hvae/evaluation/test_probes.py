@@ -11,8 +11,8 @@ from torch import nn
 from hvae.data.images import Images
 from hvae.evaluation import probes
 from hvae.evaluation.probes import logistic_regression, probe_accuracies
-from hvae.model import HierarchicalVAE, posterior_means
-from hvae.networks import Encoder
+from hvae.model.hierarchy import HierarchicalVAE, posterior_means
+from hvae.model.networks import Encoder
 
 CLASSES = 4
 

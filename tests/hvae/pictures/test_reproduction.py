@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from hvae.config import DataConfig, ModelConfig, RunConfig
 from hvae.data.images import Images, load
 from hvae.data.mnist import Bytes
-from hvae.model import initial
+from hvae.model.hierarchy import initial
 from hvae.pictures import reproduction
 from hvae.pictures.reproduction import (
     ARRAYS,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from hvae.data.images import Images
-from hvae.model import HierarchicalVAE, ancestral, initial, state, with_weights
+from hvae.model.hierarchy import HierarchicalVAE, ancestral, initial, state, with_weights
 from hvae.pictures.samples import (
     as_bytes,
     first_of_each_digit,

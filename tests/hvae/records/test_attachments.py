@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hvae.config import DataConfig, ModelConfig, RunConfig, as_dict
-from hvae.model import initial, state, with_weights
+from hvae.model.hierarchy import initial, state, with_weights
 from hvae.records.attachments import (
     AttachmentError,
     arrays_file,

@@ -17,7 +17,7 @@ from torch.nn.utils import parameters_to_vector
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from hvae.data.images import Images
 from hvae.datasets import DATASETS
-from hvae.model import HierarchicalVAE, initial
+from hvae.model.hierarchy import HierarchicalVAE, initial
 from hvae.native import build as c_library
 from hvae.native.bindings import OBJECTIVES, constant
 from hvae.native.build import c_compiler, library

@@ -20,9 +20,9 @@ from hvae.closed_form import (
 )
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from hvae.data.images import Images
-from hvae.model import ancestral, build, initial
+from hvae.model.hierarchy import ancestral, build, initial
+from hvae.model.objectives import Settings, objective
 from hvae.native.build import c_compiler
-from hvae.objectives import Settings, objective
 from hvae.streams import noise, order
 from hvae.training.draws import Draws
 from hvae.training.fit import choose, fit

@@ -26,7 +26,7 @@ from hvae import streams
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig, as_dict, override
 from hvae.data.images import Images, load
 from hvae.evaluation.evaluate import evaluate
-from hvae.model import HierarchicalVAE, initial
+from hvae.model.hierarchy import HierarchicalVAE, initial
 from hvae.training import traced
 from hvae.training.draws import Draws, kl_ramp
 from hvae.training.fit import fit, require_packable

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector
 
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
-from hvae.model import build, initial
+from hvae.model.hierarchy import build, initial
 from hvae.training.stacking import live_units, stack, unstack, widest
 
 LATENTS = (2, 5, 20)

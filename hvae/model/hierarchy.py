@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from hvae.closed_form import level_sizes
 from hvae.config import ModelConfig, RunConfig
-from hvae.gaussians import Gaussian, Prior, leading
-from hvae.inference import INFERENCES, Evidence
-from hvae.likelihoods import Likelihood, likelihood
-from hvae.networks import Decoder, Encoder, GaussianDecoder, Kind
-from hvae.objectives import AnyPass, Latents, Pass, PassWithVariance, documented_loss
+from hvae.model.gaussians import Gaussian, Prior, leading
+from hvae.model.inference import INFERENCES, Evidence
+from hvae.model.likelihoods import Likelihood, likelihood
+from hvae.model.networks import Decoder, Encoder, GaussianDecoder, Kind
+from hvae.model.objectives import AnyPass, Latents, Pass, PassWithVariance, documented_loss
 from hvae.streams import stream
 
 DARKEST = 1e-3  # a mean pixel, as in the code of Burda et al. 2016, arXiv:1509.00519

@@ -10,8 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from hvae.gaussians import Gaussian, Prior, UnitGaussian, leading
-from hvae.objectives import Latents, Level
+from hvae.model.gaussians import Gaussian, Prior, UnitGaussian, leading
+from hvae.model.objectives import Latents, Level
 
 Evidence = list[Gaussian]
 

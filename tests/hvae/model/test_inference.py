@@ -1,12 +1,12 @@
-"""hvae/inference.py: what the encoders infer, in either direction."""
+"""hvae/model/inference.py: what the encoders infer, in either direction."""
 
 import pytest
 import torch
 from families import FAMILY, random_model
 from torch import Tensor
 
-from hvae.gaussians import Gaussian
-from hvae.objectives import closed_form_kl, joint_kl
+from hvae.model.gaussians import Gaussian
+from hvae.model.objectives import closed_form_kl, joint_kl
 
 B, D = 6, 12
 LIVE = torch.ones((), dtype=torch.float64)

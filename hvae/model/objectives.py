@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hvae.gaussians import Gaussian, Prior, leading
-from hvae.likelihoods import Likelihood, likelihood
+from hvae.model.gaussians import Gaussian, Prior, leading
+from hvae.model.likelihoods import Likelihood, likelihood
 
 
 class Level(NamedTuple):

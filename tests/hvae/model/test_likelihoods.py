@@ -1,11 +1,11 @@
-"""hvae/likelihoods.py against torch.distributions, numerical integration, autograd and draws."""
+"""hvae/model/likelihoods.py against torch.distributions, numerical integration, autograd, draws."""
 
 import pytest
 import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, ContinuousBernoulli, Normal
 
-from hvae.likelihoods import (
+from hvae.model.likelihoods import (
     FIXED,
     SMALL,
     LearnedVariance,

@@ -1,4 +1,4 @@
-"""hvae/model.py against a literal copy of the documented classes."""
+"""hvae/model/hierarchy.py against a literal copy of the documented classes."""
 
 import math
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from linear_gaussian import make_affine
 from torch import Tensor, nn
 
 from hvae.config import ModelConfig
-from hvae.model import (
+from hvae.model.hierarchy import (
     Decoder,
     Encoder,
     HierarchicalVAE,
@@ -19,7 +19,7 @@ from hvae.model import (
     initialise,
     reparameterize,
 )
-from hvae.objectives import documented_loss
+from hvae.model.objectives import documented_loss
 
 DEPTHS = (1, 2, 3, 4)
 D, H, L, B = 64, 30, 5, 16

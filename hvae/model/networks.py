@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hvae.gaussians import Gaussian, Prior, UnitGaussian
+from hvae.model.gaussians import Gaussian, Prior, UnitGaussian
 
 
 class Activation(NamedTuple):

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hvae.gaussians import LOG_2_PI
+from hvae.model.gaussians import LOG_2_PI
 
 SMALL = 0.02  # a logit: below it series take the place of what cancels, right to 1e-9
 

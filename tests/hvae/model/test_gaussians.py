@@ -1,11 +1,11 @@
-"""hvae/gaussians.py against torch.distributions, draws, and closed forms."""
+"""hvae/model/gaussians.py against torch.distributions, draws, and closed forms."""
 
 import pytest
 import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from hvae.gaussians import Gaussian, Prior, UnitGaussian, log_density
+from hvae.model.gaussians import Gaussian, Prior, UnitGaussian, log_density
 
 B, L = 9, 4
 

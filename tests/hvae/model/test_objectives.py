@@ -1,4 +1,4 @@
-"""hvae/objectives.py: closed forms, torch.distributions, and sums over sigma points.
+"""hvae/model/objectives.py: closed forms, torch.distributions, and sums over sigma points.
 
 Noise of ±1 in every combination has the first three moments of N(0, I), so a mean over these
 points is the exact expectation of anything quadratic: no Monte Carlo, no tolerance for it.
@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from hvae.gaussians import LOG_2_PI, Prior, UnitGaussian
-from hvae.likelihoods import FIXED, bernoulli_nll
-from hvae.model import HierarchicalVAE
-from hvae.objectives import (
+from hvae.model.gaussians import LOG_2_PI, Prior, UnitGaussian
+from hvae.model.hierarchy import HierarchicalVAE
+from hvae.model.likelihoods import FIXED, bernoulli_nll
+from hvae.model.objectives import (
     Level,
     Pass,
     Settings,

@@ -1,0 +1,1 @@
+"""The hierarchy and the parts that it is composed of."""
