@@ -390,11 +390,16 @@ def test_metrics_do_not_depend_on_which_models_are_evaluated_together(digits: Im
 @pytest.mark.cuda
 @pytest.mark.parametrize("binarize", ["none", "dynamic"])
 def test_a_gpu_measures_what_a_cpu_measures(binarize: str) -> None:
-    """It takes more images and draws at once, of the same noise."""
+    """It takes more images and draws at once, of the same noise. How even the weights are depends
+    on the proposal, the end of an iteration; what they say does not."""
     images = first(load(DataConfig("digits", binarize), Path()), N, train=1100)
     models = [network(1, latent=2), network(3, latent=5, loss="mse"), network(2, latent=8)]
     expected = evaluate(copy.deepcopy(models), images, 60).metrics
     for found, own in zip(evaluate(models, images, 60, "cuda").metrics, expected, strict=True):
+        sizes = {name for name in own if "effective" in name}
+        assert {name: found.pop(name) for name in sizes} == pytest.approx(
+            {name: own.pop(name) for name in sizes}, rel=0.05
+        )
         assert_close(found, own, rtol=1e-3)
 
 
