@@ -248,9 +248,16 @@ def serve(connection: str, lifeline: str, prepare: str, core: str = "") -> None:
 
     with contextlib.suppress(EOFError, OSError):
         while True:
-            for packed, error in attempt(_results, pipe.recv_bytes(), report):
-                pipe.send_bytes(packed if error is None else _error(error, report))
-            pipe.send((END, None))
+            for answer in answers(pipe.recv_bytes(), report):
+                pipe.send_bytes(answer)
+
+
+def answers(call: bytes, progress: Progress) -> Iterator[bytes]:
+    """What a packed function and its task are answered with, packed: each result, last what the
+    call raised, if it did, and the end."""
+    for packed, error in attempt(_results, call, progress):
+        yield packed if error is None else _error(error, progress)
+    yield pickle.dumps((END, None))
 
 
 def _exit_with(lifeline: int) -> None:

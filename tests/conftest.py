@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     reasons = {
         "slow": not config.getoption("--run-slow") and "minutes long; see `pytest --run-slow`",
         "cuda": is_asked and not _has_gpu() and "needs an NVIDIA GPU",
+        "ray": find_spec("ray") is None and "needs ray: pip install -e '.[ray]'",
     }
     for item in items:
         for marker in reasons.keys() & item.keywords.keys():

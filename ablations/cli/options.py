@@ -146,6 +146,13 @@ workers_option = click.option(
     metavar="PROCESSES",
     help="Worker processes of one thread each.  [default: CPU cores; 1 on cuda]",
 )
+executor_option = click.option(
+    "--executor",
+    type=click.Choice(("local", "serial", "ray")),
+    default="local",
+    show_default=True,
+    help="Worker processes on this machine, this process alone, or nodes of a Ray cluster.",
+)
 redo_stale_option = click.option(
     "--redo-stale", is_flag=True, help="Redo records made by other sources of hvae."
 )

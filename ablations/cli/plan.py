@@ -5,7 +5,13 @@ from typing import Any
 
 import click
 
-from ablations.cli.options import debug_option, json_option, print_json, workers_option
+from ablations.cli.options import (
+    debug_option,
+    executor_option,
+    json_option,
+    print_json,
+    workers_option,
+)
 from ablations.cli.status import summary_dict, summary_line
 from ablations.cli.study_options import takes_study
 from ablations.grid import (
@@ -20,7 +26,7 @@ from ablations.grid import (
 from ablations.prediction import lacking_memory, predict
 from ablations.presets import PRESETS
 from ablations.run.executors import choose
-from ablations.run.launch import standings_of
+from ablations.run.launch import require_workers, standings_of
 from ablations.run.progress import say
 from ablations.studies import Study
 from ablations.terminal import printable
@@ -53,21 +59,27 @@ def studies() -> None:
     help="Device to pack for.",
 )
 @workers_option
+@executor_option
 @json_option
-def plan(study: Study, store: Store, device: str, workers: int | None, as_json: bool) -> None:
+def plan(
+    study: Study, store: Store, device: str, workers: int | None, executor: str, as_json: bool
+) -> None:
     """Show what would run, how it packs, and what it costs.
 
     What is already there is counted, and left out of the packs. Seconds are predicted from what
-    this machine does in a short trial, with evaluation, without throughput and report.
+    this machine does in a short trial, with evaluation, without throughput and report; of a cluster
+    as if its nodes were like it.
 
     \b
     Examples:
       hvae plan standard --depth 2 --seeds 1
       hvae plan quick --vary train.kl_weight=0.5,1 --set train.epochs=10
+      hvae plan standard --executor ray --workers 64
     """
     standings = standings_of(study, store)
     refuse_damaged(standings)
-    at_once = choose("local", device, workers).workers
+    require_workers(executor, workers)
+    at_once = choose(executor, device, workers).workers
     chosen = packing(device, len(standings), at_once)
     cut = packs(study.name, runs(study), to_run(standings), chosen)
     document = summary_dict(study, store, standings) | plan_dict(cut, chosen.size, device, at_once)
@@ -75,7 +87,8 @@ def plan(study: Study, store: Store, device: str, workers: int | None, as_json: 
         print_json(document)
     else:
         click.echo("\n".join([summary_line(document), *plan_lines(document)]))
-    if device == "cpu" and (line := lacking_memory(cut, at_once)):
+    is_here = executor != "ray"
+    if is_here and device == "cpu" and (line := lacking_memory(cut, at_once)):
         say(line)
 
 
@@ -130,7 +143,8 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
     members = sum(len(pack["runs"]) for pack in packs)
     end = f"to train: {members} runs in {len(packs)} packs, {_gflop(plan['gflop'])}"
     wall = f"about {_duration(plan['seconds'])} on {plan['workers']} workers"
-    return [*lines, f"{end}; with evaluation {wall}"]
+    idle = max(0, plan["workers"] - len(packs)) if packs else 0
+    return [*lines, f"{end}; with evaluation {wall}" + (f", {idle} of them idle" if idle else "")]
 
 
 def _duration(value: float) -> str:

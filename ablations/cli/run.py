@@ -8,6 +8,7 @@ import click
 from ablations.cli.options import (
     data_dir_option,
     device_option,
+    executor_option,
     redo_stale_option,
     workers_option,
 )
@@ -25,12 +26,11 @@ from hvae.records.store import Store
 @data_dir_option
 @device_option("Where to train")
 @workers_option
+@executor_option
 @click.option(
-    "--executor",
-    type=click.Choice(("local", "serial")),
-    default="local",
-    show_default=True,
-    help="Worker processes on this machine, or this process alone.",
+    "--address",
+    metavar="HOST:PORT",
+    help="Of the Ray cluster, which must run.  [default: $RAY_ADDRESS]",
 )
 @redo_stale_option
 @click.option(
@@ -58,6 +58,7 @@ def run(study: Study, store: Store, no_report: bool, **options: Any) -> None:
       hvae run quick
       hvae run quick --depth 1 --depth 2 --loss bce --latent 2 --seeds 1 --epochs 2
       hvae run quick --vary train.learning_rate=1e-3,3e-3 --set train.epochs=10
+      hvae run standard --executor ray --workers 64
     """
     launch = Launch(**options)
     standings = train_missing(study, store, launch)

@@ -37,6 +37,10 @@ class Outcome(Generic[T, R]):
     error: BaseException | None = None
 
 
+class NodeDied(WorkerDied):
+    """A machine of a cluster that is gone: nothing that its task could help."""
+
+
 class Executor(Protocol):
     """What executes tasks."""
 
@@ -46,16 +50,38 @@ class Executor(Protocol):
         """An outcome for each result of each task, and for what a task raised."""
 
 
+class Place(Executor, Protocol):
+    """Where tasks are executed."""
+
+    @property
+    def workers(self) -> int:
+        """How many tasks at once."""
+
+    @property
+    def device(self) -> str:
+        """cpu or cuda, or auto: what `ask` finds."""
+
+    def open(self, tasks: int) -> AbstractContextManager[Executor]:
+        """An executor for one `map` after the other, the first of so many tasks."""
+
+    def ask(self, function: Callable[[T], R], argument: T) -> R:
+        """What it says to that there; raises what it raises there."""
+
+
 @dataclass(frozen=True)
 class Serial:
     """One task after the other in this process, which `prepare` alters for good."""
 
     prepare: Callable[[], None] = settle
     workers: int = 1
+    device: str = "cpu"
 
     def open(self, tasks: int) -> AbstractContextManager[Executor]:
         """Itself: there is nothing to start."""
         return nullcontext(self)
+
+    def ask(self, function: Callable[[T], R], argument: T) -> R:
+        return function(argument)
 
     def map(
         self, function: Function[T, R], tasks: Iterable[T], on_progress: OnProgress[T] = ignore
@@ -77,6 +103,10 @@ class Local:
 
     workers: int
     prepare: Callable[[], None] = settle
+    device: str = "cpu"
+
+    def ask(self, function: Callable[[T], R], argument: T) -> R:
+        return function(argument)
 
     @contextmanager
     def open(self, tasks: int) -> Iterator["Workers"]:
@@ -164,8 +194,8 @@ def choose(name: str, device: str, workers: int | None) -> Serial | Local:
     """The executor of that name, local or serial; by default with one worker a core, on cuda one
     for the device."""
     if name == "serial":
-        return Serial()
-    return Local(workers or (core_count() if device == "cpu" else 1))
+        return Serial(device=device)
+    return Local(workers or (core_count() if device == "cpu" else 1), device=device)
 
 
 def resolve_device(name: str) -> str:

@@ -1,20 +1,22 @@
 """From a study to its records: what is left to do is cut into packs and trained, every run is
 recorded as it ends, and what fails is tried again."""
 
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext, suppress
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from ablations.grid import Pack, halves, labels, packing, packs, runs, without
 from ablations.prediction import too_large
-from ablations.run.executors import Executor, choose, resolve_device
+from ablations.run.executors import Executor, NodeDied, Place, choose, resolve_device
 from ablations.run.pack import Conditions, Finished, Task, run_pack
 from ablations.run.progress import Display, say
 from ablations.run.sharing import FILE as CLAIMS
 from ablations.run.sharing import Sharing
-from ablations.run.throughput import Throughput, Timing, seconds_for, throughput
+from ablations.run.throughput import Throughput, Timing, machine, seconds_for, throughput
 from ablations.studies import Study
 from ablations.study_files import keep
 from hvae.config import RunConfig, digest
@@ -23,22 +25,53 @@ from hvae.records.provenance import SourcesChanged, code, sources_sha256
 from hvae.records.standings import Standing, refuse_damaged, survey, to_run, without_weights
 from hvae.records.store import Store
 
+NODES_LOST = 3  # of a pack at most: then it is no matter of its nodes
+
 
 @dataclass(frozen=True)
 class Launch:
-    """How what is to do is done: what the options of `hvae run` said."""
+    """How what is to do is done: what the options of `hvae run` said. Raises `ValueError` where
+    they do not fit each other."""
 
     data_dir: Path | None = None
     device: str = "auto"
     workers: int | None = None
     executor: str = "local"
+    address: str | None = None
     redo_stale: bool = False
     keeps_weights: bool = False
     is_timed: bool = True
 
+    def __post_init__(self) -> None:
+        require_workers(self.executor, self.workers)
+        if self.address and self.executor != "ray":
+            raise ValueError(
+                f"address: {self.address!r} has no meaning with executor {self.executor!r}; "
+                "allowed with 'ray'"
+            )
+
+    @contextmanager
+    def place(self) -> Iterator[Place]:
+        """Where it is done; a cluster is left at the end of the block. Raises `ValueError`."""
+        if self.executor != "ray":
+            yield choose(self.executor, resolve_device(self.device), self.workers)
+            return
+        from ablations.run.cluster import joined
+
+        assert self.workers is not None
+        with joined(self.address, self.workers, self.device) as cluster:
+            yield cluster
+
     def to_do(self, standings: Sequence[Standing]) -> set[str]:
         """Digests of the runs to train."""
         return to_run(standings, self.redo_stale, self.keeps_weights)
+
+
+def require_workers(executor: str, workers: int | None) -> None:
+    """Raise `ValueError` where the workers of a cluster are not told: they decide what is packed,
+    and nodes come and go."""
+    if executor == "ray" and workers is None:
+        raise ValueError("workers: none are told; allowed with executor 'ray': a number of them")
 
 
 def standings_of(study: Study, store: Store, known: Iterable[Standing] = ()) -> list[Standing]:
@@ -75,14 +108,24 @@ def _say_what_stays(standings: Sequence[Standing], launch: Launch) -> None:
 def _train(
     study: Study, store: Store, launch: Launch, standings: Sequence[Standing], todo: set[str]
 ) -> None:
+    with launch.place() as place:
+        _train_at(place, study, store, launch, standings, todo)
+
+
+def _train_at(
+    place: Place,
+    study: Study,
+    store: Store,
+    launch: Launch,
+    standings: Sequence[Standing],
+    todo: set[str],
+) -> None:
     """Everything is validated first; what was not timed before is timed next, while the machine is
     idle."""
-    conditions = _conditions(study, launch)
+    conditions = _conditions(study, launch, place)
     device = conditions.device
-    executor = choose(launch.executor, device, launch.workers)
-    chosen = packing(device, len(standings), executor.workers)
-    cut = packs(study.name, runs(study), todo, chosen)
-    if device == "cpu" and (line := too_large(cut)):
+    cut = packs(study.name, runs(study), todo, packing(device, len(standings), place.workers))
+    if device == "cpu" and (line := place.ask(too_large, cut)):
         raise ValueError(line)
     store.open_for_writing()
     keep(study, store.folder)
@@ -90,13 +133,19 @@ def _train(
     present = [s.record for s in standings if s.record and s.digest not in todo]
     shown = Display(study.name, cut, labels(study), present)
     now = partial(survey, store, sources_sha256=conditions.sources_sha256)
-    allowed = seconds_for(cut, device, executor.workers)
-    timing = Timing(device, conditions.sources_sha256, conditions.data_dir, allowed)
+    timing = Timing(
+        device,
+        conditions.sources_sha256,
+        conditions.data_dir,
+        seconds_for(cut, device, place.workers),
+        place.ask(machine, device),
+        names_node=launch.executor == "ray",
+    )
     try:
         with (
             shown.bar,
             Claims(store.folder / CLAIMS) as claims,
-            executor.open(len(cut)) as workers,
+            place.open(len(cut)) as workers,
         ):
             sharing = Sharing(claims, now, launch.to_do, shown)
             with sharing.timing() if launch.is_timed else nullcontext():
@@ -107,21 +156,38 @@ def _train(
         raise
 
 
-def _conditions(study: Study, launch: Launch) -> Conditions:
+def _conditions(study: Study, launch: Launch, place: Place) -> Conditions:
     """What the study is trained under. Raises `ValueError` where data or device are not there."""
     from hvae.data import mnist
-    from hvae.native.build import library
 
     sources = code()  # before anything that takes time: the workers refuse any other
     if "git_error" in sources:
         say(f"records will carry no commit: {sources['git_error']}")
     directory = mnist.data_dir(launch.data_dir)
-    for name in sorted({cell.run.data.name for cell in study.cells}):
-        mnist.require(name, directory)
-    device = resolve_device(launch.device)
+    names = sorted({cell.run.data.name for cell in study.cells})
+    device = place.ask(found, Wanted(tuple(names), directory, place.device))
+    return Conditions(directory, device, sources, keeps_weights=launch.keeps_weights)
+
+
+class Wanted(NamedTuple):
+    """What a study needs where it is trained."""
+
+    datasets: tuple[str, ...]
+    data_dir: Path
+    device: str
+
+
+def found(wanted: Wanted) -> str:
+    """The device that is there. Raises `ValueError` where it is not, or data are not."""
+    from hvae.data import mnist
+    from hvae.native.build import library
+
+    for name in wanted.datasets:
+        mnist.require(name, wanted.data_dir)
+    device = resolve_device(wanted.device)
     if device == "cpu":
         library()  # built once, so that the workers find it; if it cannot be, one warning says why
-    return Conditions(directory, device, sources, keeps_weights=launch.keeps_weights)
+    return device
 
 
 def run_study(
@@ -148,7 +214,7 @@ def run_study(
             else:
                 assert outcome.error is not None
                 left = without(outcome.task.pack, recording.recorded)
-                parts = retries(left, outcome.error)
+                parts = recording.retries(left, outcome.error)
                 again += parts
                 sharing.shown.replace(outcome.task.pack, parts)
                 if not parts:
@@ -171,6 +237,14 @@ class Recording:
     store: Store
     sharing: Sharing
     recorded: set[str] = field(default_factory=set)
+    nodes_lost: Counter[tuple[RunConfig, ...]] = field(default_factory=Counter)
+
+    def retries(self, pack: Pack, error: BaseException) -> list[Pack]:
+        """What is tried after a failure; the whole pack where it was its node's."""
+        if isinstance(error, NodeDied) and self.nodes_lost[pack.members] < NODES_LOST:
+            self.nodes_lost[pack.members] += 1
+            return [pack] if pack.runs else []
+        return retries(pack, error)
 
     def publish(self, finished: Finished) -> None:
         """Put a run into the store."""

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from platform import node
 from typing import Any
 
 from ablations.grid import Pack
@@ -29,12 +30,15 @@ FEWEST_SECONDS = 2.0  # of a study that takes less than a minute
 @dataclass(frozen=True)
 class Timing:
     """What is timed, by one worker while no other works, on the images in `data_dir`; all of it
-    may take so many `seconds`."""
+    may take so many `seconds`. What was timed on the same `machine` is kept; where it is one of
+    many, `names_node`, the record says which."""
 
     device: str
     sources_sha256: str
     data_dir: Path
     seconds: float
+    machine: dict[str, Any]
+    names_node: bool = False
     groups: tuple[Group, ...] = ()
 
 
@@ -68,9 +72,8 @@ def throughput(
     Where a group fails, each of its shapes is timed alone, so that only a shape that cannot be
     timed lacks its numbers. Raises `SourcesChanged`.
     """
-    machine = _machine(timing.device)
     files = {
-        one: _file(folder / "throughput", one, timing.sources_sha256, machine)
+        one: _file(folder / "throughput", one, timing.sources_sha256, timing.machine)
         for one in sorted(set(map(shape, runs)), key=digest)
     }
     blocks = {one: _read(file) for one, file in files.items()}
@@ -105,7 +108,7 @@ def measure(timing: Timing, progress: Progress) -> Iterator[dict[RunConfig, Thro
         measured = measure_everywhere(group, images, timing.device, share)
         give_back_freed_memory()  # what comes next in this process is a training
         require_sources(timing.sources_sha256)
-        block = environment(timing.device)
+        block = environment(timing.device) | ({"node": node()} if timing.names_node else {})
         yield {
             one: {"environment": block, "measurements": found}
             for one, found in zip(group, measured, strict=True)
@@ -122,7 +125,7 @@ def _groups(shapes: Iterable[RunConfig]) -> list[Group]:
     return [tuple(group) for group in groups.values()]
 
 
-def _machine(device: str) -> dict[str, Any]:
+def machine(device: str) -> dict[str, Any]:
     """What the numbers depend on beside the sources, without importing torch."""
     return {"torch": version("torch"), "device": device, "device_name": device_name(device)}
 

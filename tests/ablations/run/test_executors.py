@@ -15,11 +15,6 @@ import worker_functions as work
 from ablations.run.executors import Executor, Local, Outcome, Serial, choose, resolve_device
 from hvae.processes import WorkerDied, core_count, usable_cores
 
-EXECUTORS = {
-    "serial": Serial(work.nothing),
-    "one worker": Local(1, work.nothing),
-    "two workers": Local(2, work.nothing),
-}
 # As in a notebook: no file, no main guard. Ctrl-C works even where this was started without it.
 PARENT = """
 import signal, sys
@@ -37,7 +32,6 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.parametrize("executor", EXECUTORS.values(), ids=EXECUTORS)
 def test_every_result_of_a_task_is_an_outcome_and_so_is_what_it_raises(executor: Executor) -> None:
     outcomes = list(executor.map(work.count_to, range(4)))
     results = [(o.task, o.result) for o in outcomes if o.error is None]
@@ -48,12 +42,10 @@ def test_every_result_of_a_task_is_an_outcome_and_so_is_what_it_raises(executor:
     assert "in count_to" in "".join(traceback.format_exception(errors[1]))
 
 
-@pytest.mark.parametrize("executor", EXECUTORS.values(), ids=EXECUTORS)
 def test_no_task_is_no_outcome(executor: Executor) -> None:
     assert list(executor.map(work.count_to, [])) == []
 
 
-@pytest.mark.parametrize("executor", EXECUTORS.values(), ids=EXECUTORS)
 def test_progress_and_results_are_heard_in_their_order(executor: Executor) -> None:
     heard: list[object] = []
     for outcome in executor.map(work.count_to, [2], lambda *said: heard.append(said)):
@@ -61,7 +53,6 @@ def test_progress_and_results_are_heard_in_their_order(executor: Executor) -> No
     assert heard == [(2, 1, 2), 1, (2, 2, 2), 2]
 
 
-@pytest.mark.parametrize("executor", EXECUTORS.values(), ids=EXECUTORS)
 def test_an_outcome_names_its_own_task_not_a_copy(executor: Executor) -> None:
     task = [1, 2]
     (outcome,) = executor.map(work.process, [task])
@@ -108,10 +99,9 @@ def test_opening_starts_a_worker_for_each_task_but_no_more_than_there_are(
         assert len(workers.idle) == started
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_worker_that_dies_takes_only_its_own_task(workers: int) -> None:
+def test_a_worker_that_dies_takes_only_its_own_task(workers: Executor) -> None:
     tasks = ["dies", "lives", "dies again", "lives on", "dies"]
-    outcomes = list(Local(workers, work.nothing).map(work.die, tasks))
+    outcomes = list(workers.map(work.die, tasks))
     assert Counter(o.task for o in outcomes if o.result == "first") == Counter(tasks)
     lost = [o for o in outcomes if o.error is not None]
     assert [(o.task, type(o.error)) for o in lost] == [("dies", WorkerDied)] * 2
@@ -124,8 +114,8 @@ def only(outcomes: list[Outcome[int, object]]) -> BaseException:
     return outcome.error
 
 
-def test_an_exception_that_does_not_unpickle_arrives_as_text() -> None:
-    error = only(list(Local(1, work.nothing).map(work.raise_two_part, [0])))
+def test_an_exception_that_does_not_unpickle_arrives_as_text(workers: Executor) -> None:
+    error = only(list(workers.map(work.raise_two_part, [0])))
     with pytest.raises(TypeError):
         pickle.loads(pickle.dumps(work.TwoPartError("a", "b")))
     assert type(error) is RuntimeError
@@ -133,8 +123,8 @@ def test_an_exception_that_does_not_unpickle_arrives_as_text() -> None:
     assert "in raise_two_part" in "".join(traceback.format_exception(error))
 
 
-def test_a_result_that_does_not_pickle_is_an_error() -> None:
-    error = only(list(Local(1, work.nothing).map(work.return_a_generator, [0])))
+def test_a_result_that_does_not_pickle_is_an_error(workers: Executor) -> None:
+    error = only(list(workers.map(work.return_a_generator, [0])))
     assert "generator" in str(error)
 
 
@@ -177,8 +167,8 @@ def test_a_container_granted_two_cores_of_three_gets_two_workers(
 
 
 def test_cuda_gets_one_worker_unless_told_otherwise() -> None:
-    assert choose("local", "cuda", None) == Local(1)
-    assert choose("local", "cuda", 3) == Local(3)
+    assert choose("local", "cuda", None) == Local(1, device="cuda")
+    assert choose("local", "cuda", 3) == Local(3, device="cuda")
     assert choose("serial", "cpu", 3) == Serial()
 
 

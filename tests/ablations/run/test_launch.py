@@ -12,7 +12,7 @@ from displays import Shown, shared
 
 from ablations.grid import Pack
 from ablations.run import launch as launching
-from ablations.run.executors import Executor, Local, Serial
+from ablations.run.executors import Executor, Local, NodeDied, Serial
 from ablations.run.launch import retries, run_study
 from ablations.run.pack import Conditions, Finished, Task
 from hvae.config import RunConfig, digest
@@ -64,6 +64,36 @@ def test_every_run_is_recorded_before_the_next_one_ends(run: Any, store: Store) 
             yield finished(member)
 
     assert seeds(run(run_pack)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("lost", [2, 3])
+def test_a_pack_whose_node_is_gone_is_tried_again_as_it_is(lost: int, run: Any) -> None:
+    """Three times: then it may be what it asks of them."""
+    tried: list[list[int]] = []
+
+    def run_pack(task: Task, progress: work.Progress) -> Iterator[Finished]:
+        tried.append([member.train.seed for member in task.pack.runs])
+        yield finished(task.pack.runs[0])
+        if len(tried) <= lost:
+            raise NodeDied("its node left the cluster")
+        yield from map(finished, task.pack.runs[1:])
+
+    assert sorted(seeds(run(run_pack))) == [0, 1, 2, 3]
+    as_it_is = [[0, 1, 2, 3], [1, 2, 3], [2, 3], [3]]
+    assert tried == as_it_is[: lost + 1]
+
+
+def test_a_pack_that_loses_too_many_nodes_is_halved(run: Any) -> None:
+    tried: list[int] = []
+
+    def run_pack(task: Task, progress: work.Progress) -> Iterator[Finished]:
+        tried.append(len(task.pack.runs))
+        if len(tried) <= 4:
+            raise NodeDied("its node left the cluster")
+        yield from map(finished, task.pack.runs)
+
+    assert sorted(seeds(run(run_pack))) == [0, 1, 2, 3]
+    assert tried == [4, 4, 4, 4, 2, 2]
 
 
 def test_one_run_that_fails_takes_no_other_along(run: Any, store: Store) -> None:

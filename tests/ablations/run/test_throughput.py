@@ -40,7 +40,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 
 def blocks(folder: Path, executor: Executor | None = None, **changes: Any) -> dict[Any, Any]:
     is_timed = changes.pop("is_timed", True)
-    timing = replace(Timing("cpu", sources_sha256(), Path(), 1.0), **changes)
+    timing = replace(Timing("cpu", sources_sha256(), Path(), 1.0, {"torch": "x"}), **changes)
     return throughput(RUNS, folder, executor or Serial(work.nothing), timing, is_timed)
 
 
@@ -129,9 +129,8 @@ def test_other_sources_another_machine_and_a_damaged_file_are_timed_anew(
     timed.clear()
     blocks(tmp_path)
     assert len(timed) == 4
-    monkeypatch.setattr(module, "device_name", lambda device: "another")
     timed.clear()
-    blocks(tmp_path)
+    blocks(tmp_path, machine={"torch": "another"})
     assert len(timed) == 4
     monkeypatch.setattr("hvae.records.provenance.sources_sha256", lambda: "others")
     timed.clear()

@@ -1,0 +1,192 @@
+"""A cluster that lacks what is asked of it, loses workers and nodes, or its launcher. What it
+shares with other executors is tested in test_executors.py."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_study as tiny
+import worker_functions as work
+from builders import design
+
+from ablations.grid import Pack
+from ablations.run.cluster import ENVIRONMENT, joined
+from ablations.run.executors import NodeDied
+from ablations.run.launch import Launch
+from ablations.run.pack import Conditions, Task, run_pack
+from hvae.processes import WorkerDied
+from hvae.records.provenance import SourcesChanged
+from hvae.records.store import Store
+
+needs_ray = pytest.mark.ray
+STUDY = ("quick", "--depth", "1", "--loss", "bce", "--latent", "2", "--importance-samples", "10")
+LAUNCHER = """
+import signal, sys
+from pathlib import Path
+from dataclasses import replace
+import worker_functions as work
+from ablations.run.cluster import joined
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+tasks = [Path(name) for name in sys.argv[2:]]
+say = lambda task, done, total: print("held", flush=True)
+try:
+    with joined(sys.argv[1], 2, "cpu") as place:
+        list(replace(place, prepare=work.nothing).map(work.hold, tasks, say))
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+def refuse(address: str | None, told: str) -> None:
+    with pytest.raises(ValueError, match=told), joined(address, 1, "cpu"):
+        pass
+
+
+def test_an_address_is_needed_and_no_cluster_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    refuse(None, r"^address: none is given; allowed: .* or \$RAY_ADDRESS set$")
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    refuse(None, "^address: 'auto' is not allowed; allowed: HOST:PORT$")
+
+
+def test_where_nothing_answers_is_said_at_once() -> None:
+    refuse("127.0.0.1:9", "^address: nothing answers at '127.0.0.1:9': Connection refused$")
+    refuse("127.0.0.1:99999", "^address: nothing answers at '127.0.0.1:99999': ")
+
+
+def test_without_ray_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setattr("ablations.run.cluster._require_listener", lambda address: None)
+    refuse("127.0.0.1:9", r"^executor: 'ray' is not installed; .*`pip install 'hvae\[ray\]'`$")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"executor": "ray"}, "^workers: none are told; "),
+        ({"address": "a:1"}, "^address: 'a:1' has no meaning with executor 'local'"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        Launch(**options)
+
+
+@needs_ray
+def test_a_gpu_that_no_node_has_is_refused(nodes: Any, cluster: Any) -> None:
+    from ablations.run.cluster import _device
+
+    told = f"^device: 'cuda' is on no node of {cluster.address}; allowed: auto, cpu$"
+    with pytest.raises(ValueError, match=told):
+        _device("cuda", cluster.address)
+
+
+@needs_ray
+def test_what_a_node_lacks_is_said_as_of_this_machine(nodes: Any, tmp_path: Path) -> None:
+    from ablations.run.launch import Wanted, found
+
+    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte is missing; get it with"):
+        nodes.ask(found, Wanted(("mnist",), tmp_path / "nowhere", "cpu"))
+
+
+@needs_ray
+def test_sources_other_than_the_launchers_make_no_record(nodes: Any) -> None:
+    (run,) = design({"depth": (1,), "latent": (2,)}, seeds=1).runs
+    other = Conditions(Path(), "cpu", {"sources_sha256": "cd" * 32})
+    (outcome,) = nodes.map(run_pack, [Task(Pack("quick", (run,)), other, {})])
+    assert isinstance(outcome.error, SourcesChanged)
+
+
+@needs_ray
+def test_a_task_that_lacks_memory_is_a_worker_that_died() -> None:
+    from ray.exceptions import OutOfMemoryError
+
+    from ablations.run.cluster import _lost
+
+    lost = _lost(OutOfMemoryError("task was killed"))
+    assert type(lost) is WorkerDied
+    assert str(lost) == "a worker died: its node ran out of memory"
+
+
+@needs_ray
+def test_a_node_that_is_gone_takes_its_task_alone(nodes: Any, cluster: Any, tmp_path: Path) -> None:
+    """The test adds a node for it, and holds the two others meanwhile."""
+    from dataclasses import replace
+
+    tasks = [tmp_path / name for name in "abc"]
+    place, node = replace(nodes, workers=3), cluster.add_node(num_cpus=1)
+    heard: list[Path] = []
+
+    def hear(task: Path, done: int, total: int) -> None:
+        heard.append(task)
+        if len(heard) == 3:
+            cluster.remove_node(node, allow_graceful=False)
+
+    with place.open(3) as calls:
+        outcome = next(calls.map(work.hold, tasks, hear))
+        assert isinstance(outcome.error, NodeDied)
+        assert sorted(heard) == tasks
+        others = [task for task in tasks if task != outcome.task]
+        assert all(map(work.is_held, others))
+    assert work.eventually(lambda: not any(map(work.is_held, tasks)))
+
+
+@needs_ray
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_no_task_outlives_its_launcher(cluster: Any, tmp_path: Path, number: int) -> None:
+    held = [tmp_path / "first", tmp_path / "second"]
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", LAUNCHER, cluster.address, *map(str, held)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        start_new_session=True,
+    )
+    assert launcher.stdout is not None
+    assert [launcher.stdout.readline() for _ in held] == ["held\n"] * 2
+    os.killpg(launcher.pid, number)
+    said, complaints = launcher.communicate(timeout=work.LONG_SECONDS)
+    assert said == ("interrupted\n" if number == signal.SIGINT else "")
+    assert complaints == ""
+    assert work.eventually(lambda: not any(map(work.is_held, held)))
+
+
+def started(results: Path, *options: str) -> subprocess.Popen[str]:
+    """`hvae run` of four runs."""
+    sizes = ("--seeds", "4", "--epochs", "40", "--no-report", "--no-throughput", "--workers", "2")
+    return subprocess.Popen(
+        [*tiny.PROGRAM, "run", *STUDY, *sizes, "--results", str(results), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | ENVIRONMENT,
+    )
+
+
+def science(results: Path) -> dict[str, Any]:
+    store = Store(results / "quick")
+    return {name: tiny.science(store.read(name)) for name in store.finished()}
+
+
+@needs_ray
+def test_a_grid_that_loses_a_node_has_the_records_of_one_machine(
+    cluster: Any, tmp_path: Path
+) -> None:
+    node = cluster.add_node(num_cpus=1)  # besides: nodes may come at any time
+    grid = started(tmp_path / "ray", "--executor", "ray", "--address", cluster.address)
+    alone = started(tmp_path / "local")
+    _, complaints = alone.communicate(timeout=work.LONG_SECONDS)
+    assert alone.returncode == 0, complaints
+    assert work.eventually(lambda: Store(tmp_path / "ray" / "quick").finished() != [])
+    cluster.remove_node(node, allow_graceful=False)
+    said, complaints = grid.communicate(timeout=work.LONG_SECONDS)
+    assert grid.returncode == 0, complaints
+    assert "raylet" not in said + complaints  # what nodes print does not get between the bars
+    assert len(science(tmp_path / "ray")) == 4
+    assert science(tmp_path / "ray") == science(tmp_path / "local")
