@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any
 
 from hvae.datasets import DATASETS
@@ -254,6 +255,11 @@ SECTIONS: dict[str, type] = {
 }
 
 
+@cache
+def _default(section: type) -> Any:
+    return section()
+
+
 def _declared() -> Iterable[Setting]:
     for section, config in SECTIONS.items():
         for declared in fields(config):
@@ -327,8 +333,10 @@ def shared(run: RunConfig) -> RunConfig:
         differing.remove(setting("latent"))
     sections = {name: getattr(run, name) for name in SECTIONS}
     for known in differing:
-        neutral = getattr(SECTIONS[known.section](), known.key)
-        section = sections[known.section]
+        section, neutral = (
+            sections[known.section],
+            getattr(_default(SECTIONS[known.section]), known.key),
+        )
         sections[known.section] = dataclasses.replace(section, **{known.key: neutral})
     return RunConfig(**sections)
 
@@ -377,7 +385,7 @@ def digest(config: RunConfig) -> str:
     differing: dict[str, Any] = {"version": VERSION}
     for known in SETTINGS.values():
         own = getattr(getattr(config, known.section), known.key)
-        if own != getattr(SECTIONS[known.section](), known.key):
+        if own != getattr(_default(SECTIONS[known.section]), known.key):
             differing.setdefault(known.section, {})[known.key] = own
     canonical = json.dumps(differing, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

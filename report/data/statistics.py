@@ -114,22 +114,22 @@ def not_worse(
 
     The best is the best mean among cells of at least three runs; smaller ones are never marked.
     """
-    rows = []
+    marks = [pd.DataFrame(columns=[*cell, "metric", "is_best"])]
     known = runs.dropna(subset=metric) if metric in runs else runs.iloc[:0]
     for _, group in groups(known, within):
-        cells = [(fixed, part) for fixed, part in groups(group, cell) if len(part) >= FEWEST_SEEDS]
-        enough = [(fixed, part.set_index("seed")[metric]) for fixed, part in cells]
-        best = max((v for _, v in enough), key=lambda v: direction * v.mean(), default=0)
-        tests = [paired(values - best) for _, values in enough]
-        adjusted = holm(
-            math.nan if values is best else test.p
-            for (_, values), test in zip(enough, tests, strict=True)
-        )
-        rows += [
-            {**fixed, "metric": metric, "is_best": test.n >= FEWEST_SEEDS and not p < SIGNIFICANCE}
-            for (fixed, _), test, p in zip(enough, tests, adjusted, strict=True)
+        by_seed = group.pivot(index=[*cell], columns="seed", values=metric).astype(float)
+        enough = by_seed[by_seed.notna().sum(axis=1) >= FEWEST_SEEDS]
+        if enough.empty:
+            continue
+        best = int((direction * enough.mean(axis=1)).to_numpy().argmax())
+        tests = [paired(differences) for differences in (enough - enough.iloc[best]).to_numpy()]
+        adjusted = holm(math.nan if row == best else t.p for row, t in enumerate(tests))
+        is_best = [
+            test.n >= FEWEST_SEEDS and not p < SIGNIFICANCE
+            for test, p in zip(tests, adjusted, strict=True)
         ]
-    return pd.DataFrame(rows, columns=[*cell, "metric", "is_best"])
+        marks.append(enough.index.to_frame(index=False).assign(metric=metric, is_best=is_best))
+    return pd.concat(marks[1:] or marks)
 
 
 def errors(
