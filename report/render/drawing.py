@@ -37,6 +37,7 @@ LETTER = 0.075  # inches, of a legend's text on average; a sample and its margin
 ATTRIBUTES = """aria-hidden="true" font-family="'DejaVu Sans', Verdana, sans-serif\""""
 MARGIN = 0.05  # inches, around what stands beside a panel
 MOST_COLUMNS = 5
+MOST_PANELS = 60  # nobody reads more
 MOST_TICKS = 6  # intervals between them
 TICK_WIDTH, LABEL_WIDTH = 14, 32  # letters of words at an axis before they break
 STYLE: dict[Any, Any] = {
@@ -86,10 +87,11 @@ class Picture:
 
 
 def picture(drawing: Drawing, kinds: Iterable[str]) -> Picture:
-    """The drawing as these kinds of files."""
+    """The drawing as these kinds of files; its caption says where panels are left out."""
+    caption = " ".join(filter(None, (drawing.caption, str(drawing.figure.get_label()))))
     content = {k: svg(drawing).encode() if k == "svg" else image(drawing, k) for k in kinds}
     inches = drawing.figure.get_figwidth()
-    return Picture(drawing.name, drawing.title, drawing.caption, inches, content)
+    return Picture(drawing.name, drawing.title, caption, inches, content)
 
 
 def svg(drawing: Drawing) -> Markup:
@@ -128,13 +130,20 @@ def facets(
     y_label: str,
     height: float = PANEL_HEIGHT,
 ) -> Figure:
-    """One panel per combination of the layout's panels that has rows, with one legend for all."""
-    groups = layout.groups(frame)
+    """One panel per combination of the layout's panels that has rows, with one legend for all; of
+    too many the first, which the figure's label says."""
+    every = layout.groups(frame)
+    groups = every[:MOST_PANELS]
     columns = min(len(groups), _across(layout) or (2 if len(groups) in (2, 4) else 3))
     rows = math.ceil(len(groups) / columns)
     with styled():
         size = (PANEL_WIDTHS.get(columns, 2.4) * columns, height * rows + 0.3)
         figure = Figure(figsize=size)
+        # Its own renderer: without, seaborn has one made, of the figure's size, for each heat map.
+        FigureCanvasAgg(figure)  # type: ignore[no-untyped-call]
+        if len(groups) < len(every):
+            left = "narrow the study, as by --depth or --latent, to see others"
+            figure.set_label(f"The first {len(groups)} of {len(every)} panels: {left}.")
         grid = figure.subplots(rows, columns, squeeze=False, sharey=layout.is_shared)
         for axes, (title, part) in zip(grid.flat, groups, strict=False):
             draw(axes, part)

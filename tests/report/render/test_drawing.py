@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from report.data.factors import Factor
-from report.render.drawing import facets
+from report.render.drawing import Drawing, facets, picture
 from report.render.panels import Layout
 
 PANELS = Factor("panel", "", "", tuple(f"panel {letter}\nsecond line" for letter in "abcde"))
@@ -49,6 +49,18 @@ def test_nothing_overlaps_and_nothing_leaves_the_figure(is_shared: bool, panels:
         assert box.y1 <= figure.bbox.y1
     assert len(found) == panels + 1
     assert not any(a.overlaps(b) for a, b in combinations(found, 2))
+
+
+def test_of_too_many_panels_the_first_are_shown_and_the_caption_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert picture(Drawing("a", "b", "c.", drawn(True)), ()).caption == "c."
+    monkeypatch.setattr("report.render.drawing.MOST_PANELS", 3)
+    figure = drawn(is_shared=True)
+    assert [axes.get_title()[:7] for axes in figure.axes] == ["panel a", "panel b", "panel c"]
+    assert picture(Drawing("a", "b", "c.", figure), ()).caption == (
+        "c. The first 3 of 5 panels: narrow the study, as by --depth or --latent, to see others."
+    )
 
 
 def test_all_panels_have_one_size_and_the_margins_are_no_wider_than_needed() -> None:
