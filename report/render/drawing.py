@@ -139,8 +139,6 @@ def facets(
     with styled():
         size = (PANEL_WIDTHS.get(columns, 2.4) * columns, height * rows + 0.3)
         figure = Figure(figsize=size)
-        # Its own renderer: without, seaborn has one made, of the figure's size, for each heat map.
-        FigureCanvasAgg(figure)  # type: ignore[no-untyped-call]
         if len(groups) < len(every):
             left = "narrow the study, as by --depth or --latent, to see others"
             figure.set_label(f"The first {len(groups)} of {len(every)} panels: {left}.")

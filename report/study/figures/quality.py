@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -187,9 +188,13 @@ def level_map(study: Study, metric: str, title: str, unit: str) -> Drawing | Non
         means = part.pivot_table(metric, "row", "level", observed=True)
         texts = means.map(as_text, na_action="ignore")
         shades, ink = sns.color_palette(SHADES, as_cmap=True), {"color": "black"}
+        look = {"annot_kws": ink, "cmap": shades, "cbar": False, **ends}
+        # Labels of our own: seaborn's are measured, each panel by a renderer of the figure's size.
         sns.heatmap(
-            means, annot=texts, fmt="", annot_kws=ink, cmap=shades, cbar=False, ax=axes, **ends
+            means, annot=texts, fmt="", xticklabels=False, yticklabels=False, ax=axes, **look
         )
+        axes.set_xticks(np.arange(means.shape[1]) + 0.5, means.columns.astype(str))
+        axes.set_yticks(np.arange(len(means)) + 0.5, means.index.astype(str))
         axes.grid(visible=False)
         axes.tick_params(length=0, rotation=0)
 
