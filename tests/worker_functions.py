@@ -78,6 +78,14 @@ def record_or_die(task: Any, progress: Progress) -> Iterator[Any]:
         yield Finished(record(run), {})
 
 
+def take_memory(size: int, progress: Progress) -> Iterator[int]:
+    """So many bytes, for as long as it takes to be noticed."""
+    held = b"x" * size
+    if size > 2**30:
+        time.sleep(LONG_SECONDS)
+    yield len(held)
+
+
 def interrupt_itself(task: int, progress: Progress) -> Iterator[str]:
     os.kill(os.getpid(), signal.SIGINT)
     yield "survived"

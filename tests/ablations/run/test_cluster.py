@@ -41,6 +41,20 @@ except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
 
+LACKS_MEMORY = """
+from dataclasses import replace
+import worker_functions as work
+from ray.cluster_utils import Cluster
+from ablations.run.cluster import joined
+
+head = {"num_cpus": 1, "include_dashboard": False}
+cluster = Cluster(initialize_head=True, head_node_args=head)
+with joined(cluster.address, 1, "cpu") as place:
+    for outcome in replace(place, prepare=work.nothing).map(work.take_memory, [6 * 10**9, 10]):
+        print(outcome.result, outcome.error, flush=True)
+cluster.shutdown()
+"""
+
 
 def refuse(address: str | None, told: str) -> None:
     with pytest.raises(ValueError, match=told), joined(address, 1, "cpu"):
@@ -111,6 +125,29 @@ def test_a_task_that_lacks_memory_is_a_worker_that_died() -> None:
     lost = _lost(OutOfMemoryError("task was killed"))
     assert type(lost) is WorkerDied
     assert str(lost) == "a worker died: its node ran out of memory"
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_task_that_takes_too_much_memory_is_lost_alone() -> None:
+    """The node's limit is 2 GB above what is in use, and one task asks for 6 GB."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    bytes_ = {
+        name: 1024 * int(size.split()[0]) for name, size in (line.split(":") for line in lines)
+    }
+    total, free = bytes_["MemTotal"], bytes_["MemAvailable"]
+    if free < 9e9:
+        pytest.skip("needs 9 GB of memory")
+    limits = {
+        "RAY_memory_usage_threshold": str((total - free + 2e9) / total),
+        "RAY_memory_monitor_refresh_ms": "100",
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
+    command = [sys.executable, "-c", LACKS_MEMORY]
+    env = os.environ | ENVIRONMENT | limits
+    done = subprocess.run(command, capture_output=True, text=True, env=env)
+    said = ["None a worker died: its node ran out of memory", "10 None"]
+    assert done.stdout.splitlines() == said, done.stderr
 
 
 @needs_ray
