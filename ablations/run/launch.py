@@ -16,7 +16,14 @@ from ablations.run.pack import Conditions, Finished, Task, run_pack
 from ablations.run.progress import Display, say
 from ablations.run.sharing import FILE as CLAIMS
 from ablations.run.sharing import Sharing
-from ablations.run.throughput import Throughput, Timing, machine, seconds_for, throughput
+from ablations.run.throughput import (
+    Throughput,
+    Timing,
+    machine,
+    seconds_for,
+    shape,
+    throughput,
+)
 from ablations.studies import Study
 from ablations.study_files import keep
 from hvae.config import RunConfig, digest
@@ -207,7 +214,9 @@ def run_study(
     recording = Recording(store, sharing)
     while packs:
         again: list[Pack] = []
-        tasks = (Task(pack, conditions, throughput) for pack in sharing.take(packs))
+        tasks = (
+            Task(pack, conditions, own_throughput(pack, throughput)) for pack in sharing.take(packs)
+        )
         for outcome in executor.map(run_pack, tasks, advance):
             if outcome.result is not None:
                 recording.publish(outcome.result)
@@ -220,6 +229,14 @@ def run_study(
                 if not parts:
                     recording.fail(left, outcome.error)
         packs = again + sharing.rest()
+
+
+def own_throughput(
+    pack: Pack, throughput: dict[RunConfig, Throughput]
+) -> dict[RunConfig, Throughput]:
+    """The throughput of its own shapes: a task may have far to go."""
+    own = set(map(shape, pack.members))
+    return {one: block for one, block in throughput.items() if one in own}
 
 
 def retries(pack: Pack, error: BaseException) -> list[Pack]:
