@@ -99,7 +99,8 @@ def train_missing(study: Study, store: Store, launch: Launch) -> list[Standing]:
     if not todo:
         say(f"{study.name}: nothing to do, every run is there")
         return standings
-    _train(study, store, launch, standings, todo)
+    with launch.place() as place:
+        _train(place, study, store, launch, standings, todo)
     return standings_of(study, store, [s for s in standings if s.digest not in todo])
 
 
@@ -113,13 +114,6 @@ def _say_what_stays(standings: Sequence[Standing], launch: Launch) -> None:
 
 
 def _train(
-    study: Study, store: Store, launch: Launch, standings: Sequence[Standing], todo: set[str]
-) -> None:
-    with launch.place() as place:
-        _train_at(place, study, store, launch, standings, todo)
-
-
-def _train_at(
     place: Place,
     study: Study,
     store: Store,
