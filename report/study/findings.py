@@ -67,7 +67,7 @@ def findings(study: Study) -> list[Finding]:
     labels = {factor.name: factor.label for factor in study.factors}
     known = study.contrasts
     found = [
-        _answer(f"What does the {labels[name]} change?", family, _each)
+        _answer(f"What changes with the {labels[name]}?", family, _each)
         for name, family in known.effects.items()
     ]
     found += [

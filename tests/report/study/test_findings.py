@@ -32,14 +32,14 @@ def nll(step: float) -> Callable[[RunConfig], dict[str, Any]]:
 def test_a_clear_effect_is_stated_with_interval_n_and_p(store: Store) -> None:
     study = filled(store, design(DEPTH, seeds=5), nll(1.5))
     # Differences −1.5 + 0.01·seed: mean −1.48, sd 0.0158, t(0.975, 4) · sd / √5 = 0.0196.
-    assert sentences(study, "What does the depth change?") == (
+    assert sentences(study, "What changes with the depth?") == (
         "Depth 1 → 2 lowers the NLL by 1.480 ± 0.020 nats (n = 5, Holm p < 0.001).",
     )
 
 
 def test_no_effect_is_stated_with_the_margin_it_leaves(store: Store) -> None:
     study = filled(store, design(DEPTH, seeds=5), nll(0.02))
-    (said,) = sentences(study, "What does the depth change?")
+    (said,) = sentences(study, "What changes with the depth?")
     # Mean 0, sd 0.0158: the margin is t(0.95, 4) · sd / √5 = 0.0151.
     assert said.startswith("Depth 1 → 2: no effect on the NLL established, ")
     assert said.endswith("; any effect is under 0.015 nats (two one-sided tests at 0.05).")
@@ -52,7 +52,7 @@ def test_nothing_is_found_from_two_seeds(full_store: Store) -> None:
 
 
 def test_what_is_held_and_what_is_averaged_is_said(full_study: Study) -> None:
-    said = sentences(full_study, "What does the depth change?")
+    said = sentences(full_study, "What changes with the depth?")
     assert said[0].startswith("Depth 1 → 2 (BCE, mean over latent size) lowers the NLL by 1.5")
     assert any(s.startswith("Depth 1 → 2 (mean over loss and latent size)") for s in said)
 
@@ -64,7 +64,7 @@ def test_a_variant_is_set_against_the_first(store: Store) -> None:
         cost = 2.0 + 0.01 * run.train.seed if run.train.objective == "documented" else 0.0
         return {"metrics": {"nll_nats": 100.0 + cost}}
 
-    said = sentences(filled(store, design({}, variants), metrics), "What does the variant change?")
+    said = sentences(filled(store, design({}, variants), metrics), "What changes with the variant?")
     assert said == (
         "Documented → ELBO lowers the NLL by 2.010 ± 0.025 nats (n = 3, Holm p < 0.001).",
     )

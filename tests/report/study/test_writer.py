@@ -192,7 +192,7 @@ def test_what_no_metric_can_judge_is_said_and_not_compared(store: Store) -> None
     filled(store, asked)
     page = whole(store, asked)
     assert "mnist → kmnist is not compared" in page
-    assert "What does the data change?" not in page
+    assert "What changes with the data?" not in page
 
 
 def test_bad_formats_and_folders_are_named(store: Store) -> None:
