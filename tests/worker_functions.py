@@ -21,6 +21,11 @@ class TwoPartError(Exception):
         super().__init__(f"{part} {other}")
 
 
+def search_path() -> str:
+    """For PYTHONPATH: another process imports what this one can."""
+    return os.pathsep.join(filter(None, sys.path))
+
+
 def nothing() -> None:
     """In place of `settle`: a worker that need not import torch starts fast."""
 

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from itertools import count, islice
 from logging import CRITICAL
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ablations.run.executors import NodeDied, OnProgress, Outcome, R, T, ignore
 from ablations.run.progress import say
@@ -146,9 +146,7 @@ class Ray:
         (outcome,) = self.map(_ask, [(function, argument)])
         if outcome.error is not None:
             raise outcome.error
-        result: Any = outcome.result
-        answer: R = result
-        return answer
+        return cast(R, outcome.result)
 
 
 class Mailbox:

@@ -229,8 +229,7 @@ def own_throughput(
     pack: Pack, throughput: dict[RunConfig, Throughput]
 ) -> dict[RunConfig, Throughput]:
     """The throughput of its own shapes: a task may have far to go."""
-    own = set(map(shape, pack.members))
-    return {one: block for one, block in throughput.items() if one in own}
+    return {one: throughput[one] for one in map(shape, pack.members) if one in throughput}
 
 
 def retries(pack: Pack, error: BaseException) -> list[Pack]:

@@ -62,7 +62,7 @@ def machines() -> Iterator[None]:
 
 def started(machine: str, *command: str) -> subprocess.Popen[str]:
     """On a machine, with Python's programs."""
-    path = os.pathsep.join(filter(None, sys.path))
+    path = work.search_path()
     return subprocess.Popen(
         ["ip", "netns", "exec", machine, sys.executable, *command],
         stdout=subprocess.PIPE,

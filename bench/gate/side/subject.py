@@ -24,13 +24,18 @@ except ModuleNotFoundError as error:
     from hvae.config import parameter_count  # type: ignore
 
 try:
-    from hvae.model.hierarchy import HierarchicalVAE
+    from hvae.model.hierarchy import HierarchicalVAE, initial
     from hvae.model.objectives import documented_loss
 except ModuleNotFoundError as error:  # `hvae.model` was one module
     require_elsewhere(error)
     from hvae.objectives import documented_loss  # type: ignore
 
     from hvae.model import HierarchicalVAE  # type: ignore
+
+    try:
+        from hvae.model import initial  # type: ignore
+    except ImportError:
+        from hvae.stacking import initial  # type: ignore
 
 try:
     from hvae.data.images import Images, load
@@ -49,15 +54,6 @@ except ModuleNotFoundError as error:  # the flat folder
     from hvae.data import Images, load  # type: ignore
     from hvae.evaluation import evaluate  # type: ignore
     from hvae.training import Fit, Group, fit  # type: ignore
-
-try:
-    from hvae.model.hierarchy import initial
-except ModuleNotFoundError as error:
-    require_elsewhere(error)
-    try:
-        from hvae.model import initial  # type: ignore
-    except ImportError:
-        from hvae.stacking import initial  # type: ignore
 
 __all__ = [
     "COMPILED",

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 import pytest
+import worker_functions as work
 from click.testing import CliRunner, Result
 
 from ablations.cli.main import main
@@ -686,4 +687,4 @@ def test_torch_is_not_imported_to_report_or_find_nothing_to_run(
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return {**os.environ, "PYTHONPATH": work.search_path()}

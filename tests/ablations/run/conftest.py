@@ -1,15 +1,15 @@
 """Executors of each kind, among them a Ray cluster on this machine."""
 
-import os
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import worker_functions as work
 
 from ablations.run.executors import Executor, Local, Serial
+from hvae.records.store import Store
 
 EXECUTORS: dict[str, Executor] = {
     "serial": Serial(work.nothing),
@@ -24,7 +24,7 @@ def cluster() -> Iterator[Any]:
     """A head without cores and two nodes of one core each, which import what tests import."""
     from ablations.run.cluster import ENVIRONMENT
 
-    path = os.pathsep.join(filter(None, sys.path))
+    path = work.search_path()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (ENVIRONMENT | {"PYTHONPATH": path}).items():
             patch.setenv(name, value)
@@ -47,13 +47,19 @@ def nodes(cluster: Any) -> Iterator[Any]:
         yield replace(place, prepare=work.nothing)
 
 
-@pytest.fixture(params=[*EXECUTORS, pytest.param("ray", marks=pytest.mark.ray)])
-def executor(request: pytest.FixtureRequest) -> Any:
-    """Each kind."""
+def _of_kind(request: pytest.FixtureRequest) -> Any:
     return EXECUTORS.get(request.param) or request.getfixturevalue("nodes")
 
 
-@pytest.fixture(params=["one worker", "two workers", pytest.param("ray", marks=pytest.mark.ray)])
-def workers(request: pytest.FixtureRequest) -> Any:
-    """Each kind that has processes of its own."""
-    return EXECUTORS.get(request.param) or request.getfixturevalue("nodes")
+RAY = pytest.param("ray", marks=pytest.mark.ray)
+executor = pytest.fixture(params=[*EXECUTORS, RAY], name="executor")(_of_kind)  # each kind
+# Each kind that has processes of its own.
+workers = pytest.fixture(params=["one worker", "two workers", RAY], name="workers")(_of_kind)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty folder of a study."""
+    opened = Store(tmp_path / "quick")
+    opened.open_for_writing()
+    return opened

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ import worker_functions as work
 from builders import design
 
 from ablations.grid import Pack
-from ablations.run.cluster import ENVIRONMENT, joined
+from ablations.run.cluster import ENVIRONMENT, _device, _lost, joined
 from ablations.run.executors import NodeDied
-from ablations.run.launch import Launch
+from ablations.run.launch import Launch, Wanted, found
 from ablations.run.pack import Conditions, Task, run_pack
 from hvae.processes import WorkerDied
 from hvae.records.provenance import SourcesChanged
@@ -93,8 +94,6 @@ def test_options_that_do_not_fit_are_refused(options: dict[str, Any], told: str)
 
 @needs_ray
 def test_a_gpu_that_no_node_has_is_refused(nodes: Any, cluster: Any) -> None:
-    from ablations.run.cluster import _device
-
     told = f"^device: 'cuda' is on no node of {cluster.address}; allowed: auto, cpu$"
     with pytest.raises(ValueError, match=told):
         _device("cuda", cluster.address)
@@ -102,8 +101,6 @@ def test_a_gpu_that_no_node_has_is_refused(nodes: Any, cluster: Any) -> None:
 
 @needs_ray
 def test_what_a_node_lacks_is_said_as_of_this_machine(nodes: Any, tmp_path: Path) -> None:
-    from ablations.run.launch import Wanted, found
-
     with pytest.raises(ValueError, match=r"train-images-idx3-ubyte is missing; get it with"):
         nodes.ask(found, Wanted(("mnist",), tmp_path / "nowhere", "cpu"))
 
@@ -119,8 +116,6 @@ def test_sources_other_than_the_launchers_make_no_record(nodes: Any) -> None:
 @needs_ray
 def test_a_task_that_lacks_memory_is_a_worker_that_died() -> None:
     from ray.exceptions import OutOfMemoryError
-
-    from ablations.run.cluster import _lost
 
     lost = _lost(OutOfMemoryError("task was killed"))
     assert type(lost) is WorkerDied
@@ -141,7 +136,7 @@ def test_a_task_that_takes_too_much_memory_is_lost_alone() -> None:
     limits = {
         "RAY_memory_usage_threshold": str((total - free + 2e9) / total),
         "RAY_memory_monitor_refresh_ms": "100",
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "PYTHONPATH": work.search_path(),
     }
     command = [sys.executable, "-c", LACKS_MEMORY]
     env = os.environ | ENVIRONMENT | limits
@@ -153,8 +148,6 @@ def test_a_task_that_takes_too_much_memory_is_lost_alone() -> None:
 @needs_ray
 def test_a_node_that_is_gone_takes_its_task_alone(nodes: Any, cluster: Any, tmp_path: Path) -> None:
     """The test adds a node for it, and holds the two others meanwhile."""
-    from dataclasses import replace
-
     tasks = [tmp_path / name for name in "abc"]
     place, node = replace(nodes, workers=3), cluster.add_node(num_cpus=1)
     heard: list[Path] = []
@@ -182,7 +175,7 @@ def test_no_task_outlives_its_launcher(cluster: Any, tmp_path: Path, number: int
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env=os.environ | {"PYTHONPATH": work.search_path()},
         start_new_session=True,
     )
     assert launcher.stdout is not None

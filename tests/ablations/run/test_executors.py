@@ -188,7 +188,7 @@ def test_no_worker_outlives_its_parent(tmp_path: Path, number: signal.Signals) -
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env={**os.environ, "PYTHONPATH": work.search_path()},
         start_new_session=True,
     )
     assert parent.stdout is not None

@@ -26,13 +26,6 @@ RunPack = Callable[[Task, work.Progress], Iterator[Finished]]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    opened = Store(tmp_path / "quick")
-    opened.open_for_writing()
-    return opened
-
-
-@pytest.fixture
 def run(store: Store, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Record]]:
     """The pack on an executor with this in place of `run_pack`: the records as they came."""
 

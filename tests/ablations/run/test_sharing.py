@@ -34,13 +34,6 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    opened = Store(tmp_path / "quick")
-    opened.open_for_writing()
-    return opened
-
-
-@pytest.fixture
 def sharing(store: Store) -> Iterator[Sharing]:
     with shared(store, Shown(), SOURCES, store.folder / FILE) as opened:
         yield opened
