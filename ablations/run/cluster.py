@@ -17,7 +17,7 @@ from logging import CRITICAL
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from ablations.run.executors import NodeDied, OnProgress, Outcome, R, T, ignore
+from ablations.run.executors import NODES_LOST, NodeDied, OnProgress, Outcome, R, T, ignore
 from ablations.run.progress import say
 from hvae.processes import END, OUTCOME, PROGRESS, Function, Progress, WorkerDied, answers, settle
 
@@ -142,8 +142,13 @@ class Ray:
             yield from calls.map(function, tasks, on_progress)
 
     def ask(self, function: Callable[[T], R], argument: T) -> R:
-        """What a node says to that; raises what it raises there."""
-        (outcome,) = self.map(_ask, [(function, argument)])
+        """What a node says to that; raises what it raises there; `ValueError` where none answers."""
+        for _ in range(1 + NODES_LOST):
+            (outcome,) = self.map(_ask, [(function, argument)])
+            if not isinstance(outcome.error, NodeDied):
+                break
+        if isinstance(outcome.error, WorkerDied):
+            raise ValueError(f"executor: no node of the cluster answers: {outcome.error}")
         if outcome.error is not None:
             raise outcome.error
         return cast(R, outcome.result)

@@ -37,6 +37,9 @@ class Outcome(Generic[T, R]):
     error: BaseException | None = None
 
 
+NODES_LOST = 3  # of a task at most: then it is no matter of its nodes
+
+
 class NodeDied(WorkerDied):
     """A machine of a cluster that is gone: nothing that its task could help."""
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ablations.grid import Pack, halves, labels, packing, packs, runs, without
 from ablations.prediction import too_large
-from ablations.run.executors import Executor, NodeDied, Place, choose, resolve_device
+from ablations.run.executors import NODES_LOST, Executor, NodeDied, Place, choose, resolve_device
 from ablations.run.pack import Conditions, Finished, Task, run_pack
 from ablations.run.progress import Display, say
 from ablations.run.sharing import FILE as CLAIMS
@@ -31,8 +31,6 @@ from hvae.records.claims import Claims
 from hvae.records.provenance import SourcesChanged, code, sources_sha256
 from hvae.records.standings import Standing, refuse_damaged, survey, to_run, without_weights
 from hvae.records.store import Store
-
-NODES_LOST = 3  # of a pack at most: then it is no matter of its nodes
 
 
 @dataclass(frozen=True)

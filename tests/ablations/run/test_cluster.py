@@ -15,8 +15,8 @@ import worker_functions as work
 from builders import design
 
 from ablations.grid import Pack
-from ablations.run.cluster import ENVIRONMENT, _device, _lost, joined
-from ablations.run.executors import NodeDied
+from ablations.run.cluster import ENVIRONMENT, Ray, _device, _lost, joined
+from ablations.run.executors import NodeDied, Outcome
 from ablations.run.launch import Launch, Wanted, found
 from ablations.run.pack import Conditions, Task, run_pack
 from hvae.processes import WorkerDied
@@ -103,6 +103,19 @@ def test_a_gpu_that_no_node_has_is_refused(nodes: Any, cluster: Any) -> None:
 def test_what_a_node_lacks_is_said_as_of_this_machine(nodes: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"train-images-idx3-ubyte is missing; get it with"):
         nodes.ask(found, Wanted(("mnist",), tmp_path / "nowhere", "cpu"))
+
+
+def test_where_a_node_that_was_asked_is_gone_another_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone: Outcome[str, str] = Outcome("asked", error=NodeDied("its node left the cluster"))
+    outcomes = [gone, gone, Outcome("asked", "cpu"), *4 * [gone]]
+    monkeypatch.setattr(Ray, "map", lambda self, function, tasks: iter([outcomes.pop(0)]))
+    place = Ray(1, "cpu", None)
+    assert place.ask(str, "asked") == "cpu"
+    with pytest.raises(ValueError, match=r"^executor: no node of the cluster answers: .* left"):
+        place.ask(str, "asked")
+    assert not outcomes
 
 
 @needs_ray
@@ -213,7 +226,7 @@ def test_a_grid_that_loses_a_node_has_the_records_of_one_machine(
     alone = started(tmp_path / "local")
     _, complaints = alone.communicate(timeout=work.LONG_SECONDS)
     assert alone.returncode == 0, complaints
-    assert work.eventually(lambda: Store(tmp_path / "ray" / "quick").finished() != [])
+    assert work.eventually(lambda: Store(tmp_path / "ray" / "quick").finished())
     cluster.remove_node(node, allow_graceful=False)
     said, complaints = grid.communicate(timeout=work.LONG_SECONDS)
     assert grid.returncode == 0, complaints
