@@ -142,7 +142,7 @@ class Ray:
             yield from calls.map(function, tasks, on_progress)
 
     def ask(self, function: Callable[[T], R], argument: T) -> R:
-        """What a node says to that; raises what it raises there; `ValueError` where none answers."""
+        """What a node says to that; raises what it raises there, `ValueError` if none answers."""
         for _ in range(1 + NODES_LOST):
             (outcome,) = self.map(_ask, [(function, argument)])
             if not isinstance(outcome.error, NodeDied):
