@@ -7,22 +7,10 @@ from typing import NamedTuple
 
 from ablations.studies import Study
 from hvae.closed_form import flops_per_image, run_parameters, weight_count
-from hvae.config import (
-    CERTIFIED_IMAGES,
-    FEW_SAMPLES,
-    RunConfig,
-    axis_names,
-    describe,
-    digest,
-    override,
-    pack_order,
-    setting,
-    shared,
-    value,
-)
-from hvae.datasets import DATASETS
+from hvae.config import CERTIFIED_IMAGES, FEW_SAMPLES, RunConfig
 from hvae.native.bindings import uncompiled
 from hvae.native.build import c_compiler
+from hvae.settings import axis_names, describe, digest, override, pack_order, setting, shared, value
 from report.data.design import Design
 
 # Runs of a pack at most. CPU: more gain nothing once the operators outweigh their dispatch, and the
@@ -165,7 +153,7 @@ def _size(group: Iterable[RunConfig], packing: Packing) -> int:
 
 def cost(run: RunConfig) -> int:
     """FLOPs of the matrix products of one training, evaluation left out."""
-    return run.train.epochs * DATASETS[run.data.name].training_images * flops_per_image(run)
+    return run.train.epochs * run.data.dataset.training_images * flops_per_image(run)
 
 
 def evaluation_cost(run: RunConfig) -> int:
@@ -173,7 +161,7 @@ def evaluation_cost(run: RunConfig) -> int:
     depend on the draw, for a few samples of every test image and, of the images that the NLL is
     sampled of, for every importance sample from the encoders and `NLL_DRAWS` times that for each
     likelihood; as much for the images of the certificate."""
-    model, images, settings = run.model, DATASETS[run.data.name].test_images, run.evaluation
+    model, images, settings = run.model, run.data.dataset.test_images, run.evaluation
     samples, chosen = settings.importance_samples, min(settings.nll_images, images)
     likelihoods = 1 if run.data.binarize != "none" and run.train.loss == "bce" else 2
     of_encoders = images * min(FEW_SAMPLES, samples) + chosen * samples
@@ -191,7 +179,7 @@ def memory(pack: Pack) -> float:
     images and of the certificate, and the posteriors of all training images.
     """
     run, members = pack.runs[0], pack.runs
-    images, pixels = DATASETS[run.data.name].training_images, run.model.input_dim
+    images, pixels = run.data.dataset.training_images, run.model.input_dim
     seeds = len({member.train.seed for member in members})
     latents = max(member.model.latent_dim * member.model.num_layers for member in members)
     state = 16 * sum(map(run_parameters, members))

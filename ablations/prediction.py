@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from ablations.grid import FLOPS_PER_SECOND, Pack, cost, evaluation_cost, memory
 from hvae.config import RunConfig
-from hvae.datasets import DATASETS
 from hvae.native.bindings import uncompiled
 
 MOST_IMAGES = 512  # of a batch of a trial
@@ -109,7 +108,7 @@ def _training_seconds(run: RunConfig) -> float:
     once = seconds(work.call, 1, "cpu")
     for _ in range(TRIES if once < LONG_SECONDS else 0):
         once = min(once, seconds(work.call, 1, "cpu"))
-    return once * run.train.epochs * DATASETS[run.data.name].training_images / work.images
+    return once * run.train.epochs * run.data.dataset.training_images / work.images
 
 
 def too_large(packs: Sequence[Pack]) -> str:

@@ -1,7 +1,7 @@
 """Studies: what is asked, and the combinations of settings that answer it. Presets as data.
 
-Settings are named as in `hvae.config.SETTINGS`: `depth`, `latent`, `loss`, `objective`, every other
-`section.key`. A study of one's own is a TOML file: `ablations/study_files.py`.
+Settings are named as in `hvae.settings.SETTINGS`: `depth`, `latent`, `loss`, `objective`, every
+other `section.key`. A study of one's own is a TOML file: `ablations/study_files.py`.
 """
 
 import math
@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations, product
 from typing import Any, NamedTuple
 
-from hvae.config import RunConfig, axis_names, override, setting
-from hvae.config import value as value_of
+from hvae.config import RunConfig
+from hvae.settings import axis_names, override, setting
+from hvae.settings import value as value_of
 from hvae.validation import require_integer
 
 # Of a study: it names a folder, and file systems end at 143 to 255 bytes.
@@ -143,10 +144,19 @@ def _cells(
     for variant in variants or [Variant("")]:
         for values in product(*axes.values()):
             own = dict(zip(axes, values, strict=True))
-            run = override(RunConfig(), {**settings, **own, **variant.settings})
+            run = override(RunConfig(), _with_data({**settings, **own, **variant.settings}))
             for name, asked in own.items():
                 _require_effective(name, asked, value_of(run, name))
             yield Cell(run, variant.name)
+
+
+def _with_data(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings, with what is found at a path of data, where one is given."""
+    if not settings.get("data.path"):
+        return settings
+    from hvae.data.own import described  # needs numpy
+
+    return described(settings)
 
 
 def _frozen(name: str, value: Any) -> Any:

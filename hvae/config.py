@@ -6,15 +6,12 @@ orphans no record. What else is known of a field stands where it is declared: `S
 """
 
 import dataclasses
-import hashlib
-import json
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+import re
 from dataclasses import dataclass, field, fields
-from functools import cache
 from typing import Any
 
-from hvae.datasets import DATASETS
-from hvae.setting import Setting, setting_field
+from hvae.datasets import DATASETS, Dataset
+from hvae.fields import setting_field
 from hvae.validation import (
     require_choice,
     require_integer,
@@ -27,6 +24,7 @@ VERSION = 1  # of the defaults: part of every digest, raised where one of them c
 LOSSES = ("bce", "mse", "continuous-bernoulli", "gaussian")
 OBJECTIVES = ("documented", "elbo", "iwae")
 BINARIZATIONS = ("none", "static", "dynamic")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 ACTIVATIONS = ("relu", "tanh")
 PRIOR_VARIANCES = ("unit", "learned")  # of all levels but the topmost, whose prior is N(0, I)
 INFERENCES = ("bottom-up", "top-down")
@@ -197,7 +195,11 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images, and how their grey levels become inputs."""
+    """Which images, and how their grey levels become inputs.
+
+    Of one's own, at `path`: `sha256` names them wherever they lie, and `sizes` are the images to
+    train on, to test, height and width; `hvae.data.own.described` finds both.
+    """
 
     name: str = setting_field("mnist", "data", is_ordered=False)
     binarize: str = setting_field(
@@ -206,10 +208,30 @@ class DataConfig:
         is_ordered=False,
         values={"none": "grey levels", "static": "binarised once", "dynamic": "binarised anew"},
     )
+    path: str = setting_field("", "data file", is_ordered=False, is_named=False)
+    sha256: str = setting_field("", "content of the data file", is_axis=False)
+    sizes: tuple[int, ...] = setting_field((), "sizes of the data file", is_axis=False)
 
     def __post_init__(self) -> None:
-        require_choice("name", self.name, tuple(DATASETS))
         require_choice("binarize", self.binarize, BINARIZATIONS)
+        object.__setattr__(self, "sizes", require_integers("sizes", self.sizes, minimum=1))
+        if not isinstance(self.path, str):
+            raise ValueError(f"path: {self.path!r} is not allowed; allowed: text")
+        if not self.path:
+            require_choice("name", self.name, tuple(DATASETS))
+        if not SHA256.fullmatch(str(self.sha256)) and (self.path or self.sha256 != ""):
+            raise ValueError(f"sha256: {self.sha256!r} is not allowed; allowed: 64 hex digits")
+        if len(self.sizes) != (4 if self.path else 0):
+            allowed = "four beside a path" if self.path else "none without a path"
+            raise ValueError(f"sizes: {list(self.sizes)!r} is not allowed; allowed: {allowed}")
+
+    @property
+    def dataset(self) -> Dataset:
+        """How many images of what size."""
+        if not self.path:
+            return DATASETS[self.name]
+        training, test, height, width = self.sizes
+        return Dataset(training, test, height, width)
 
 
 # An evaluation's draws from the encoders of every test image, and images of its certificate.
@@ -239,7 +261,7 @@ class RunConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self) -> None:
-        pixels = DATASETS[self.data.name].pixels
+        pixels = self.data.dataset.pixels
         if self.model.input_dim != pixels:
             raise ValueError(
                 f"input_dim: {self.model.input_dim!r} does not fit data {self.data.name!r}; "
@@ -253,109 +275,6 @@ SECTIONS: dict[str, type] = {
     "data": DataConfig,
     "evaluation": EvaluationConfig,
 }
-
-
-@cache
-def _default(section: type) -> Any:
-    return section()
-
-
-def _declared() -> Iterable[Setting]:
-    for section, config in SECTIONS.items():
-        for declared in fields(config):
-            known: Setting = declared.metadata["setting"]
-            name = known.name or f"{section}.{declared.name}"
-            yield dataclasses.replace(known, name=name, section=section, key=declared.name)
-
-
-SETTINGS = {setting.name: setting for setting in _declared()}  # in the order of declaration
-_BY_PATH = {f"{setting.section}.{setting.key}": setting for setting in SETTINGS.values()}
-
-
-def setting(name: str) -> Setting:
-    """The setting of that name, short (`depth`) or whole (`model.num_layers`). Raises `ValueError`
-    where there is none."""
-    if name not in SETTINGS and name not in _BY_PATH:
-        raise ValueError(f"unknown setting {name!r}; allowed: {', '.join(axis_names())}")
-    return SETTINGS.get(name) or _BY_PATH[name]
-
-
-def axis_names() -> list[str]:
-    """The settings that a study may sweep or set."""
-    return [known.name for known in SETTINGS.values() if known.is_axis]
-
-
-def value(run: RunConfig, name: str) -> Any:
-    """What a run has for a setting."""
-    known = setting(name)
-    return getattr(getattr(run, known.section), known.key)
-
-
-def describe(name: str, value: Any) -> str:
-    """How a reader names one value of a setting: `depth 2`, `BCE`, `KL weight 0.5`."""
-    known = setting(name)
-    if isinstance(value, tuple):
-        return f"{known.label} {'-'.join(map(str, value)) or 'none'}"
-    if known.is_ordered:
-        return f"{known.label} {value:g}" if isinstance(value, float) else f"{known.label} {value}"
-    return known.values.get(value, str(value))
-
-
-def override(run: RunConfig, values: Mapping[str, Any]) -> RunConfig:
-    """The run with settings replaced, by their names; data bring their own `input_dim`.
-
-    Raises `ValueError` naming the setting, the value and what is allowed.
-    """
-    sections = {name: dict(vars(getattr(run, name))) for name in SECTIONS}
-    for name, new in values.items():
-        known = setting(name)
-        sections[known.section][known.key] = new
-    dataset = sections["data"]["name"]
-    if isinstance(dataset, str) and dataset in DATASETS:
-        sections["model"]["input_dim"] = DATASETS[dataset].pixels
-    return RunConfig(**{name: _section(name, given) for name, given in sections.items()})
-
-
-def _section(name: str, values: Mapping[str, Any]) -> Any:
-    """A section of a run; what it refuses is named as studies name it."""
-    try:
-        return SECTIONS[name](**values)
-    except ValueError as error:
-        key, _, rest = str(error).partition(": ")
-        raise ValueError(f"{setting(f'{name}.{key}').name}: {rest}") from error
-
-
-def shared(run: RunConfig) -> RunConfig:
-    """What the members of a pack have in common: the run, every setting that may differ between
-    them at its default."""
-    differing = [known for known in SETTINGS.values() if known.may_differ]
-    if run.model.inference == "top-down":  # a padded unit would be no fixed point of merging
-        differing.remove(setting("latent"))
-    sections = {name: getattr(run, name) for name in SECTIONS}
-    for known in differing:
-        section, neutral = (
-            sections[known.section],
-            getattr(_default(SECTIONS[known.section]), known.key),
-        )
-        sections[known.section] = dataclasses.replace(section, **{known.key: neutral})
-    return RunConfig(**sections)
-
-
-def require_packable(runs: Sequence[RunConfig]) -> None:
-    """Raise `ValueError` naming the first setting that differs and that one pack must share."""
-    common = {shared(run) for run in runs}
-    for name in SETTINGS if len(common) > 1 else ():
-        values = {value(run, name) for run in common}
-        if len(values) > 1:
-            raise ValueError(f"{name}: a pack must share one value; got {sorted(values)}")
-
-
-def pack_order(run: RunConfig) -> tuple[Hashable, ...]:
-    """Where a run stands among those it may share a pack with: seed, loss, latent size, then the
-    other settings that may differ. It decides which runs are packed, so it must never change."""
-    first = ("seed", "loss", "latent")
-    rest = [n for n, known in SETTINGS.items() if known.may_differ and n not in first]
-    return tuple(value(run, name) for name in (*first, *rest))
 
 
 def as_dict(config: RunConfig) -> dict[str, dict[str, Any]]:
@@ -377,15 +296,3 @@ def from_dict(values: dict[str, Any]) -> RunConfig:
         require_known(f"key of {name}", given, {f.name for f in fields(section)})
         sections[name] = section(**given)
     return RunConfig(**sections)
-
-
-def digest(config: RunConfig) -> str:
-    """First 16 hex digits of the SHA-256 of the canonical JSON of what differs from the defaults:
-    the record's name."""
-    differing: dict[str, Any] = {"version": VERSION}
-    for known in SETTINGS.values():
-        own = getattr(getattr(config, known.section), known.key)
-        if own != getattr(_default(SECTIONS[known.section]), known.key):
-            differing.setdefault(known.section, {})[known.key] = own
-    canonical = json.dumps(differing, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -1,6 +1,4 @@
-"""Images side by side as one sheet. Shapes: D pixels of a square image, H × W of the sheet."""
-
-import math
+"""Images side by side as one sheet. Shapes: h × w pixels of an image, H × W of the sheet."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,20 +7,18 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def tile(images: Pixels, columns: int, gap: int, fill: int) -> Pixels:
-    """Images [..., D] in rows of `columns`, `gap` pixels of grey `fill` between them and where the
-    last row lacks some: [H, W]. No edge around the sheet.
+    """Images [..., h, w] in rows of `columns`, `gap` pixels of grey `fill` between them and where
+    the last row lacks some: [H, W]. No edge around the sheet.
 
-    Raises `ValueError` where an image is not square or its pixels are no bytes.
+    Raises `ValueError` where the pixels are no bytes.
     """
     if images.dtype != np.uint8:
         raise ValueError(f"pixels are {images.dtype}, not uint8")
-    side = math.isqrt(images.shape[-1])
-    squares = images.reshape(-1, side, side)
-    rows = -(-len(squares) // columns)
-    pitch = side + gap
-    cells = np.full((rows * columns, pitch, pitch), fill, np.uint8)
-    cells[: len(squares), :side, :side] = squares
-    sheet = cells.reshape(rows, columns, pitch, pitch).swapaxes(1, 2)
-    return sheet.reshape(rows * pitch, columns * pitch)[
-        : rows * pitch - gap, : columns * pitch - gap
-    ]
+    h, w = images.shape[-2:]
+    row = images.reshape(-1, h, w)
+    rows = -(-len(row) // columns)
+    cells = np.full((rows * columns, h + gap, w + gap), fill, np.uint8)
+    cells[: len(row), :h, :w] = row
+    lines = cells.reshape(rows, columns, h + gap, w + gap).swapaxes(1, 2)
+    sheet = lines.reshape(rows * (h + gap), columns * (w + gap))
+    return sheet[: len(sheet) - gap, : sheet.shape[1] - gap]

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hvae.closed_form import parameter_count
-from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig, as_dict, digest, override
+from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig, as_dict
 from hvae.records.standings import survey
 from hvae.records.store import Record, Store
+from hvae.settings import digest, override
 from report.data.design import Design
 
 if TYPE_CHECKING:

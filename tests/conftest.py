@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from hvae.closed_form import parameter_count
-from hvae.config import DataConfig, RunConfig, as_dict, digest
+from hvae.config import DataConfig, RunConfig, as_dict
 from hvae.data.images import Images, load
 from hvae.records.provenance import code
 from hvae.records.store import Record
+from hvae.settings import digest
 
 FEW = 70  # training images: four batches of 16 and a short one of 6
 

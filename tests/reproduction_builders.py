@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from builders import record
 
-from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig, digest
+from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from hvae.datasets import DATASETS
 from hvae.records.attachments import Arrays, arrays_file, weights_file
 from hvae.records.store import Store
+from hvae.settings import digest
 
 GOOD: dict[str, dict[str, Any]] = {
     "samples": {

@@ -31,9 +31,9 @@ from ablations.run.progress import say
 from ablations.studies import Study
 from ablations.terminal import printable
 from hvae.closed_form import run_parameters
-from hvae.config import digest
 from hvae.records.standings import refuse_damaged, to_run
 from hvae.records.store import Store
+from hvae.settings import digest
 
 
 @click.command()

@@ -12,9 +12,9 @@ from ablations.cli.options import FilePath, debug_option, results_option
 from ablations.cli.study_options import SET, assigned, given, parse, setting_option
 from ablations.studies import require_name
 from ablations.study_files import load_study
-from hvae.config import axis_names, value
 from hvae.records.files import overwrite, writing_under
 from hvae.records.store import Record, Store
+from hvae.settings import axis_names, value
 
 if TYPE_CHECKING:  # importing this module must not import numpy
     from hvae.tiles import Pixels
@@ -145,14 +145,15 @@ def _png(store: Store, record: Record, count: int, seed: int) -> bytes:
     one_thread()  # as the workers draw, so that the same command gives the same bytes
     model = with_weights(record.run, read_weights(store.weights_path(record.digest)))
     buffer = io.BytesIO()
-    Image.fromarray(sheet(samples(model, count, seed))).save(buffer, format="PNG")
+    drawn = samples(model, count, seed).reshape(count, *record.run.data.dataset.shape)
+    Image.fromarray(sheet(drawn)).save(buffer, format="PNG")
     return buffer.getvalue()
 
 
 def sheet(images: "Pixels") -> "Pixels":
-    """Images [B, D] side by side, as square as can be, enlarged by a whole factor: [H, W]."""
+    """Images [B, h, w] side by side, as square as can be, enlarged by a whole factor: [H, W]."""
     from hvae.tiles import tile
 
-    scale = math.ceil(LEAST_SIDE / math.isqrt(images.shape[1]))
+    scale = math.ceil(LEAST_SIDE / max(images.shape[1:]))
     pixels = tile(images, math.ceil(math.sqrt(len(images))), GAP, BACKGROUND)
     return pixels.repeat(scale, axis=0).repeat(scale, axis=1)

@@ -10,9 +10,10 @@ import click
 from ablations.cli.options import COUNT, Command, debug_option, results_option
 from ablations.studies import by_name, narrow
 from ablations.study_files import load_study
-from hvae.config import RunConfig, setting, value
+from hvae.config import RunConfig
 from hvae.datasets import DATASETS
 from hvae.records.store import Store
+from hvae.settings import setting, value
 
 STUDYS = "[default: the study's]"
 OPTIONS = {  # with a setting of their own

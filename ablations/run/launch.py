@@ -26,11 +26,12 @@ from ablations.run.throughput import (
 )
 from ablations.studies import Study
 from ablations.study_files import keep
-from hvae.config import RunConfig, digest
+from hvae.config import DataConfig, RunConfig
 from hvae.records.claims import Claims
 from hvae.records.provenance import SourcesChanged, code, sources_sha256
 from hvae.records.standings import Standing, refuse_damaged, survey, to_run, without_weights
 from hvae.records.store import Store
+from hvae.settings import digest
 
 
 @dataclass(frozen=True)
@@ -163,26 +164,26 @@ def _conditions(study: Study, launch: Launch, place: Place) -> Conditions:
     if "git_error" in sources:
         say(f"records will carry no commit: {sources['git_error']}")
     directory = mnist.data_dir(launch.data_dir)
-    names = sorted({cell.run.data.name for cell in study.cells})
-    device = place.ask(found, Wanted(tuple(names), directory, place.device))
+    data = tuple({cell.run.data: None for cell in study.cells})
+    device = place.ask(found, Wanted(data, directory, place.device))
     return Conditions(directory, device, sources, keeps_weights=launch.keeps_weights)
 
 
 class Wanted(NamedTuple):
     """What a study needs where it is trained."""
 
-    datasets: tuple[str, ...]
+    data: tuple[DataConfig, ...]
     data_dir: Path
     device: str
 
 
 def found(wanted: Wanted) -> str:
     """The device that is there. Raises `ValueError` where it is not, or data are not."""
-    from hvae.data import mnist
+    from hvae.data.images import require_images
     from hvae.native.build import library
 
-    for name in wanted.datasets:
-        mnist.require(name, wanted.data_dir)
+    for data in wanted.data:
+        require_images(data, wanted.data_dir)
     device = resolve_device(wanted.device)
     if device == "cpu":
         library()  # built once, so that the workers find it; if it cannot be, one warning says why

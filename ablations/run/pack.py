@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ablations.grid import Pack
 from ablations.run.throughput import NOT_TIMED, Throughput, shape
 from hvae.closed_form import flops_per_image, run_parameters
-from hvae.config import RunConfig, as_dict, digest
+from hvae.config import RunConfig, as_dict
 from hvae.processes import Progress, give_back_freed_memory
 from hvae.records.provenance import environment, require_sources
 from hvae.records.store import ARRAYS, WEIGHTS, Files, Record
+from hvae.settings import digest
 
 if TYPE_CHECKING:  # importing this module must not import torch
     from hvae.data.images import Images
@@ -180,8 +181,9 @@ def _files(
     from hvae.records.attachments import arrays_file, weights_file
 
     model.cpu()  # drawn there, whatever trained it
-    unit_kl = record.metrics["kl_per_unit_nats"][0]
-    files = {ARRAYS: arrays_file(pictures(model, images, unit_kl) | nlls)}
+    unit_kl, shape = record.metrics["kl_per_unit_nats"], record.run.data.dataset.shape
+    drawn = pictures(model, images, unit_kl, shape)
+    files = {ARRAYS: arrays_file(drawn | nlls)}
     if keeps_weights:
         files[WEIGHTS] = weights_file(state(model), record.run)
     return files

@@ -9,9 +9,10 @@ from ablations.grid import runs
 from ablations.run.launch import Launch, train_missing
 from ablations.run.progress import say
 from ablations.studies import Study, narrow
-from hvae.config import RunConfig, digest
+from hvae.config import RunConfig
 from hvae.processes import Progress
 from hvae.records.store import Store
+from hvae.settings import digest
 
 STUDY = Study(  # nothing swept, nothing set: the documented run
     name="reproduce",

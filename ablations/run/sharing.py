@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from ablations.grid import Pack, without
 from ablations.run.progress import Display, say
-from hvae.config import RunConfig, digest
+from hvae.config import RunConfig
 from hvae.records.claims import Claims
 from hvae.records.standings import Standing
+from hvae.settings import digest
 
 FILE = ".claims"  # in the folder of a study; empty
 TIMING = 2**61  # the claim on timing; those on runs are smaller

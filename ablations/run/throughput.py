@@ -15,10 +15,11 @@ from ablations.grid import Pack
 from ablations.prediction import assumed
 from ablations.run.executors import Executor
 from ablations.run.progress import say
-from hvae.config import RunConfig, TrainConfig, describe, digest, value
+from hvae.config import RunConfig, TrainConfig
 from hvae.processes import Progress, give_back_freed_memory
 from hvae.records.files import overwrite, read_whole
 from hvae.records.provenance import SourcesChanged, device_name, environment, require_sources
+from hvae.settings import describe, digest, value
 
 Throughput = dict[str, Any]
 Group = tuple[RunConfig, ...]  # shapes that are timed side by side

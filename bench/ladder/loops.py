@@ -22,9 +22,10 @@ from bench.ladder.documented_loop import (
     in_memory_loop,
 )
 from bench.ladder.rungs import COPY_FLOATS, SGEMM_SIDE, Gauge, Rung, Source
-from hvae.config import DataConfig, RunConfig, override
+from hvae.config import DataConfig, RunConfig
 from hvae.data.images import load
 from hvae.processes import Progress
+from hvae.settings import override
 from hvae.training.draws import Draws, Engine
 from hvae.training.fit import choose
 

@@ -11,8 +11,9 @@ from bench.ladder.output import common, model_steps
 from bench.ladder.rungs import CPU_STEPS, EPOCH_STEPS, MOST_PROCESSES, Rung
 from bench.throughput.spread import spread
 from hvae.closed_form import flops_per_image
-from hvae.config import RunConfig, override
+from hvae.config import RunConfig
 from hvae.processes import core_count
+from hvae.settings import override
 
 VALUES = {"depth": (1, 2, 3, 4), "latent": (2, 5, 10, 20, 50)}
 MODELS = {"cpu": (1, 2, 5, 10, 20), "cuda": (1, 10, 50, 100, 200)}

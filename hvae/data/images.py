@@ -1,6 +1,7 @@
 """Images in memory. Shapes: N training images, M test images, D pixels. Bytes throughout.
 
-`digits` comes with scikit-learn; the files of the MNIST family are read in place.
+`digits` comes with scikit-learn; the files of the MNIST family are read in place, and so are
+those of one's own.
 """
 
 import hashlib
@@ -49,14 +50,14 @@ class Images:
 
 
 def load(config: DataConfig, folder: Path) -> Images:
-    """The images of a run. Raises `ValueError` like `require`.
+    """The images of a run. Raises `ValueError` like `require_images`.
 
     `static`: one fixed draw for training and test. `dynamic`: the same test draw, training images
     left grey for `binarize` to draw anew each epoch.
     """
     from hvae.streams import stream
 
-    grey = load_grey(config.name, folder)
+    grey = _own(config) if config.path else load_grey(config.name, folder)
     test_binary = binarize(grey.test, grey.levels, stream("binarize", 1))
     train, train_levels = grey.train, grey.levels
     if config.binarize == "static":
@@ -81,6 +82,24 @@ def binarize(grey: Bytes, levels: int, generator: "Generator") -> Bytes:
     # u uniform on 0..levels-1 is below g in exactly g of `levels` cases: no float is rounded.
     uniform = torch.randint(levels, grey.shape, generator=generator, dtype=torch.uint8)
     return (uniform.numpy() < grey).view(np.uint8)
+
+
+def require_images(config: DataConfig, folder: Path) -> None:
+    """Raise `ValueError` unless the images of a run are there: like `require`, and where those at a
+    path are not what they were."""
+    if config.path:
+        _own(config)
+    else:
+        require(config.name, folder)
+
+
+def _own(config: DataConfig) -> Grey:
+    from hvae.data.own import read
+
+    own = read(config.path)
+    if own.sha256 != config.sha256:
+        raise ValueError(f"data.path: {config.path!r} has changed; allowed: what it was")
+    return own.grey
 
 
 def load_grey(name: str, folder: Path) -> Grey:

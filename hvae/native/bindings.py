@@ -2,7 +2,8 @@
 
 import ctypes
 
-from hvae.config import ModelConfig, RunConfig, describe
+from hvae.config import ModelConfig, RunConfig
+from hvae.settings import describe
 
 # What it knows; of a model all parts but these at their defaults.
 OBJECTIVES, LOSSES = ("documented", "elbo"), ("bce", "mse")

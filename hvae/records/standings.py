@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hvae.config import RunConfig, digest
+from hvae.config import RunConfig
 from hvae.records.store import SCHEMA, Record, RecordError, Store, UnreadableError
+from hvae.settings import digest
 
 STATES = ("done", "diverged", "missing", "failed", "stale", "damaged", "unreadable")
 UNTRUSTED = ("damaged", "unreadable")  # there, but not to be worked with

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hvae.config import RunConfig, as_dict, digest, from_dict
+from hvae.config import RunConfig, as_dict, from_dict
 from hvae.records.files import (
     fsync_folder,
     overwrite,
@@ -26,6 +26,7 @@ from hvae.records.files import (
     writing_under,
 )
 from hvae.records.form import require_form, require_numbers, require_plain
+from hvae.settings import digest
 from hvae.validation import require_known
 
 SCHEMA = 1

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hvae.config import RunConfig, require_packable
+from hvae.config import RunConfig
 from hvae.data.images import Images
 from hvae.model.hierarchy import HierarchicalVAE
+from hvae.settings import require_packable
 from hvae.training.compiled import Compiled, obstacle
 from hvae.training.draws import Draws, Engine, kl_ramp
 from hvae.training.traced import Traced

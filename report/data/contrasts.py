@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from hvae.config import SETTINGS
+from hvae.settings import SETTINGS
 from hvae.statistics import holm
 from report.data.factors import Factor
 from report.data.metrics import COMMON, DIFFERENCES, OWN, SCOPES, Metric

@@ -9,7 +9,7 @@ from hvae.config import RunConfig
 class Design:
     """Every run that a study expects, and how they came about.
 
-    `axes` are the settings it sweeps, by their names in `hvae.config.SETTINGS`, in the order it
+    `axes` are the settings it sweeps, by their names in `hvae.settings.SETTINGS`, in the order it
     names them; `variant_of` the named set of overrides of each run, those of the reference first,
     empty where there are none.
     """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from hvae.config import SETTINGS, describe, setting, value
+from hvae.settings import SETTINGS, describe, setting, value
 from report.data.design import Design
 
 VARIANT = "variant"

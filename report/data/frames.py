@@ -13,11 +13,10 @@ from typing import Any
 import pandas as pd
 
 from hvae.closed_form import run_parameters
-from hvae.config import axis_names, digest, value
-from hvae.datasets import DATASETS
 from hvae.records.attachments import AttachmentError, read_arrays
 from hvae.records.standings import Standing
 from hvae.records.store import Record, Store
+from hvae.settings import axis_names, digest, value
 from report.data.contrasts import LEVELS, Contrasts, compare
 from report.data.design import Design
 from report.data.factors import VARIANT, Factor, factors_of
@@ -187,7 +186,7 @@ def _run_rows(record: Record) -> Iterable[Row]:
     scalars = [n for n, held in record.metrics.items() if not isinstance(held, list | dict)]
     yield {
         "flops_per_image": record.flops_per_image,
-        "trained_images": run.train.epochs * DATASETS[run.data.name].training_images,
+        "trained_images": run.train.epochs * run.data.dataset.training_images,
         "train_seconds": record.seconds.get("train", math.nan),
         "evaluate_seconds": record.seconds.get("evaluate", math.nan),
         **_upper_levels(record),

@@ -53,7 +53,7 @@ def draw_curve(reproduction: Reproduction) -> Figure:
 def draw_samples(reproduction: Reproduction) -> Figure:
     """The 64 ancestral samples, eight by eight."""
     figure, axes = _canvas(4.2, 4.2)
-    axes.imshow(tile(reproduction.arrays["samples"], COLUMNS, GAP, GREY), **PIXELS)
+    axes.imshow(tile(reproduction.images("samples"), COLUMNS, GAP, GREY), **PIXELS)
     axes.set_axis_off()
     return figure
 
@@ -84,7 +84,7 @@ def draw_manifold(reproduction: Reproduction) -> Figure:
     edge = facts["extent"] * (1 + 1 / (facts["steps"] - 1))  # tiles are centred on their places
     titles = ("the first two dimensions, as documented", "the two that hold most")
     for axes, name, title in zip(figure.subplots(2), PLANES, titles, strict=True):
-        tiles = reproduction.arrays[name]
+        tiles = reproduction.images(name)
         axes.imshow(tile(tiles, len(tiles), 0, GREY), extent=2 * (-edge, edge), **PIXELS)
         across, up = (f"z_{level}, dimension {d + 1}" for d in reproduction.planes[name].dimensions)
         axes.set(title=title, xlabel=across, ylabel=up)

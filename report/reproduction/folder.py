@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from hvae.config import RunConfig, as_dict
 from hvae.records.attachments import Arrays, read_arrays, read_weights
 from hvae.records.files import read_whole
@@ -27,6 +30,11 @@ class Reproduction:
     planes: Mapping[str, Plane]
     arrays: Arrays
     weights: Arrays
+
+    def images(self, name: str) -> npt.NDArray[np.uint8]:
+        """An array of images at their own shape: [..., height, width]."""
+        found: npt.NDArray[np.uint8] = self.arrays[name]
+        return found.reshape(*found.shape[:-1], *self.record.run.data.dataset.shape)
 
     @property
     def losses(self) -> list[float]:

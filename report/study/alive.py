@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hvae.config import axis_names, describe, digest, setting, value
+from hvae.settings import axis_names, describe, digest, setting, value
 from report.data.contrasts import LEVELS
 from report.data.factors import words
 from report.data.frames import Study, count_alive

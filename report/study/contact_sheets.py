@@ -12,7 +12,7 @@ from report.render.drawing import LETTER, PIXELS, Drawing, styled
 from report.render.panels import plain
 from report.study.gallery import COLUMNS, CellPictures, Gallery
 
-TITLES = ("samples", "test images, reconstructions below", "traversals, −3 … 3")
+TITLES = ("samples", "test images, reconstructions below", "traversals, −3 … 3", "interpolation")
 IMAGE_INCHES = 0.26
 
 
@@ -38,18 +38,21 @@ def _values(cell: CellPictures, factors: Sequence[Factor]) -> tuple[Any, ...]:
 
 
 def _figure(cells: Sequence[CellPictures], labels: Sequence[str]) -> Figure:
-    columns = [*COLUMNS.values()]
+    columns = [*COLUMNS.values()][: max(len(cell.sheets) for cell in cells)]
     width = IMAGE_INCHES * (sum(columns) + 2) + LETTER * max(map(len, labels))
-    height = IMAGE_INCHES * (2.4 * len(cells) + 1)
+    high = [max(sheet.pixels.shape[0] / cell.side for sheet in cell.sheets) for cell in cells]
+    height = IMAGE_INCHES * (sum(high) + 0.4 * len(cells) + 1)
     with styled():
         figure = Figure(figsize=(width, height), layout="compressed")
-        grid = figure.subplots(len(cells), len(columns), squeeze=False, width_ratios=columns)
+        grid = figure.subplots(
+            *(len(cells), len(columns)), squeeze=False, width_ratios=columns, height_ratios=high
+        )
         for row, cell, label in zip(grid, cells, labels, strict=True):
             row[0].set_ylabel(plain(label), rotation=0, ha="right", va="center")
-            for axes, sheet in zip(row, cell.sheets, strict=True):
+            for axes, sheet in zip(row, cell.sheets, strict=False):
                 axes.imshow(sheet.pixels, **PIXELS)
                 axes.set(xticks=[], yticks=[], anchor="W")
                 axes.spines[:].set_visible(False)
-        for axes, title in zip(grid[0], TITLES, strict=True):
+        for axes, title in zip(grid[0], TITLES, strict=False):
             axes.set_title(title)
     return figure

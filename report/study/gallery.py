@@ -1,6 +1,7 @@
 """What the models of one seed draw: samples, reconstructions, traversals, side by side per cell.
 
-Shapes: D pixels of an image, U traversed units, H × W pixels of a sheet of images. Pixels 0–255.
+Shapes: D = h × w pixels of an image, U traversed units of level 1, T levels, H × W pixels of a
+sheet of images. Pixels 0–255.
 """
 
 import base64
@@ -23,7 +24,12 @@ from report.data.frames import Study
 
 GREYS = 16  # in the page: half the bytes of 256, and nobody sees a difference in digits this size
 GAP, BLACK = 1, 0  # pixels between images
-COLUMNS = {"samples": 8, "reconstructions": 10, "traversals": 7}  # images in a row of a sheet
+COLUMNS = {  # images in a row of a sheet
+    "samples": 8,
+    "reconstructions": 10,
+    "traversals": 7,
+    "interpolation": 10,
+}
 LEAST_SIDE = 28  # CSS pixels: smaller images are shown at the next whole multiple above
 
 
@@ -37,16 +43,20 @@ class Sheet:
 
 @dataclass(frozen=True)
 class CellPictures:
-    """The three sheets of one run, in the order of `COLUMNS`, and the settings of its cell."""
+    """The sheets of one run, in the order of `COLUMNS`, and the settings of its cell."""
 
     settings: Mapping[Any, Any]
     sheets: tuple[Sheet, ...]
 
     @property
+    def side(self) -> int:
+        """Pixels of an image's width, with the gap beside it."""
+        return int(self.sheets[0].pixels.shape[1] + GAP) // COLUMNS["samples"]
+
+    @property
     def zoom(self) -> int:
         """Screen pixels per pixel: whole, so that all pixels are of one size."""
-        side = int(self.sheets[0].pixels.shape[1] + GAP) // COLUMNS["samples"]
-        return -(-LEAST_SIDE // side)
+        return -(-LEAST_SIDE // self.side)
 
 
 @dataclass(frozen=True)
@@ -91,30 +101,37 @@ def _sheets(path: Path) -> tuple[Sheet, ...]:
 
 
 def sheets(found: Mapping[str, npt.NDArray[Any]]) -> tuple[Sheet, ...]:
-    """Samples [16, D] in two rows; originals over reconstructions
-    [n ≤ 10, D]; traversals [U, 7, D].
+    """Samples [16, D] in two rows; originals over reconstructions [n ≤ 10, D]; traversals [U, 7, D]
+    of level 1 and [T - 1, 7, D] of those above; an interpolation [10, D].
 
-    Units are named from 1 on. Raises `KeyError` or `ValueError` where an array is missing or of
-    another shape.
+    Units are named from 1 on; of earlier releases the last two are missing. Raises `KeyError` or
+    `ValueError` where another array is missing or one is of another shape.
     """
-    units = [str(int(unit) + 1) for unit in found["traversal_units"]]
     both = np.stack([found["originals"], found["reconstructions"]])
     lacking = COLUMNS["reconstructions"] - both.shape[1]  # digits that no test image shows: black
     both = np.pad(both, ((0, 0), (0, lacking), (0, 0)))
-    kinds = (found["samples"], both, found["traversals"])
-    texts = (
-        "16 samples",
-        "a test image of each digit, its reconstruction below",
-        f"traversal of unit{'s' if len(units) > 1 else ''} {' and '.join(units)}",
+    upper = found.get("upper_traversals", ())
+    moved = [*found["traversals"], *upper]
+    units = [(1, unit) for unit in found["traversal_units"]]
+    units += enumerate(found.get("upper_units", ()), start=2)
+    rows = (f"unit {int(unit) + 1} of level {level}" for level, unit in units)
+    kinds = {
+        "16 samples": found["samples"],
+        "test images, their reconstructions below": both,
+        f"traversals, a row each: {', '.join(rows)}": np.stack(moved),
+        "from one test image to another": found.get("interpolation"),
+    }
+    height, width = found.get("image_shape", 2 * [math.isqrt(both.shape[-1])])
+    return tuple(
+        Sheet(_tiled(images, columns, (int(height), int(width))), text)
+        for (text, images), columns in zip(kinds.items(), COLUMNS.values(), strict=True)
+        if images is not None
     )
-    tiled = map(_tiled, kinds, COLUMNS.values())
-    return tuple(Sheet(pixels, text) for pixels, text in zip(tiled, texts, strict=True))
 
 
-def _tiled(images: npt.NDArray[Any], columns: int) -> Pixels:
+def _tiled(images: npt.NDArray[Any], columns: int, shape: tuple[int, int]) -> Pixels:
     """Images [..., D] in whole rows of `columns`, a black pixel between them: [H, W]."""
-    side = math.isqrt(images.shape[-1])
-    return tile(images.reshape(-1, columns, side, side).reshape(-1, side**2), columns, GAP, BLACK)
+    return tile(images.reshape(-1, columns, *shape), columns, GAP, BLACK)
 
 
 def data_uri(pixels: Pixels) -> str:

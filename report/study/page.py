@@ -6,7 +6,7 @@ Nothing of now enters it: the same records give the same bytes.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hvae.config import describe
+from hvae.settings import describe
 from report.data.frames import Study
 from report.data.metrics import (
     BOLD_NOTE,

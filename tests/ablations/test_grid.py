@@ -10,9 +10,10 @@ from ablations.grid import Pack, Packing, cost, design, halves, labels, packing,
 from ablations.presets import PRESETS
 from ablations.studies import Study, Variant, narrow
 from hvae.closed_form import weight_count
-from hvae.config import ModelConfig, RunConfig, TrainConfig, digest, override
+from hvae.config import ModelConfig, RunConfig, TrainConfig
 from hvae.data.images import load_grey
 from hvae.datasets import DATASETS
+from hvae.settings import digest, override
 
 QUICK = PRESETS["quick"]
 SIZES = (1, 3, 8, 10, 200)

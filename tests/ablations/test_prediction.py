@@ -15,7 +15,8 @@ from ablations.prediction import (
     predict,
     too_large,
 )
-from hvae.config import RunConfig, override
+from hvae.config import RunConfig
+from hvae.settings import override
 
 
 def pack(**settings: Any) -> Pack:

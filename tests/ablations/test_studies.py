@@ -10,8 +10,9 @@ from ablations.grid import design, runs
 from ablations.presets import PRESETS
 from ablations.studies import Study, Variant, narrow
 from hvae.closed_form import parameter_count
-from hvae.config import RunConfig, override, value
+from hvae.config import RunConfig
 from hvae.datasets import DATASETS
+from hvae.settings import override, value
 
 ELBO = Variant("ELBO", {"objective": "elbo"})
 WARM_UP = Variant("ELBO, warm-up", {"train.objective": "elbo", "train.kl_warmup_epochs": 10})

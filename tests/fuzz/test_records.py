@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from ablations.grid import runs
 from ablations.study_files import load_study
-from hvae.config import digest
 from hvae.model.hierarchy import initial, state
 from hvae.records.attachments import arrays_file, weights_file
 from hvae.records.provenance import sources_sha256
 from hvae.records.store import Store
+from hvae.settings import digest
 
 STUDY = '[axes]\ndepth = [1, 2]\n[set]\nlatent = 2\n"data.name" = "digits"\n"train.epochs" = 2\n'
 Change = Callable[[Any], Any]

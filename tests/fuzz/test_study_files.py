@@ -11,7 +11,8 @@ import hostile
 import pytest
 from hypothesis import strategies as st
 
-from hvae.config import SETTINGS, RunConfig, value
+from hvae.config import RunConfig
+from hvae.settings import SETTINGS, value
 
 VALID: dict[str, list[Any]] = {
     "depth": [1, 2, 3],

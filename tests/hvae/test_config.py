@@ -24,28 +24,30 @@ from hvae.config import (
     OUTPUT_BIASES,
     PRIOR_VARIANCES,
     SECTIONS,
-    SETTINGS,
     VERSION,
     DataConfig,
     EvaluationConfig,
     ModelConfig,
     RunConfig,
-    Setting,
     TrainConfig,
     as_dict,
+    from_dict,
+)
+from hvae.datasets import DATASETS
+from hvae.fields import Setting
+from hvae.model.hierarchy import HierarchicalVAE
+from hvae.model.objectives import Settings, objective
+from hvae.records.store import Store
+from hvae.settings import (
+    SETTINGS,
     axis_names,
     describe,
     digest,
-    from_dict,
     override,
     require_packable,
     shared,
     value,
 )
-from hvae.datasets import DATASETS
-from hvae.model.hierarchy import HierarchicalVAE
-from hvae.model.objectives import Settings, objective
-from hvae.records.store import Store
 from hvae.training.traced import Traced
 
 # Changing this changes the name of every record: all that exist anywhere are orphaned.
@@ -92,6 +94,9 @@ BAD: dict[tuple[type, str, str], list[Any]] = {
     (TrainConfig, "objective", "documented, elbo, iwae"): ["vae", "", None],
     (DataConfig, "name", "digits, mnist"): ["MNIST", "", None],
     (DataConfig, "binarize", "none, static, dynamic"): ["yes", "", None, False],
+    (DataConfig, "path", "text"): [1, None, ["x.npz"]],
+    (DataConfig, "sha256", "64 hex digits"): ["ab", "AB" * 32, None, 7],
+    (DataConfig, "sizes", SIZES): NO_SIZES,
 }
 CASES = [(*where, value) for where, values in BAD.items() for value in values]
 
@@ -228,7 +233,7 @@ def test_the_default_digest_is_the_one_that_names_existing_records() -> None:
 
 
 def test_a_fresh_process_finds_the_same_digest(run_python: Callable[..., str]) -> None:
-    code = "from hvae.config import *; print(digest(RunConfig(train=TrainConfig(seed=3))))"
+    code = "from hvae.settings import *; print(digest(override(RunConfig(), {'seed': 3})))"
     assert run_python(code) == digest(RunConfig(train=TrainConfig(seed=3)))
 
 
@@ -308,9 +313,38 @@ def test_every_single_field_changes_the_digest(section: str, name: str, value: A
     assert digest(from_dict(changed)) != digest(from_dict(base))
 
 
-def test_the_list_of_changes_holds_every_field_but_the_input_size_which_the_data_decide() -> None:
+def test_the_list_of_changes_holds_every_field_but_those_that_data_of_ones_own_decide() -> None:
     fields = {(name, f.name) for name, s in SECTIONS.items() for f in dataclasses.fields(s)}
-    assert {change[:2] for change in CHANGES} == fields - {("model", "input_dim")}
+    assert {change[:2] for change in CHANGES} == fields - {
+        ("model", "input_dim"),
+        *(("data", name) for name in ("path", "sha256", "sizes")),
+    }
+
+
+OWN = {"name": "own", "path": "a/own.npz", "sha256": "ab" * 32, "sizes": (5, 4, 3, 2)}
+
+
+def test_data_of_ones_own_are_named_by_their_content_wherever_they_lie() -> None:
+    def named(**changed: Any) -> str:
+        return digest(RunConfig(ModelConfig(6), data=DataConfig(**OWN | changed)))
+
+    assert named(path="elsewhere.npz") == named()
+    others = [{"sha256": "cd" * 32}, {"sizes": (5, 4, 2, 3)}, {"sizes": (6, 4, 3, 2)}]
+    assert len({named(), *(named(**other) for other in others)}) == 4
+    assert DataConfig(**OWN).dataset.shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (OWN | {"sizes": (5, 4, 6)}, r"sizes: \[5, 4, 6\] .* allowed: four beside a path"),
+        (OWN | {"sha256": ""}, "sha256: '' .* allowed: 64 hex digits"),
+        ({"sizes": (5, 4, 3, 2)}, "sizes: .* allowed: none without a path"),
+    ],
+)
+def test_data_of_ones_own_need_all_that_is_known_of_them(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        DataConfig(**given)
 
 
 def test_missing_keys_take_the_defaults() -> None:
@@ -421,7 +455,7 @@ DEFAULTS = {
         "rate_steps": [],
         "rate_factor": 0.1,
     },
-    "data": {"name": "mnist", "binarize": "none"},
+    "data": {"name": "mnist", "binarize": "none", "path": "", "sha256": "", "sizes": []},
     "evaluation": {"importance_samples": 1000, "nll_images": 400},
 }
 

@@ -20,10 +20,11 @@ from ablations.presets import PRESETS
 from ablations.run import launch as launching
 from ablations.studies import narrow
 from hvae import __version__
-from hvae.config import RunConfig, digest
+from hvae.config import RunConfig
 from hvae.records.provenance import SourcesChanged
 from hvae.records.standings import STATES
 from hvae.records.store import Record, Store
+from hvae.settings import digest
 
 MakeRecord = Callable[..., Record]
 SMALL = ("--depth", "1", "--loss", "bce", "--latent", "2")

@@ -14,11 +14,12 @@ from ablations.grid import runs
 from ablations.run.executors import Serial
 from ablations.run.reproduction import STUDY
 from ablations.studies import narrow
-from hvae.config import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig, digest
+from hvae.config import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig
 from hvae.model.hierarchy import initial, state
 from hvae.pictures import reproduction
 from hvae.records.attachments import weights_file
 from hvae.records.store import WEIGHTS, Record, Store
+from hvae.settings import digest
 
 RUN = RunConfig(
     ModelConfig(64), TrainConfig(epochs=1), DataConfig("digits"), EvaluationConfig(2)

@@ -13,11 +13,11 @@ from ablations.cli.sample import sheet
 from ablations.grid import runs
 from ablations.presets import PRESETS
 from ablations.studies import narrow
-from hvae.config import digest, override
 from hvae.model.hierarchy import initial, state
 from hvae.pictures.samples import samples
 from hvae.records.attachments import weights_file
 from hvae.records.store import WEIGHTS, Record, Store
+from hvae.settings import digest, override
 
 STUDY = narrow(PRESETS["quick"], {"depth": (1, 2), "loss": ("bce",), "latent": (2,)}, seeds=2)
 RUNS = runs(STUDY)  # depth 1, depth 2 of seed 0; the same of seed 1
@@ -58,7 +58,7 @@ def test_the_sheet_shows_the_samples_of_the_run(tmp_path: Path, keep: Keep) -> N
     assert result.stderr == ""
     path = Path(result.stdout.strip())
     assert path == tmp_path / "quick" / f"samples-{digest(RUNS[1])}.png"
-    expected = sheet(samples(initial(RUNS[1]), 5, seed=3))
+    expected = sheet(samples(initial(RUNS[1]), 5, seed=3).reshape(5, 8, 8))
     with Image.open(path) as image:
         assert image.mode == "L"
         np.testing.assert_array_equal(np.asarray(image), expected)
@@ -181,7 +181,7 @@ def test_a_sheet_is_as_square_as_can_be_with_enlarged_digits(
     count: int, shape: tuple[int, int]
 ) -> None:
     """8 by 8 pixels become 56 by 56, seven pixels apart."""
-    images = np.arange(count * 64, dtype=np.uint8).reshape(count, 64)
+    images = np.arange(count * 64, dtype=np.uint8).reshape(count, 8, 8)
     pixels = sheet(images)
     assert pixels.shape == shape
-    np.testing.assert_array_equal(pixels[:56:7, :56:7].reshape(-1), images[0])
+    np.testing.assert_array_equal(pixels[:56:7, :56:7], images[0])

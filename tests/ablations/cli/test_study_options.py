@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from ablations.cli.main import main
 from ablations.presets import PRESETS
-from hvae.config import SETTINGS, axis_names, from_dict, value
+from hvae.config import from_dict
 from hvae.records.store import Record, Store
+from hvae.settings import SETTINGS, axis_names, value
 
 WAKE_UP = """
     question = "What wakes the upper levels?"

@@ -15,9 +15,10 @@ from ablations.run import launch as launching
 from ablations.run.executors import Executor, Local, NodeDied, Serial
 from ablations.run.launch import retries, run_study
 from ablations.run.pack import Conditions, Finished, Task
-from hvae.config import RunConfig, digest
+from hvae.config import RunConfig
 from hvae.records.provenance import SourcesChanged
 from hvae.records.store import Record, Store
+from hvae.settings import digest
 
 PACK = Pack("quick", design({"depth": (1,), "latent": (2,)}, seeds=4).runs)
 SOURCES = "cd" * 32

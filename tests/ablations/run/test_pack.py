@@ -18,13 +18,14 @@ from ablations.run.pack import Conditions, Finished, Task, proposal, run_pack, s
 from ablations.run.throughput import shape
 from ablations.studies import narrow
 from hvae.closed_form import parameter_count
-from hvae.config import RunConfig, digest, override
+from hvae.config import RunConfig
 from hvae.model.hierarchy import with_weights
 from hvae.native.build import c_compiler
 from hvae.pictures.samples import samples
 from hvae.records.attachments import read_arrays, read_weights
 from hvae.records.provenance import SourcesChanged, code
 from hvae.records.store import ARRAYS, WEIGHTS
+from hvae.settings import digest, override
 
 ENGINES = ["traced", "compiled"] if c_compiler() else ["traced"]
 BLOCK = {"measurements": [{"task": "train_step"}]}

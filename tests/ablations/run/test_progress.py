@@ -10,8 +10,8 @@ import pytest
 from ablations.grid import Packing, labels, packs, runs
 from ablations.presets import PRESETS
 from ablations.run.progress import Display
-from hvae.config import digest
 from hvae.records.store import Record
+from hvae.settings import digest
 
 MakeRecord = Callable[..., Record]
 STUDY = PRESETS["quick"]

@@ -14,9 +14,10 @@ from displays import Shown, shared
 from ablations.grid import Pack
 from ablations.run import sharing as sharing_module
 from ablations.run.sharing import FILE, Sharing
-from hvae.config import RunConfig, digest
+from hvae.config import RunConfig
 from hvae.records.claims import Claims
 from hvae.records.store import Store
+from hvae.settings import digest
 
 RUNS = design({"depth": (1,), "latent": (2,)}, seeds=3).runs
 PACK = Pack("quick", RUNS)

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from bench.ladder.loops import pack
-from hvae.config import RunConfig, override
+from hvae.config import RunConfig
 from hvae.data.images import Images
+from hvae.settings import override
 from hvae.training.draws import Draws
 from hvae.training.traced import Traced
 

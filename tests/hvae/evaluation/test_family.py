@@ -194,7 +194,7 @@ def test_every_metric_and_picture_is_there(name: str, loss: str, few_digits: Ima
         assert np.isfinite(flat.astype(float)).all(), key
     assert [len(level) for level in metrics["kl_per_unit_nats"]] == list(config.latents)
     assert metrics["elbo_nats"] <= -metrics["nll_nats"] + 1
-    drawn = pictures(model, few_digits, metrics["kl_per_unit_nats"][0])
+    drawn = pictures(model, few_digits, metrics["kl_per_unit_nats"], (8, 8))
     assert drawn["samples"].shape == (16, 64)
     assert manifold(model, 3).shape == (3, 3, 64)
     assert math.isfinite(metrics["level_gain_nats"][1])

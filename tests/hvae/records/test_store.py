@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig, as_dict, digest
+from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig, as_dict
 from hvae.records import store as records
 from hvae.records.files import TEMPORARY
 from hvae.records.store import (
@@ -33,6 +33,7 @@ from hvae.records.store import (
     Store,
     UnreadableError,
 )
+from hvae.settings import digest
 
 json_values = st.recursive(
     st.none()

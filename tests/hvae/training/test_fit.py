@@ -23,10 +23,11 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils import parameters_to_vector
 
 from hvae import streams
-from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig, as_dict, override
+from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig, as_dict
 from hvae.data.images import Images, load
 from hvae.evaluation.evaluate import evaluate
 from hvae.model.hierarchy import HierarchicalVAE, initial
+from hvae.settings import override
 from hvae.training import traced
 from hvae.training.draws import Draws, kl_ramp
 from hvae.training.fit import fit, require_packable

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from builders import design, filled, study_of
 
-from hvae.config import RunConfig, digest, value
+from hvae.config import RunConfig
 from hvae.records.attachments import arrays_file
 from hvae.records.store import Store
+from hvae.settings import digest, value
 from report.data.contrasts import Contrast
 from report.data.frames import Study
 from report.data.statistics import holm, paired

@@ -8,8 +8,9 @@ import pytest
 from builders import SMALL, design, filled, record, report_of, study_of
 
 from hvae.closed_form import run_parameters
-from hvae.config import RunConfig, digest
+from hvae.config import RunConfig
 from hvae.records.store import Store
+from hvae.settings import digest
 from report.data.design import Design
 from report.data.frames import Study, closed_form_nats
 

@@ -13,9 +13,10 @@ from markup import Elements
 from matplotlib.figure import Figure
 from reproduction_builders import GOOD, config, write
 
-from hvae.config import RunConfig, digest
+from hvae.config import RunConfig
 from hvae.records.attachments import weights_file
 from hvae.records.store import Store
+from hvae.settings import digest
 from report.render.drawing import Drawing
 from report.reproduction import page as reproduction_page
 from report.reproduction.folder import read_reproduction

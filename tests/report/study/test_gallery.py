@@ -8,8 +8,8 @@ import pytest
 from builders import design, filled, record, study_of, write_pictures
 from PIL import Image
 
-from hvae.config import digest
 from hvae.records.store import Store
+from hvae.settings import digest
 from report.data.design import Design
 from report.data.frames import Study
 from report.machine.benches import Benches
@@ -37,14 +37,31 @@ def arrays(units: int = 2, side: int = 8) -> dict[str, np.ndarray]:
         "reconstructions": numbered(10, 30),
         "traversals": numbered(units * 7, 40).reshape(units, 7, pixels),
         "traversal_units": np.arange(units) + 3,
+        "upper_traversals": numbered(7, 60).reshape(1, 7, pixels),
+        "upper_units": np.array([5]),
+        "interpolation": numbered(10, 70),
+        "image_shape": np.array([side, side]),
     }
 
 
 def test_sheets_hold_every_image_in_reading_order() -> None:
-    samples, pairs, traversals = (sheet.pixels[::9, ::9].tolist() for sheet in sheets(arrays()))
+    found = (sheet.pixels[::9, ::9].tolist() for sheet in sheets(arrays()))
+    samples, pairs, traversals, interpolation = found
     assert samples == [[*range(8)], [*range(8, 16)]]
     assert pairs == [[*range(20, 30)], [*range(30, 40)]]  # originals above, reconstructions below
-    assert traversals == [[*range(40, 47)], [*range(47, 54)]]
+    assert traversals == [[*range(40, 47)], [*range(47, 54)], [*range(60, 67)]]
+    assert interpolation == [[*range(70, 80)]]
+
+
+def test_pictures_of_earlier_releases_have_three_sheets() -> None:
+    late = ("upper_traversals", "upper_units", "interpolation", "image_shape")
+    before = sheets({name: array for name, array in arrays().items() if name not in late})
+    assert [sheet.pixels.shape for sheet in before] == [(17, 71), (17, 89), (17, 62)]
+
+
+def test_oblong_images_keep_their_shape() -> None:
+    found = sheets(arrays() | {"image_shape": np.array([4, 16])})
+    assert found[0].pixels.shape == (2 * 5 - 1, 8 * 17 - 1)
 
 
 def test_where_no_test_image_shows_a_digit_the_rest_of_its_row_is_black() -> None:
@@ -62,10 +79,16 @@ def test_an_image_keeps_its_own_pixels() -> None:
     assert second.ravel().tolist() == found["samples"][1].tolist()
 
 
-@pytest.mark.parametrize(("units", "text"), [(2, "of units 4 and 5"), (1, "of unit 4")])
+@pytest.mark.parametrize(
+    ("units", "text"),
+    [
+        (2, "a row each: unit 4 of level 1, unit 5 of level 1, unit 6 of level 2"),
+        (1, "a row each: unit 4 of level 1, unit 6 of level 2"),
+    ],
+)
 def test_a_latent_of_one_dimension_has_one_traversal(units: int, text: str) -> None:
     sheet = sheets(arrays(units))[2]
-    assert sheet.pixels.shape == (9 * units - 1, 7 * 9 - 1)
+    assert sheet.pixels.shape == (9 * (units + 1) - 1, 7 * 9 - 1)
     assert sheet.text.endswith(text)
 
 

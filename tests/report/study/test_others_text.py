@@ -9,9 +9,9 @@ import pytest
 from builders import SOURCES, design, record, write_pictures
 from markup import Elements
 
-from hvae.config import digest
 from hvae.records.standings import survey
 from hvae.records.store import Store
+from hvae.settings import digest
 from report.data.design import Design
 from report.study.writer import FORMATS, write_report
 

@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 from builders import SMALL, design, record, report_of, study_of
 
-from hvae.config import RunConfig, override, shared
+from hvae.config import RunConfig
 from hvae.data.images import Images
 from hvae.evaluation.evaluate import evaluate
 from hvae.pictures.samples import pictures
 from hvae.records.attachments import arrays_file
 from hvae.records.store import ARRAYS, Store
+from hvae.settings import override, shared
 from hvae.training.fit import fit
 from report.data.metrics import DETAIL, HEADLINE, LEVEL_METRICS
 from report.study.gallery import read_gallery
@@ -48,7 +49,7 @@ def real(few_digits: Images, tmp_path_factory: pytest.TempPathFactory) -> Store:
         left = zip(runs, fitted.models, fitted.histories, *evaluated[:2], strict=True)
         for run, model, history, metrics, nlls in left:
             made = record(run, history=history, metrics=metrics)
-            drawn = pictures(model, few_digits, metrics["kl_per_unit_nats"][0])
+            drawn = pictures(model, few_digits, metrics["kl_per_unit_nats"], (8, 8))
             store.write(made, {ARRAYS: arrays_file(drawn | nlls)})
     return store
 

@@ -9,8 +9,9 @@ import pytest
 from builders import design, filled, leave_out_layout, record, report_of, write_pictures
 from markup import Elements
 
-from hvae.config import RunConfig, digest, override
+from hvae.config import RunConfig
 from hvae.records.store import Store
+from hvae.settings import digest, override
 from report.data.design import Design
 from report.study import writer
 from report.study.figures.quality import loss_curves

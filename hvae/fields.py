@@ -11,7 +11,7 @@ class Setting:
 
     `label` and `unit` name it to a reader, `values` what is shown of a categorical value. `name` is
     what studies and the command line call it: short, or `section.key`. `may_differ`: between the
-    members of a pack. `is_axis`: a study may sweep it.
+    members of a pack. `is_axis`: a study may sweep it. `is_named`: a digest depends on it.
     """
 
     label: str
@@ -21,6 +21,7 @@ class Setting:
     is_log: bool = False
     may_differ: bool = False
     is_axis: bool = True
+    is_named: bool = True
     values: Mapping[str, str] = field(default_factory=dict)
     section: str = ""
     key: str = ""
