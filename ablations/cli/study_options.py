@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ablations.cli.options import COUNT, Command, debug_option, results_option
-from ablations.studies import by_name, narrow
+from ablations.studies import Study, by_name, narrow
 from ablations.study_files import load_study
 from hvae.config import RunConfig
 from hvae.datasets import DATASETS
@@ -22,12 +22,11 @@ OPTIONS = {  # with a setting of their own
     "latent": "latent",
     "objective": "objective",
     "epochs": "train.epochs",
-    "data": "data.name",
     "importance_samples": "evaluation.importance_samples",
     "seed": "seed",
 }
 AXES = ("depth", "loss", "latent", "objective")  # whose options are repeated, each value swept
-SINGLE = ("epochs", "data", "importance_samples")
+SINGLE = ("epochs", "importance_samples")
 SET = click.option(
     "--set",
     "assignments",
@@ -42,7 +41,7 @@ def setting_option(
 ) -> Callable[[Command], Command]:
     """The option of a setting that has one of its own: type and help are what is known of it."""
     known = setting(OPTIONS[name])
-    choices = tuple(DATASETS) if name == "data" else tuple(known.values)
+    choices = tuple(known.values)
     words = known.label[0].upper() + known.label[1:]
     return click.option(
         f"--{name.replace('_', '-')}",
@@ -64,6 +63,11 @@ NARROWING: tuple[Callable[[Command], Command], ...] = (
         help=f"Number of seeds, counted from 0.  {STUDYS}",
     ),
     *(setting_option(name, STUDYS) for name in SINGLE),
+    click.option(
+        "--data",
+        metavar="NAME|FILE.npz|FOLDER",
+        help=f"{', '.join(DATASETS)}, or images of your own.  {STUDYS}",
+    ),
     click.option(
         "--variant",
         "variants",
@@ -95,6 +99,7 @@ def takes_study(command: Command) -> Command:
         study: str,
         results: Path,
         seeds: int | None,
+        data: str | None,
         variants: tuple[str, ...],
         sweeps: tuple[str, ...],
         assignments: tuple[str, ...],
@@ -103,6 +108,7 @@ def takes_study(command: Command) -> Command:
         used = {name: options.pop(name) for name in (*AXES, *SINGLE)}
         whole = load_study(study, results)
         single = given(used, SINGLE)  # on an axis of the study: its one value
+        single += data_settings(data, whole)
         fixed = [pair for pair in single if pair[0] not in dict(whole.axes)]
         swept = [(name, [value]) for name, value in single if name in dict(whole.axes)]
         for name, text in assigned("--vary", sweeps):
@@ -116,6 +122,25 @@ def takes_study(command: Command) -> Command:
     for option in reversed(NARROWING):
         decorated = option(decorated)
     return decorated
+
+
+def data_settings(data: str | None, study: Study) -> list[tuple[str, Any]]:
+    """The settings that `--data` stands for: a dataset's name, or else the path of one's own.
+
+    Raises `ValueError` where it is neither.
+    """
+    if data is None:
+        return []
+    if data in DATASETS:
+        has_path = "data.path" in study.settings
+        return [("data.name", data), *([("data.path", "")] if has_path else [])]
+    if not Path(data).expanduser().exists():
+        names = ", ".join(DATASETS)
+        raise ValueError(
+            f"data: {data!r} is not allowed; allowed: {names}, or a file *.npz or a folder that "
+            "is there"
+        )
+    return [("data.path", data)]
 
 
 def given(options: Mapping[str, Any], names: Iterable[str]) -> list[tuple[str, Any]]:
