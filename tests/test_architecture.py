@@ -18,7 +18,7 @@ HOMES = {  # outside library -> the only places that may import it
     "jinja2": ("report/",),
     "torchvision": ("hvae/data/download.py", "bench/ladder/documented_loop.py"),
     "torch": ("hvae/", "bench/", "ablations/"),
-    "pandas": ("report/",),
+    "pandas": ("report/", "ablations/api.py"),
     "PIL": ("report/", "ablations/cli/sample.py"),
     "safetensors": ("hvae/records/attachments.py",),
     "ray": ("ablations/run/cluster.py",),

@@ -2,19 +2,18 @@
 
 import io
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ablations.api import run_with_weights
 from ablations.cli.options import FilePath, debug_option, results_option
 from ablations.cli.study_options import SET, assigned, given, parse, setting_option
 from ablations.studies import require_name
 from ablations.study_files import load_study
 from hvae.records.files import overwrite, writing_under
 from hvae.records.store import Record, Store
-from hvae.settings import axis_names, value
 
 if TYPE_CHECKING:  # importing this module must not import numpy
     from hvae.tiles import Pixels
@@ -99,38 +98,6 @@ def name_of(argument: str) -> str:
         return load_study(argument).name
     require_name(argument)
     return argument
-
-
-def run_with_weights(store: Store, key: str, wanted: Mapping[str, Any]) -> Record:
-    """The one run of that key and those settings whose weights were kept.
-
-    Raises `ValueError` where there is none, or several: then it says in which settings they differ.
-    """
-    fitting = [
-        record
-        for record in store
-        if record.digest.startswith(key)
-        and all(value(record.run, name) == given for name, given in wanted.items())
-        and store.weights_path(record.digest).exists()
-    ]
-    if len(fitting) == 1:
-        _require_finished(fitting[0])
-        return fitting[0]
-    asked = [f", {name} {given}" for name, given in {"key": key, **wanted}.items() if given != ""]
-    found = f"study: {len(fitting)} runs under {store.folder} have weights{''.join(asked)}"
-    if not fitting:
-        kept = "`hvae run STUDY --keep-weights` and `hvae reproduce` keep them"
-        raise ValueError(f"{found}; allowed: one; {kept}")
-    values = {n: {value(r.run, n) for r in fitting} for n in (*axis_names(), "seed")}
-    differing = [f"{n} {', '.join(map(str, sorted(v)))}" for n, v in values.items() if len(v) > 1]
-    raise ValueError(f"{found}; allowed: one; they differ in {'; '.join(differing)}")
-
-
-def _require_finished(record: Record) -> None:
-    if record.status != "finished":
-        raise ValueError(
-            f"key: {record.digest!r} {record.status}: it draws nothing; allowed: others"
-        )
 
 
 def _png(store: Store, record: Record, count: int, seed: int) -> bytes:

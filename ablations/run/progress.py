@@ -15,7 +15,7 @@ BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
 
 def say(line: str) -> None:
     """Write a line to stderr at once, above the bar where there is one; text of others as text."""
-    from tqdm import tqdm  # a fifth of a second, which `--help` does not need
+    from tqdm.auto import tqdm  # a fifth of a second, which `--help` does not need
 
     tqdm.write(printable(line), file=sys.stderr)
     sys.stderr.flush()
@@ -36,7 +36,7 @@ class Display:
         present: Iterable[Record],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        from tqdm import tqdm
+        from tqdm.auto import tqdm
 
         self.study, self.labels, self.clock = study, labels, clock
         self.shares = dict.fromkeys(packs, 0.0)
@@ -46,7 +46,9 @@ class Display:
         self.first: tuple[float, float] | None = None  # time and fraction of the first progress
         for record in present:
             self._count(record)
-        self.bar = tqdm(total=1.0, bar_format=BAR, file=sys.stderr, disable=None)
+        is_widget = tqdm.__module__ == "tqdm.notebook"
+        off = False if is_widget else None  # None: where stderr is no terminal
+        self.bar = tqdm(total=1.0, bar_format=BAR, file=sys.stderr, disable=off)
         self._show(f"{study}: {len(self.shares)} packs to train, after the throughput of each cell")
 
     def advance(self, pack: Pack, done: int, total: int) -> None:

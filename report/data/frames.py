@@ -182,9 +182,14 @@ def _status(settings: pd.DataFrame, standings: Iterable[Standing], store: Store)
 
 
 def _run_rows(record: Record) -> Iterable[Row]:
+    yield run_row(record)
+
+
+def run_row(record: Record) -> Row:
+    """What was measured of a run, but what is by level, epoch or number of samples."""
     run = record.run
     scalars = [n for n, held in record.metrics.items() if not isinstance(held, list | dict)]
-    yield {
+    return {
         "flops_per_image": record.flops_per_image,
         "trained_images": run.train.epochs * run.data.dataset.training_images,
         "train_seconds": record.seconds.get("train", math.nan),

@@ -1,0 +1,106 @@
+"""What the commands do, as functions: a study is run, a trained model is found among its records.
+
+Where this runs, nothing is printed but progress, on stderr; workers are processes of their own, so
+it does in a notebook, too.
+"""
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ablations.run.launch import Launch, train_missing
+from ablations.studies import Study, narrow
+from ablations.study_files import load_study
+from hvae.records.store import Record, Store
+from hvae.settings import axis_names, setting, value
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hvae.model.hierarchy import HierarchicalVAE
+
+
+def run(
+    study: str | Study,
+    *,
+    axes: Mapping[str, Sequence[Any]] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    seeds: int | None = None,
+    variants: Sequence[str] = (),
+    results: str | PathLike[str] = "results",
+    data_dir: str | PathLike[str] | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    throughput: bool = True,
+    keep_weights: bool = False,
+) -> "pd.DataFrame":
+    """Train what is missing of a study, as `hvae run` does: its recorded runs, a row each, as
+    `hvae.load_records` lays them out.
+
+    `study` is the name of a preset, a *.toml file, or a `Study`; `axes` and `settings` are by the
+    names of `hvae.settings.SETTINGS` and take the place of its own. Raises `ValueError` naming
+    what is wrong and what is allowed.
+    """
+    from report.data.records import frame_of
+
+    whole = load_study(study, Path(results)) if isinstance(study, str) else study
+    asked = narrow(whole, axes, settings, seeds, variants)
+    launch = Launch(
+        Path(data_dir).expanduser() if data_dir else None,
+        device,
+        workers,
+        is_timed=throughput,
+        keeps_weights=keep_weights,
+    )
+    standings = train_missing(asked, Store(Path(results).expanduser() / asked.name), launch)
+    return frame_of(s.record for s in standings if s.record is not None)
+
+
+def load_model(
+    path: str | PathLike[str], key: str = "", settings: Mapping[str, Any] | None = None
+) -> "HierarchicalVAE":
+    """The one trained model in a study's folder of that digest, or its beginning, and those
+    settings, by their names. Its weights must have been kept.
+
+    Raises `ValueError` where there is none, or several: then it says in which settings they differ.
+    """
+    from hvae.model.hierarchy import with_weights
+    from hvae.records.attachments import read_weights
+
+    store = Store(Path(path).expanduser())
+    wanted = {setting(name).name: given for name, given in (settings or {}).items()}
+    record = run_with_weights(store, key, wanted)
+    return with_weights(record.run, read_weights(store.weights_path(record.digest)))
+
+
+def run_with_weights(store: Store, key: str, wanted: Mapping[str, Any]) -> Record:
+    """The one run of that key and those settings whose weights were kept.
+
+    Raises `ValueError` where there is none, or several: then it says in which settings they differ.
+    """
+    fitting = [
+        record
+        for record in store
+        if record.digest.startswith(key)
+        and all(value(record.run, name) == given for name, given in wanted.items())
+        and store.weights_path(record.digest).exists()
+    ]
+    if len(fitting) == 1:
+        _require_finished(fitting[0])
+        return fitting[0]
+    asked = [f", {name} {given}" for name, given in {"key": key, **wanted}.items() if given != ""]
+    found = f"study: {len(fitting)} runs under {store.folder} have weights{''.join(asked)}"
+    if not fitting:
+        kept = "`hvae run STUDY --keep-weights` and `hvae reproduce` keep them"
+        raise ValueError(f"{found}; allowed: one; {kept}")
+    values = {n: {value(r.run, n) for r in fitting} for n in (*axis_names(), "seed")}
+    differing = [f"{n} {', '.join(map(str, sorted(v)))}" for n, v in values.items() if len(v) > 1]
+    raise ValueError(f"{found}; allowed: one; they differ in {'; '.join(differing)}")
+
+
+def _require_finished(record: Record) -> None:
+    if record.status != "finished":
+        raise ValueError(
+            f"key: {record.digest!r} {record.status}: it draws nothing; allowed: others"
+        )

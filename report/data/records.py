@@ -1,0 +1,55 @@
+"""Records as one frame, whatever study they are of."""
+
+from collections.abc import Iterable, Iterator
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hvae.records.store import Record, Store
+from hvae.settings import SETTINGS, value
+from report.data.frames import run_row
+
+
+def load_records(path: str | PathLike[str]) -> pd.DataFrame:
+    """The records of a study's folder, or of all studies in a folder of results: a row per run.
+
+    Columns: `study`, `digest`, `status`, every setting by its name (`depth`, `train.epochs`),
+    `parameters`, and each metric of the test set, its unit in its name (`nll_nats`); those by level
+    or unit are lists, NaN where a run has none. Raises `ValueError` where there is no record, or a
+    damaged one.
+    """
+    folder = Path(path).expanduser()
+    frame = frame_of(record for store in _stores(folder) for record in store)
+    if frame.empty:
+        raise ValueError(f"path: no record under {str(folder)!r}; allowed: a folder with some")
+    return frame
+
+
+def frame_of(records: Iterable[Record]) -> pd.DataFrame:
+    """A row per record, in their order."""
+    return pd.DataFrame(map(_row, records))
+
+
+def _row(record: Record) -> dict[str, Any]:
+    """A run's settings and what was measured of it."""
+    run = record.run
+    by_level = {name: held for name, held in record.metrics.items() if isinstance(held, list)}
+    return {
+        "study": record.study,
+        "digest": record.digest,
+        "status": record.status,
+        **{name: value(run, name) for name in SETTINGS},
+        "parameters": record.parameters,
+        **run_row(record),
+        **by_level,
+    }
+
+
+def _stores(folder: Path) -> Iterator[Store]:
+    """The study at a folder, or else those in it."""
+    if (folder / "runs").is_dir():
+        yield Store(folder)
+    else:
+        yield from (Store(runs.parent) for runs in sorted(folder.glob("*/runs")))

@@ -1,0 +1,68 @@
+"""`import hvae` offers what the commands do, and imports nothing heavy before it is asked."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from builders import record
+
+import hvae
+from ablations.presets import PRESETS
+from hvae.config import RunConfig, TrainConfig
+from hvae.records.store import Store
+from hvae.settings import SETTINGS
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_nothing_heavy_is_imported_before_it_is_asked_for(run_python: Callable[..., str]) -> None:
+    code = (
+        "import sys, hvae; dir(hvae); print(set(sys.modules) & {'torch', 'pandas', 'numpy'}); "
+        "hvae.HierarchicalVAE; print('torch' in sys.modules)"
+    )
+    assert run_python(code).split("\n") == ["set()", "True"]
+
+
+def test_every_name_that_is_offered_is_there() -> None:
+    assert {getattr(hvae, name).__name__ for name in hvae.FROM_PYTHON} == set(hvae.FROM_PYTHON)
+    assert set(hvae.FROM_PYTHON) <= set(dir(hvae))
+    with pytest.raises(AttributeError, match="module 'hvae' has no attribute 'load'"):
+        hvae.load  # noqa: B018
+
+
+def test_records_of_a_study_and_of_a_folder_of_studies_are_a_row_each(tmp_path: Path) -> None:
+    runs = [RunConfig(train=TrainConfig(seed=seed)) for seed in (0, 1)]
+    for name in ("one", "two"):
+        store = Store(tmp_path / name)
+        store.open_for_writing()
+        for run in runs:
+            store.write(record(run, study=name))
+    frame = hvae.load_records(tmp_path)
+    assert frame["study"].tolist() == ["one", "one", "two", "two"]
+    assert sorted(frame["seed"]) == [0, 0, 1, 1]
+    assert {*SETTINGS, "digest", "status", "parameters", "nll_nats"} <= set(frame)
+    alone = hvae.load_records(str(tmp_path / "two"))
+    assert alone["digest"].tolist() == frame["digest"].tolist()[2:]
+    assert isinstance(alone["kl_per_level_nats"][0], list)
+
+
+def test_a_folder_without_records_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^path: no record under .*; allowed: a folder with some"):
+        hvae.load_records(tmp_path)
+
+
+def test_a_study_is_run_its_records_loaded_and_its_model_too(tmp_path: Path) -> None:
+    asked = {"axes": {"depth": [1], "latent": [2], "loss": ["bce"]}, "seeds": 1}
+    few = {"train.epochs": 1, "evaluation.importance_samples": 10}
+    frame = hvae.run(
+        "quick", **asked, settings=few, results=tmp_path, throughput=False, keep_weights=True
+    )
+    assert frame[["depth", "latent", "seed", "status"]].values.tolist() == [[1, 2, 0, "finished"]]
+    again = hvae.run(PRESETS["quick"], **asked, settings=few, results=tmp_path, throughput=False)
+    assert again.equals(frame)
+    assert hvae.load_records(tmp_path / "quick").equals(frame)
+    model = hvae.load_model(tmp_path / "quick", settings={"model.num_layers": 1})
+    assert isinstance(model, hvae.HierarchicalVAE)
+    assert (model.config.num_layers, model.config.latent_dim) == (1, 2)
+    with pytest.raises(ValueError, match=r"^study: 0 runs under .*, depth 3"):
+        hvae.load_model(tmp_path / "quick", settings={"depth": 3})
