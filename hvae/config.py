@@ -201,7 +201,17 @@ class DataConfig:
     train on, to test, height and width; `hvae.data.own.described` finds both.
     """
 
-    name: str = setting_field("mnist", "data", is_ordered=False)
+    name: str = setting_field(
+        "mnist",
+        "data",
+        is_ordered=False,
+        values={
+            "mnist": "MNIST",
+            "fashion-mnist": "Fashion-MNIST",
+            "kmnist": "KMNIST",
+            "emnist-digits": "EMNIST digits",
+        },
+    )
     binarize: str = setting_field(
         "none",
         "binarisation",

@@ -73,16 +73,16 @@ HEADLINE = (
     Metric("elbo_nats", "ELBO", "nats", +1, errors=_errors("elbo")),
     Metric("nll_nats", "NLL", "nats", -1, errors=_errors("nll")),
     OLDER_NLL,
-    Metric("nll_bits_per_dimension", "NLL", "bits per dimension", -1),
     Metric("effective_sample_size", "effective sample size", below=FEW_SAMPLES),
     Metric(
         *("scoreboard_nll_nats", "scoreboard NLL", "nats", -1, DATA, _errors("scoreboard_nll")),
         unless="nll_nats",
     ),
     Metric("psnr_db", "PSNR", "dB", +1, IMAGES),
-    Metric("reconstruction_mse", "MSE", "per pixel", -1, IMAGES),
 )
 DETAIL = (
+    Metric("nll_bits_per_dimension", "NLL", "bits per dimension", -1),
+    Metric("reconstruction_mse", "MSE", "per pixel", -1, IMAGES),
     Metric("loss_documented", "documented loss", "nats"),
     Metric("reconstruction_nats", "reconstruction", "nats"),
     Metric("rate_nats", "rate", "nats"),

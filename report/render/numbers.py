@@ -1,6 +1,8 @@
 """Numbers as a reader sees them: the digits follow the interval."""
 
 import math
+from collections.abc import Sequence
+from statistics import median_low
 
 ABSENT = "–"
 ROUNDING = 1e-9  # of a mean: an interval below it is rounding error, not spread
@@ -17,6 +19,23 @@ def shown(mean: float, half_width: float) -> str:
         return text if math.isnan(half_width) else f"{text} ± 0"
     digits = 1 - _exponent(half_width)
     return f"{rounded(mean, digits)} ± {rounded(half_width, digits)}"
+
+
+def aligned(means: Sequence[float], half_widths: Sequence[float]) -> list[str]:
+    """Numbers of one column, all to the digits that its median interval asks for; each as `shown`
+    where none has an interval."""
+    sure = [h for m, h in zip(means, half_widths, strict=True) if h > ROUNDING * abs(m)]
+    if not sure:
+        return [shown(*pair) for pair in zip(means, half_widths, strict=True)]
+    digits = 1 - _exponent(median_low(sure))
+    least = 10.0**-digits
+    texts = []
+    for mean, half in zip(means, half_widths, strict=True):
+        width = 0.0 if half < ROUNDING * abs(mean) else max(half, least)  # none is 0 by rounding
+        text = ABSENT if math.isnan(mean) else rounded(mean, digits)
+        has_width = not (math.isnan(mean) or math.isnan(half))
+        texts.append(f"{text} ± {rounded(width, digits)}" if has_width else text)
+    return texts
 
 
 def rounded(value: float, digits: int) -> str:

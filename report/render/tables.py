@@ -59,6 +59,7 @@ class Table:
     headings: tuple[str, ...]
     rows: tuple[tuple[Entry, ...], ...]
     notes: tuple[str, ...] = ()
+    places: int = 0  # leading columns that name a row
 
     @property
     def first(self) -> tuple[Entry, ...]:
@@ -72,10 +73,11 @@ def table(
     headings: Iterable[str],
     rows: Iterable[Iterable[object]],
     notes: Sequence[str] = (),
+    places: int = 0,
 ) -> Table:
     """A table in which what is no entry stands for its own: a number, or a text."""
     entries = tuple(tuple(map(_entry, row)) for row in rows)
-    return Table(name, caption, tuple(headings), entries, tuple(notes))
+    return Table(name, caption, tuple(headings), entries, tuple(notes), places)
 
 
 def _entry(value: object) -> Entry:

@@ -45,6 +45,16 @@ def aliveness(study: Study) -> tuple[str, ...]:
     return tuple(said)
 
 
+def causes(study: Study) -> tuple[str, ...]:
+    """For every depth above one the setting that decides whether its top level lives, if one
+    does."""
+    tops = _tops(study)
+    levels = sorted({top.level for top in tops})
+    return tuple(
+        said for level in levels for said in _cause(level, [t for t in tops if t.level == level])
+    )
+
+
 def _tops(study: Study) -> list[Top]:
     """The top levels of the cells with two levels or more, in the order of the tables."""
     if study.levels.empty or "kl_nats" not in study.levels:

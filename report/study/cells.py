@@ -5,6 +5,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -14,7 +15,7 @@ from report.data.factors import Factor
 from report.data.frames import STATUSES, Study, count_alive
 from report.data.metrics import ALIVE_NATS, HEADLINE, HEADLINE_TASKS, TASKS, Metric
 from report.data.statistics import groups, not_worse, summary
-from report.render.numbers import shown
+from report.render.numbers import aligned, shown
 from report.render.tables import Entry, Table, table
 
 OF_LEVELS = {  # column of `Study.levels` -> its heading
@@ -51,11 +52,13 @@ def cells(
     # The runs of a cell share one measurement of throughput: an interval over them would be 0 wide.
     is_measured_once = tidy["metric"].isin(metric.name for metric in rates)
     tidy.loc[is_measured_once, ["sd", "half_width", "lower", "upper"]] = float("nan")
+    for _, column in tidy.groupby("metric", sort=False):
+        texts = aligned(column["mean"].tolist(), column["half_width"].tolist())
+        tidy.loc[column.index, "shown"] = texts
     return tidy.assign(
         heading=[named[name].heading for name in tidy["metric"]],
         n=tidy["n"].fillna(0).astype(int),
         is_best=tidy["is_best"].eq(True),
-        shown=[shown(*pair) for pair in zip(tidy["mean"], tidy["half_width"], strict=True)],
     )
 
 
@@ -104,7 +107,24 @@ def cells_table(
         values = [_value(row) for _, row in group.iterrows() if row["heading"]]
         rows.append([*place(study, settings), _runs(first), count, *values])
     titles = [*titles_of(study), "n", "parameters", *headings]
-    return table(name, caption, titles, rows, notes)
+    return without_constants(table(name, caption, titles, rows, notes, len(study.cell)))
+
+
+def without_constants(whole: Table) -> Table:
+    """The table without columns in which every row says the same: a note says it once."""
+    columns = list(zip(*whole.rows, strict=True)) if len(whole.rows) > 1 else []
+    texts = [{entry.text for entry in column} for column in columns]
+    same = [c for c, held in enumerate(texts) if len(held) == 1 and c >= whole.places]
+    if not same:
+        return whole
+    said = ", ".join(f"{whole.headings[c]} {columns[c][0].text}" for c in same)
+    kept = [c for c in range(len(columns)) if c not in same]
+    return replace(
+        whole,
+        headings=tuple(whole.headings[c] for c in kept),
+        rows=tuple(tuple(row[c] for c in kept) for row in whole.rows),
+        notes=(f"The same in every row: {said}.", *whole.notes),
+    )
 
 
 def levels_table(study: Study) -> Table:
@@ -122,7 +142,8 @@ def levels_table(study: Study) -> Table:
         counts = (settings["level"], n, Entry(f"{alive} of {n}", alive))
         rows.append([*place(study, settings), *counts, *values])
     headings = [*titles_of(study), "level", "n", "alive", *(OF_LEVELS[name] for name in names)]
-    return table("levels", "Every level of every cell", headings, rows, [LEVELS_NOTE])
+    places = len(study.cell) + 1
+    return table("levels", "Every level of every cell", headings, rows, [LEVELS_NOTE], places)
 
 
 def titles_of(study: Study) -> list[str]:

@@ -57,13 +57,8 @@ def findings(study: Study) -> list[Finding]:
     """Every question this study raises, answered from its finished runs."""
     if study.runs.empty:
         return [Finding("What was found?", ("Nothing yet: no run of this study has finished.",))]
-    seeds = int(study.runs.groupby(study.cell, observed=True)["seed"].nunique().max())
-    if seeds < FEWEST_SEEDS:
-        said = (
-            f"No finding: n = {seeds}, and nothing is claimed from fewer than {FEWEST_SEEDS} "
-            "paired seeds. The tables and figures show what was measured."
-        )
-        return [Finding("What was found?", (said,)), _precision(study)]
+    if few := few_seeds(study):
+        return [Finding("What was found?", (few,)), _precision(study)]
     labels = {factor.name: factor.label for factor in study.factors}
     known = study.contrasts
     found = [
@@ -83,6 +78,17 @@ def findings(study: Study) -> list[Finding]:
     ]
     found.append(Finding("Which top levels are alive?", aliveness(study)))
     return [finding for finding in (*found, _precision(study)) if finding.sentences]
+
+
+def few_seeds(study: Study) -> str:
+    """Why nothing is claimed of the study; empty where its seeds are enough."""
+    seeds = int(study.runs.groupby(study.cell, observed=True)["seed"].nunique().max())
+    if seeds >= FEWEST_SEEDS:
+        return ""
+    return (
+        f"No finding: n = {seeds}, and nothing is claimed from fewer than {FEWEST_SEEDS} "
+        "paired seeds. The tables and figures show what was measured."
+    )
 
 
 def _answer(

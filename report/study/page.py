@@ -6,7 +6,6 @@ Nothing of now enters it: the same records give the same bytes.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hvae.settings import describe
 from report.data.frames import Study
 from report.data.metrics import (
     BOLD_NOTE,
@@ -21,18 +20,23 @@ from report.render.drawing import Picture, picture
 from report.render.output import templates
 from report.render.policy import inline
 from report.render.tables import Table
+from report.study.answer import answer
+from report.study.cautions import cautions
 from report.study.cells import cells, cells_table, levels_table
 from report.study.contact_sheets import TITLES
 from report.study.contrast_tables import contrast_table, error_table
 from report.study.figures.throughput import throughput_table
 from report.study.findings import findings
 from report.study.gallery import Gallery, data_uri
+from report.study.glossary import GLOSSARY
 from report.study.provenance import (
+    citation,
     made_table,
     not_compared,
     status_counts,
     status_table,
 )
+from report.study.setup import setup
 
 
 def contents(study: Study, benches: Benches, gallery: Gallery) -> dict[str, Any]:
@@ -41,7 +45,11 @@ def contents(study: Study, benches: Benches, gallery: Gallery) -> dict[str, Any]
     every_run = status_table("status", "Every run of the study, by key", study, study.status)
     return {
         "study": study,
-        "common": [describe(name, value) for name, value in study.common.items()],
+        "setup": setup(study),
+        "answer": answer(study),
+        "cautions": cautions(study),
+        "glossary": GLOSSARY,
+        "citation": citation(study),
         "findings": findings(study),
         "counts": status_counts(study),
         "headline": headline_table(study),
@@ -57,15 +65,17 @@ def contents(study: Study, benches: Benches, gallery: Gallery) -> dict[str, Any]
     }
 
 
-def render(contents: Mapping[str, Any], pictures: Sequence[Picture]) -> str:
-    """The page as HTML, with the figures of the study."""
+def render(
+    contents: Mapping[str, Any], pictures: Sequence[Picture], downloads: Sequence[str] = ()
+) -> str:
+    """The page as HTML, with the figures of the study and links to the files beside it."""
     environment = templates()
     environment.filters |= {"tie": _tie, "data_uri": data_uri}
     figures = [*pictures, *contents["ladders"]]
     widths = "".join(f'[id="figure-{p.name}"] {{ --width: {6.5 * p.inches}rem; }}' for p in figures)
     held = inline(["style.css"], ["page.js"], (p.content["svg"].decode() for p in figures), widths)
     template = environment.get_template("page.html.j2")
-    return template.render(contents, drawings=pictures, inline=held)
+    return template.render(contents, drawings=pictures, downloads=downloads, inline=held)
 
 
 def _tie(text: str) -> str:

@@ -60,6 +60,20 @@ def made_table(study: Study) -> Table:
     return table("made", "How the records were made", ["what", "value", "runs"], rows)
 
 
+def citation(study: Study) -> str:
+    """A BibTeX entry of the study and of the software that made its records."""
+    made = study.made
+    versions = sorted(set(made.get("code_version", pd.Series(dtype=str)).dropna()))
+    commits = sorted({c[:12] for c in made.get("code_git_commit", pd.Series(dtype=str)).dropna()})
+    software = " ".join(["hvae", *versions]) + (f", commit {', '.join(commits)}" if commits else "")
+    return (
+        f"@misc{{hvae-{study.design.name},\n"
+        f"  title = {{{study.design.name}: {study.design.question or 'an ablation study'}}},\n"
+        f"  howpublished = {{{software}}},\n"
+        f"  note = {{{len(study.runs)} runs}}\n}}"
+    )
+
+
 def not_compared(study: Study) -> list[Step]:
     """The steps that no metric can judge, for the numbers of different images measure different
     things."""

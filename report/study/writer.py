@@ -75,7 +75,7 @@ def write_report(
         files["runs.csv"] = csv(long_runs(study))
     pictures = [found for found in begun if found is not None]
     if page:
-        files = {"index.html": render(page, pictures).encode()} | files
+        files = {"index.html": render(page, pictures, list(files)).encode()} | files
     sheets = contact_sheets(study, gallery) if images else []
     for kind in images:
         files |= {f"figures/{found.name}.{kind}": found.content[kind] for found in pictures}

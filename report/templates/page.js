@@ -1,6 +1,26 @@
 "use strict";
-// Tables: a click on a heading sorts by each entry's data-order, empty ones last; the filter keeps
-// rows that have every number typed, and for every other word one that starts with it.
+// Tables: a click on a heading sorts by each entry's data-order, empty ones last. The filter keeps
+// rows that have every number typed, and for every other word one that starts with it; after the
+// name of a column (`depth 2`) what is typed must stand in that column.
+const words = text => text.toLowerCase().split(/[\s(),]+/).filter(word => word);
+const fits = word => isNaN(word) ? other => other.startsWith(word) : other => other === word;
+const has = (cells, word) => words(cells.map(cell => cell.textContent).join(" ")).some(fits(word));
+function conditions(typed, titles) {
+  const found = [];
+  for (let i = 0; i < typed.length; i++) {
+    const column = titles.findIndex(title => title[0] === typed[i]);
+    let next = i + 1;
+    while (column >= 0 && titles[column].slice(1).includes(typed[next])) next++;
+    if (column >= 0 && next < typed.length) {
+      const word = typed[i = next];
+      found.push(row => has([row.cells[column]], word));
+    } else {
+      const word = typed[i];
+      found.push(row => has([...row.cells], word));
+    }
+  }
+  return found;
+}
 for (const sheet of document.querySelectorAll(".sheet")) {
   const body = sheet.querySelector("tbody"), heads = [...sheet.querySelectorAll("th")];
   const filter = sheet.querySelector(".filter"), said = filter.querySelector("output");
@@ -25,19 +45,31 @@ for (const sheet of document.querySelectorAll(".sheet")) {
       body.append(...[...body.rows].sort(order));
     });
   });
+  const titles = heads.map(head => words(head.textContent));
   filter.hidden = body.rows.length < 2;
   filter.querySelector("input").addEventListener("input", event => {
-    const words = text => text.toLowerCase().split(/[\s(),]+/).filter(word => word);
-    const fits = word => isNaN(word) ? other => other.startsWith(word) : other => other === word;
-    const wanted = words(event.target.value).map(fits);
+    const wanted = conditions(words(event.target.value), titles);
     let kept = 0;
     for (const row of body.rows) {
-      const present = words([...row.cells].map(cell => cell.textContent).join(" "));
-      row.hidden = !wanted.every(fit => present.some(fit));
+      row.hidden = !wanted.every(holds => holds(row));
       kept += !row.hidden;
     }
     said.textContent = wanted.length ? `${kept} of ${body.rows.length} rows` : "";
   });
+}
+
+// The columns that name a row stay in sight.
+for (const table of document.querySelectorAll("table")) {
+  const places = [...table.querySelectorAll("th.place")];
+  const stick = () => {
+    let left = 0;
+    for (const head of places) {
+      const column = head.cellIndex;
+      for (const row of table.rows) row.cells[column].style.left = `${left}px`;
+      left += head.offsetWidth;
+    }
+  };
+  if (places.length) new ResizeObserver(stick).observe(table);
 }
 
 // A figure wider than the screen is scrolled by the keyboard, too; no other needs the focus.

@@ -24,6 +24,7 @@ from report.render.numbers import rounded
 from report.render.panels import horizontal, interval_note, layout, path_of, plain, seed_count
 from report.study.figures.costs import PRICES, QUALITIES, cost
 from report.study.figures.effects import effects
+from report.study.figures.forest import forest
 from report.study.figures.throughput import throughput
 
 Draw = Callable[[Study], Drawing | None]  # none where the records have no data for it
@@ -48,6 +49,7 @@ def figures(study: Study) -> list[Draw]:
     """What draws each figure, in the page's order: any can be drawn in a process of its own."""
     across = horizontal(study)
     return [
+        forest,
         loss_curves,
         *(partial(effects, factor=factor) for factor in study.varying if not factor.is_ordered),
         *(partial(against, metric=metric, x=x) for metric in AGAINST for x in across),

@@ -1,0 +1,71 @@
+"""What a reader must not overlook: dead levels, likelihoods not to be trusted."""
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from report.data.frames import Study, count_alive
+from report.data.metrics import ALIVE_NATS
+from report.data.statistics import groups
+from report.render.numbers import detectable
+
+WIDE_NATS = 1.0  # between the bounds on images that the model drew: more, and the NLL is no number
+MANY_IMAGES = 0.05  # of those sampled: without a Gaussian close to their posterior
+
+
+class Caution(NamedTuple):
+    """Its kind in a word or two, and what was seen."""
+
+    kind: str
+    text: str
+
+
+def cautions(study: Study) -> list[Caution]:
+    """Dead levels, and likelihoods that are not to be trusted."""
+    dead = [Caution("Dead levels", text) for text in _dead(study)]
+    return dead + [Caution("Not to be trusted", text) for text in _untrusted(study)]
+
+
+def _dead(study: Study) -> list[str]:
+    """In how many runs each level is dead, by level."""
+    levels = study.levels
+    if levels.empty or "kl_nats" not in levels:
+        return []
+    said = []
+    for place, part in groups(levels, ["level"]):
+        dead = int(part["kl_nats"].notna().sum()) - count_alive(part)
+        if dead:
+            said.append(f"level {place['level']} in {dead} of {len(part)} runs")
+    if not said:
+        return []
+    return [f"{', '.join(said)} (KL under {ALIVE_NATS} nats)."]
+
+
+def _untrusted(study: Study) -> list[str]:
+    """Runs whose NLL is bracketed badly, or sampled from encoders for want of a better proposal."""
+    runs, said = study.runs, []
+    if "nll_gap_nats" in runs:
+        wide = runs[runs["nll_gap_nats"].astype(float) > WIDE_NATS]
+        if len(wide):
+            worst = detectable(float(wide["nll_gap_nats"].max()))
+            said.append(
+                f"the NLL of {len(wide)} of {len(runs)} runs: its bounds are over "
+                f"{WIDE_NATS:g} nat apart, {worst} at most{_cells_of(study, wide)}."
+            )
+    if "nll_fallback_images" in runs:
+        few = MANY_IMAGES * min(run.evaluation.nll_images for run in study.design.runs)
+        lost = runs[runs["nll_fallback_images"].astype(float) > few]
+        if len(lost):
+            said.append(
+                f"the NLL of {len(lost)} of {len(runs)} runs: no Gaussian close to the posterior "
+                f"was found for over {MANY_IMAGES:.0%} of the images{_cells_of(study, lost)}."
+            )
+    return said
+
+
+def _cells_of(study: Study, runs: pd.DataFrame) -> str:
+    """Where these runs are, by the factors that all of them share a value of."""
+    shared = [f for f in study.varying if runs[f.name].nunique() == 1]
+    if not shared:
+        return ""
+    return f" ({', '.join(f.describe(runs[f.name].iloc[0]) for f in shared)})"

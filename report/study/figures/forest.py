@@ -1,0 +1,85 @@
+"""All main effects of a study in one figure: a row for each step, a panel for each metric."""
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+from report.data.contrasts import Contrast
+from report.data.factors import Factor
+from report.data.frames import Study
+from report.render.drawing import FAINT, INK, Drawing, facets
+from report.render.panels import Layout, plain, span, style
+from report.study.findings import where
+
+MOST_ROWS = 45
+ROW_INCHES, LEAST_INCHES = 0.22, 1.1
+LARGE = 60  # times the median interval: then the scale is logarithmic
+
+
+def forest(study: Study) -> Drawing | None:
+    """Differences with their intervals, filled where Holm finds them, over the margin within which
+    each is equivalent to none."""
+    families = study.contrasts.effects
+    contrasts = [c for family in families.values() for c in family if c.estimate.n > 1]
+    names = list(dict.fromkeys(map(_name, contrasts)))[:MOST_ROWS]
+    shown = [contrast for contrast in contrasts if _name(contrast) in names]
+    if not shown:
+        return None
+    headings = list(dict.fromkeys(contrast.metric.heading for contrast in shown))
+    frame = pd.DataFrame({"contrast": shown}, dtype=object)
+    metrics = [contrast.metric.heading for contrast in shown]
+    frame["panel"] = pd.Categorical(metrics, headings)
+    shape = Layout((), (Factor("panel", "", "", tuple(headings)),), is_shared=True)
+    colours = {name: number for number, name in enumerate(families)}
+
+    def draw(axes: Axes, part: pd.DataFrame) -> None:
+        _scale(axes, part["contrast"].tolist())
+        axes.axvline(0.0, color=INK, lw=0.8, zorder=1)
+        for contrast in part["contrast"]:
+            row, known = names.index(_name(contrast)), contrast.estimate
+            if not contrast.is_clear:
+                axes.barh(row, 2 * known.margin, 0.5, -known.margin, color=FAINT, zorder=0)
+            look = style(colours[contrast.steps[0].factor.name], dash=int(not contrast.is_clear))
+            look |= {"linestyle": "", "capsize": 2.5}
+            axes.errorbar(known.mean, row, xerr=known.half_width, **look)
+        axes.set_yticks(range(len(names)), map(plain, names))
+        axes.set_ylim(len(names) - 0.5, -0.5)
+
+    height = LEAST_INCHES + ROW_INCHES * len(names)
+    figure = facets(frame, shape, draw, "difference", "", height)
+    return Drawing("forest", "Every main effect", _caption(shown, contrasts), figure)
+
+
+def _caption(shown: Sequence[Contrast], contrasts: Sequence[Contrast]) -> str:
+    n = span([contrast.estimate.n for contrast in shown])
+    left = len(set(map(_name, contrasts))) - len(set(map(_name, shown)))
+    return (
+        f"Second minus first, paired by seed ({n}), with 95 % t intervals. Filled: Holm p below "
+        "0.05 among all contrasts of the factor. Grey, where none is established: the margin that "
+        "two one-sided tests at 0.05 keep the effect within."
+        + (f" {left} more rows are in the table of contrasts." if left else "")
+    )
+
+
+def _name(contrast: Contrast) -> str:
+    place = where(contrast)
+    return f"{contrast.steps[0]}, {place}" if place else str(contrast.steps[0])
+
+
+def _scale(axes: Axes, contrasts: Sequence[Contrast]) -> None:
+    """Logarithmic beyond the usual interval where the largest effect dwarfs it, else linear."""
+    halves = sorted(c.estimate.half_width for c in contrasts)
+    largest = max(abs(c.estimate.mean) for c in contrasts)
+    if largest < LARGE * halves[len(halves) // 2]:
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        return
+    threshold = 10.0 ** math.ceil(math.log10(halves[len(halves) // 2]))
+    decades = math.ceil(math.log10(largest / threshold)) + 1
+    sizes = [threshold * 10**power for power in range(0, decades, 1 + decades // 4)]
+    axes.set_xscale("symlog", linthresh=threshold)
+    axes.set_xticks([*(-size for size in reversed(sizes)), 0, *sizes])
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.minorticks_off()
