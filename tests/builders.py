@@ -228,4 +228,8 @@ def write_pictures(store: Store, config: RunConfig) -> None:
             ]
         ),
         traversal_units=np.array([1, 0]),
+        upper_traversals=np.tile(ring(0.5, 0.0, blur), (depth - 1, 7, 1)),
+        upper_units=np.arange(depth - 1),
+        interpolation=np.stack([ring(0.3 + 0.04 * i, 0.0, blur) for i in range(10)]),
+        image_shape=np.array([side, side]),
     )

@@ -34,9 +34,21 @@ FORMATS = ("html", "latex", "csv", "md")
     metavar="DIR",
     help="Where to write it.  [default: report in the study's folder]",
 )
+@click.option(
+    "--columns",
+    default="",
+    metavar="METRIC,METRIC…",
+    help="Metrics of the LaTeX and Markdown tables, as nll_nats,psnr_db.  [default: the "
+    "likelihood, and what losses are ranked by]",
+)
 @click.option("--open", "is_opened", is_flag=True, help="Open the page in the browser.")
 def report(
-    study: Study, store: Store, formats: tuple[str, ...], out: Path | None, is_opened: bool
+    study: Study,
+    store: Store,
+    formats: tuple[str, ...],
+    out: Path | None,
+    columns: str,
+    is_opened: bool,
 ) -> None:
     """Write tables, figures and the page from the records.
 
@@ -45,6 +57,7 @@ def report(
     \b
     Example:
       hvae report quick --format html,csv
+      hvae report quick --format latex,pdf --columns nll_nats,psnr_db
     """
     if not store.finished():
         raise ValueError(
@@ -53,7 +66,8 @@ def report(
     wanted = [name.strip() for name in ",".join(formats).split(",")]
     if is_opened and "html" not in wanted:
         raise ValueError(f"--open: needs html among the formats; got {', '.join(wanted)}")
-    written = rewrite_report(study, store, standings_of(study, store), wanted, out)
+    metrics = [name.strip() for name in columns.split(",") if name.strip()]
+    written = rewrite_report(study, store, standings_of(study, store), wanted, out, metrics)
     for path in written:
         click.echo(path)
     if is_opened:
@@ -66,6 +80,7 @@ def rewrite_report(
     standings: Sequence[Standing],
     formats: Sequence[str],
     out: Path | None = None,
+    columns: Sequence[str] = (),
 ) -> list[Path]:
     """Write the report from the records there now; the paths written, the page first. Of a report
     that goes elsewhere the study's folder is only read."""
@@ -73,4 +88,5 @@ def rewrite_report(
 
     if out is None:
         keep(study, store.folder)
-    return write_report(design(study), standings, store, out or store.folder / "report", formats)
+    folder = out or store.folder / "report"
+    return write_report(design(study), standings, store, folder, formats, columns)

@@ -11,6 +11,7 @@ import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,12 +38,16 @@ LETTER = 0.075  # inches, of a legend's text on average; a sample and its margin
 ATTRIBUTES = """aria-hidden="true" font-family="'DejaVu Sans', Verdana, sans-serif\""""
 MARGIN = 0.05  # inches, around what stands beside a panel
 MOST_COLUMNS = 5
+LEAST_PANEL = 2.2  # inches: a figure that may not be wider has fewer columns
+PAPER = {"pdf": 6.9, "column.pdf": 3.4}  # inches: the page of a paper, and one of two columns
+_width: ContextVar[float] = ContextVar("width", default=math.inf)  # that a figure may take
 MOST_PANELS = 60  # nobody reads more
 MOST_TICKS = 6  # intervals between them
 TICK_WIDTH, LABEL_WIDTH = 14, 32  # letters of words at an axis before they break
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "hvae",
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,  # TrueType: publishers refuse matplotlib's Type 3
     "font.size": 9.0,
     "axes.titlesize": 9.0,
     "axes.formatter.useoffset": False,  # ticks a reader can read without adding
@@ -122,6 +127,16 @@ def styled() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def at_most(inches: float) -> Iterator[None]:
+    """Figures that are drawn in the block are no wider."""
+    before = _width.set(inches)
+    try:
+        yield
+    finally:
+        _width.reset(before)
+
+
 def facets(
     frame: pd.DataFrame,
     layout: Layout,
@@ -135,10 +150,11 @@ def facets(
     every = layout.groups(frame)
     groups = every[:MOST_PANELS]
     columns = min(len(groups), _across(layout) or (2 if len(groups) in (2, 4) else 3))
+    columns = int(max(1, min(columns, _width.get() // LEAST_PANEL)))
     rows = math.ceil(len(groups) / columns)
     with styled():
-        size = (PANEL_WIDTHS.get(columns, 2.4) * columns, height * rows + 0.3)
-        figure = Figure(figsize=size)
+        width = min(PANEL_WIDTHS.get(columns, 2.4) * columns, _width.get())
+        figure = Figure(figsize=(width, height * rows + 0.3))
         if len(groups) < len(every):
             left = "narrow the study, as by --depth or --latent, to see others"
             figure.set_label(f"The first {len(groups)} of {len(every)} panels: {left}.")

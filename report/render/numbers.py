@@ -58,3 +58,13 @@ def p_text(p: float) -> str:
     if math.isnan(p):
         return f"= {ABSENT}"
     return "< 0.001" if p < 0.001 else f"= {p:.2g}"
+
+
+def cell_text(value: float) -> str:
+    """A value in a heat map: two decimals, one from 10 on; 0.00 below 0.005."""
+    return rounded(value, 2 if abs(value) < 10 else 1) if abs(value) >= 0.005 else "0.00"
+
+
+def count_text(value: float) -> str:
+    """A mean count in a heat map: `2`, `5.5`."""
+    return rounded(value, 1).removesuffix(".0")

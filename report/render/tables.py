@@ -60,6 +60,12 @@ class Table:
     rows: tuple[tuple[Entry, ...], ...]
     notes: tuple[str, ...] = ()
     places: int = 0  # leading columns that name a row
+    constants: str = ""  # what every row has in common, in a sentence
+
+    @property
+    def every_note(self) -> tuple[str, ...]:
+        """What stands below it, its constants first."""
+        return (self.constants, *self.notes) if self.constants else self.notes
 
     @property
     def first(self) -> tuple[Entry, ...]:
@@ -93,7 +99,7 @@ def number(value: float, text: str) -> Entry:
 
 def written(table: Table, kind: str) -> str:
     """The table by its template: `html`, a `<table>` with a sort key per entry; `md`, a GitHub
-    table; `tex`, a document that compiles as it is, whose `longtable` may be pasted elsewhere."""
+    table; `tex`, a float for any document, never wider than its column."""
     found = templates()
     found.filters |= {"tex": escape_latex, "md": escape_markdown}
     return found.get_template(f"table.{kind}.j2").render(table=table)

@@ -96,22 +96,27 @@ def _best(study: Study, metrics: Sequence[Metric]) -> pd.DataFrame:
 
 
 def cells_table(
-    tidy: pd.DataFrame, study: Study, name: str, caption: str, notes: Sequence[str] = ()
+    tidy: pd.DataFrame,
+    study: Study,
+    name: str,
+    caption: str,
+    notes: Sequence[str] = (),
+    has_parameters: bool = True,
 ) -> Table:
     """The tidy frame laid out with one row per cell."""
     headings = [heading for heading in tidy["heading"].unique() if heading]
     rows = []
     for settings, group in groups(tidy, study.cell):
         first = group.iloc[0]
-        count = Entry(f"{first['parameters']:,}", int(first["parameters"]))
+        count = [Entry(f"{first['parameters']:,}", int(first["parameters"]))] * has_parameters
         values = [_value(row) for _, row in group.iterrows() if row["heading"]]
-        rows.append([*place(study, settings), _runs(first), count, *values])
-    titles = [*titles_of(study), "n", "parameters", *headings]
+        rows.append([*place(study, settings), _runs(first), *count, *values])
+    titles = [*titles_of(study), "n", *["parameters"] * has_parameters, *headings]
     return without_constants(table(name, caption, titles, rows, notes, len(study.cell)))
 
 
 def without_constants(whole: Table) -> Table:
-    """The table without columns in which every row says the same: a note says it once."""
+    """The table without columns in which every row says the same: that is said once."""
     columns = list(zip(*whole.rows, strict=True)) if len(whole.rows) > 1 else []
     texts = [{entry.text for entry in column} for column in columns]
     same = [c for c, held in enumerate(texts) if len(held) == 1 and c >= whole.places]
@@ -123,7 +128,7 @@ def without_constants(whole: Table) -> Table:
         whole,
         headings=tuple(whole.headings[c] for c in kept),
         rows=tuple(tuple(row[c] for c in kept) for row in whole.rows),
-        notes=(f"The same in every row: {said}.", *whole.notes),
+        constants=f"The same in every row: {said}.",
     )
 
 

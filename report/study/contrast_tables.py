@@ -10,7 +10,7 @@ from report.data.statistics import errors
 from report.render.numbers import ABSENT, detectable, p_text, rounded, shown
 from report.render.tables import Entry, Table, number, table
 from report.study.cells import place, titles_of
-from report.study.findings import ERRORS, where
+from report.study.text.findings import ERRORS, where
 
 COLUMNS = (
     *("contrast", "held", "metric", "n", "difference", "test-set error", "correlation"),

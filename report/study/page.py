@@ -16,19 +16,15 @@ from report.data.metrics import (
     SHARE_NOTE,
 )
 from report.machine.benches import Benches
-from report.render.drawing import Picture, picture
+from report.render.drawing import Drawing, Picture, picture
 from report.render.output import templates
 from report.render.policy import inline
 from report.render.tables import Table
-from report.study.answer import answer
-from report.study.cautions import cautions
 from report.study.cells import cells, cells_table, levels_table
-from report.study.contact_sheets import TITLES
 from report.study.contrast_tables import contrast_table, error_table
 from report.study.figures.throughput import throughput_table
-from report.study.findings import findings
-from report.study.gallery import Gallery, data_uri
-from report.study.glossary import GLOSSARY
+from report.study.pictures.contact_sheets import TITLES
+from report.study.pictures.gallery import Gallery, data_uri
 from report.study.provenance import (
     citation,
     made_table,
@@ -36,10 +32,16 @@ from report.study.provenance import (
     status_counts,
     status_table,
 )
-from report.study.setup import setup
+from report.study.text.answer import answer
+from report.study.text.cautions import cautions
+from report.study.text.findings import findings
+from report.study.text.glossary import GLOSSARY
+from report.study.text.setup import setup
 
 
-def contents(study: Study, benches: Benches, gallery: Gallery) -> dict[str, Any]:
+def contents(
+    study: Study, benches: Benches, gallery: Gallery, grids: Sequence[Drawing]
+) -> dict[str, Any]:
     """What the page holds beside the figures of the study, by the names of its template."""
     lacking = study.status[study.status["status"] != "finished"]
     every_run = status_table("status", "Every run of the study, by key", study, study.status)
@@ -55,6 +57,7 @@ def contents(study: Study, benches: Benches, gallery: Gallery) -> dict[str, Any]
         "headline": headline_table(study),
         "gallery": gallery,
         "gallery_titles": TITLES,
+        "grids": [picture(drawing, ["svg"]) for drawing in grids],
         "ladders": [picture(drawing, ["svg"]) for drawing in benches.drawings],
         "gate": benches.gate,
         "details": [table for table in detail_tables(study) if table.rows],
@@ -71,7 +74,7 @@ def render(
     """The page as HTML, with the figures of the study and links to the files beside it."""
     environment = templates()
     environment.filters |= {"tie": _tie, "data_uri": data_uri}
-    figures = [*pictures, *contents["ladders"]]
+    figures = [*pictures, *contents["grids"], *contents["ladders"]]
     widths = "".join(f'[id="figure-{p.name}"] {{ --width: {6.5 * p.inches}rem; }}' for p in figures)
     held = inline(["style.css"], ["page.js"], (p.content["svg"].decode() for p in figures), widths)
     template = environment.get_template("page.html.j2")

@@ -1,10 +1,10 @@
 """Everything a report consists of, written into a folder; each file is whole or not there."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
 from joblib import Parallel, cpu_count, delayed
 
 from hvae.records.standings import Standing
@@ -13,14 +13,15 @@ from hvae.validation import require_choice
 from report.data.design import Design
 from report.data.frames import Study, load
 from report.machine.benches import read_benches
-from report.render.drawing import Picture, image, picture
+from report.render.drawing import PAPER, Picture, at_most, image, picture
 from report.render.output import write_files
-from report.render.tables import csv, written
-from report.study.cells import cells
-from report.study.contact_sheets import contact_sheets
-from report.study.figures.quality import Draw, figures
-from report.study.gallery import read_gallery
-from report.study.page import contents, headline_table, render
+from report.render.tables import written
+from report.study.exports import csv_files, paper_table
+from report.study.figures.every import Draw, figures
+from report.study.page import contents, render
+from report.study.pictures.contact_sheets import contact_sheets
+from report.study.pictures.gallery import read_gallery
+from report.study.pictures.sample_grids import sample_grids
 
 FORMATS = ("html", "latex", "csv", "md", "png", "pdf")
 FEWEST_RUNS = 24  # of a study whose figures are drawn in processes: each imports for some seconds
@@ -35,9 +36,22 @@ class Figure(NamedTuple):
 
 
 def drawn(figure: Figure) -> Picture | None:
-    """The figure as files; nothing where there are no data for it."""
+    """The figure as files, of PDF one as wide as a page and one as wide as a column; nothing where
+    there are no data for it."""
     drawing = figure.draw(figure.study)
-    return None if drawing is None else picture(drawing, figure.kinds)
+    if drawing is None:
+        return None
+    found = picture(drawing, [kind for kind in figure.kinds if kind != "pdf"])
+    on_paper = PAPER if "pdf" in figure.kinds else {}
+    return replace(found, content={**found.content, **dict(_on_paper(figure, on_paper))})
+
+
+def _on_paper(figure: Figure, widths: Mapping[str, float]) -> Iterator[tuple[str, bytes]]:
+    for kind, inches in widths.items():
+        with at_most(inches):
+            drawing = figure.draw(figure.study)
+        assert drawing is not None
+        yield kind, image(drawing, "pdf")
 
 
 def write_report(
@@ -46,17 +60,20 @@ def write_report(
     store: Store,
     folder: Path,
     formats: Sequence[str],
+    columns: Sequence[str] = (),
 ) -> list[Path]:
     """Write the report of a study from its standings' records; the paths written, the page first.
 
-    `html` → index.html; `csv` → cells.csv, runs.csv; `latex`, `md` → cells.tex, cells.md;
-    `png`, `pdf` → figures/, pictures included. `store` is read for pictures only; ladders of
-    `hvae bench` beside it are shown too. Raises `ValueError` on an unknown format or a folder that
+    `html` → index.html; `csv` → cells.csv, runs.csv and others; `latex`, `md` → cells.tex and
+    cells.md, with the metrics that `columns` name; `png`, `pdf` → figures/, pictures included, the
+    PDF also at the width of a column. `store` is read for pictures only; ladders of `hvae bench`
+    beside it are shown too. Raises `ValueError` on an unknown format or column, or a folder that
     cannot be written.
     """
     for name in formats:
         require_choice("format", name, FORMATS)
     study = load(design, standings, store)
+    narrow = paper_table(study, columns)
     images = tuple(kind for kind in ("png", "pdf") if kind in formats)
     kinds = ("svg", *images) if "html" in formats else images
     jobs = cpu_count() if len(standings) >= FEWEST_RUNS else 1
@@ -64,29 +81,24 @@ def write_report(
     begun = Parallel(jobs, return_as="generator")(to_draw)  # what comes next is done meanwhile
     benches = read_benches(store.folder.parent / "bench")  # where `hvae bench` writes
     gallery = read_gallery(store, study)
-    page = contents(study, benches, gallery) if "html" in formats else {}
-    headline = page.get("headline") or headline_table(study)
+    grids = sample_grids(study, gallery)
+    page = contents(study, benches, gallery, grids) if "html" in formats else {}
     files = {}
     for kind, suffix in (("latex", "tex"), ("md", "md")):
         if kind in formats:
-            files[f"cells.{suffix}"] = written(headline, suffix).encode()
+            files[f"cells.{suffix}"] = written(narrow, suffix).encode()
     if "csv" in formats:
-        files["cells.csv"] = csv(cells(study).drop(columns="heading"))
-        files["runs.csv"] = csv(long_runs(study))
+        files |= csv_files(study)
     pictures = [found for found in begun if found is not None]
     if page:
         files = {"index.html": render(page, pictures, list(files)).encode()} | files
-    sheets = contact_sheets(study, gallery) if images else []
+    sheets = [*grids, *contact_sheets(study, gallery)] if images else []
     for kind in images:
-        files |= {f"figures/{found.name}.{kind}": found.content[kind] for found in pictures}
+        files |= {
+            f"figures/{found.name}.{suffix}": found.content[suffix]
+            for found in pictures
+            for suffix in (PAPER if kind == "pdf" else [kind])
+        }
         others = (*benches.drawings, *sheets)
         files |= {f"figures/{other.name}.{kind}": image(other, kind) for other in others}
     return write_files(folder, files)
-
-
-def long_runs(study: Study) -> pd.DataFrame:
-    """One row per scalar of a finished run; a run without numbers has one empty row."""
-    place = ["key", *study.cell, "seed"]
-    scalars = [name for name in study.runs if name not in study.status]
-    values = study.runs.melt(["key", *study.cell], scalars, "metric")
-    return study.status[[*place, "status"]].merge(values, on=["key", *study.cell], how="left")

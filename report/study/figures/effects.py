@@ -9,7 +9,7 @@ from report.data.factors import Factor
 from report.data.frames import Study
 from report.render.drawing import INK, Drawing, facets
 from report.render.panels import Layout, plain, span, style
-from report.study.findings import where
+from report.study.text.findings import where
 
 MOST_ROWS = 30  # beyond, the main effects stand for the contrasts cell by cell
 ROW_INCHES, LEAST_INCHES = 0.22, 1.1

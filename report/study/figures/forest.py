@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from statistics import median_high
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,7 +13,6 @@ from report.data.factors import Factor
 from report.data.frames import Study
 from report.render.drawing import FAINT, INK, Drawing, facets
 from report.render.panels import Layout, plain, span, style
-from report.study.findings import where
 
 MOST_ROWS = 45
 ROW_INCHES, LEAST_INCHES = 0.22, 1.1
@@ -57,7 +57,8 @@ def _caption(shown: Sequence[Contrast], contrasts: Sequence[Contrast]) -> str:
     n = span([contrast.estimate.n for contrast in shown])
     left = len(set(map(_name, contrasts))) - len(set(map(_name, shown)))
     return (
-        f"Second minus first, paired by seed ({n}), with 95 % t intervals. Filled: Holm p below "
+        f"Second minus first, paired by seed ({n}), averaged over the other factors where the "
+        "metric means the same for all their values; bars: 95 % t intervals. Filled: Holm p below "
         "0.05 among all contrasts of the factor. Grey, where none is established: the margin that "
         "two one-sided tests at 0.05 keep the effect within."
         + (f" {left} more rows are in the table of contrasts." if left else "")
@@ -65,18 +66,18 @@ def _caption(shown: Sequence[Contrast], contrasts: Sequence[Contrast]) -> str:
 
 
 def _name(contrast: Contrast) -> str:
-    place = where(contrast)
-    return f"{contrast.steps[0]}, {place}" if place else str(contrast.steps[0])
+    held = [factor.describe(value) for factor, value in contrast.held]
+    return ", ".join([str(contrast.steps[0]), *held])
 
 
 def _scale(axes: Axes, contrasts: Sequence[Contrast]) -> None:
     """Logarithmic beyond the usual interval where the largest effect dwarfs it, else linear."""
-    halves = sorted(c.estimate.half_width for c in contrasts)
+    usual = median_high(c.estimate.half_width for c in contrasts)
     largest = max(abs(c.estimate.mean) for c in contrasts)
-    if largest < LARGE * halves[len(halves) // 2]:
+    if largest <= LARGE * usual or usual == 0:
         axes.xaxis.set_major_locator(MaxNLocator(5))
         return
-    threshold = 10.0 ** math.ceil(math.log10(halves[len(halves) // 2]))
+    threshold = 10.0 ** math.ceil(math.log10(usual))
     decades = math.ceil(math.log10(largest / threshold)) + 1
     sizes = [threshold * 10**power for power in range(0, decades, 1 + decades // 4)]
     axes.set_xscale("symlog", linthresh=threshold)

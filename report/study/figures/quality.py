@@ -4,8 +4,6 @@ What means something else for another value of a factor (ELBO, NLL and reconstru
 loss) has panels with scales of their own; what may be compared stands in one panel.
 """
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,48 +15,18 @@ from matplotlib.ticker import MaxNLocator
 from report.data.contrasts import LEVELS
 from report.data.factors import Factor
 from report.data.frames import Study
-from report.data.metrics import LOSS, METRICS, OLDER_NLL, Metric
+from report.data.metrics import LOSS, METRICS, Metric
 from report.data.statistics import summary
 from report.render.drawing import INK, Drawing, error_lines, facets, name_points, x_label
-from report.render.numbers import rounded
-from report.render.panels import horizontal, interval_note, layout, path_of, plain, seed_count
-from report.study.figures.costs import PRICES, QUALITIES, cost
-from report.study.figures.effects import effects
-from report.study.figures.forest import forest
-from report.study.figures.throughput import throughput
+from report.render.numbers import cell_text, count_text
+from report.render.panels import interval_note, layout, path_of, plain, seed_count
 
-Draw = Callable[[Study], Drawing | None]  # none where the records have no data for it
 SHADES = "blend:#eef4fa,#3d87c4"  # black has a contrast of 5 or more on all of them
 ROW_INCHES = 0.3  # of a heat map
-AGAINST = (
-    *(METRICS["elbo_nats"], METRICS["nll_nats"], OLDER_NLL),
-    *(METRICS["scoreboard_nll_nats"], METRICS["kl_excess_nats"]),
-)
-LEVEL_MAPS = (
-    ("kl_nats", "KL per level", "nats per image"),
-    ("gain_nats", "What levels t to T add", "nats per image"),
-    ("active_units", "Active units per level", "units"),
-)
 EXCESS_NOTE = (
     "Above 0 the documented loss charges more KL than the joint posterior has: the covariance that "
     "its closed form drops, which takes more than one level."
 )
-
-
-def figures(study: Study) -> list[Draw]:
-    """What draws each figure, in the page's order: any can be drawn in a process of its own."""
-    across = horizontal(study)
-    return [
-        forest,
-        loss_curves,
-        *(partial(effects, factor=factor) for factor in study.varying if not factor.is_ordered),
-        *(partial(against, metric=metric, x=x) for metric in AGAINST for x in across),
-        rate_distortion,
-        bound_curve,
-        *(partial(level_map, metric=m, title=title, unit=unit) for m, title, unit in LEVEL_MAPS),
-        *(partial(throughput, x=x) for x in across),
-        *(partial(cost, metric=METRICS[m], price=price) for m in QUALITIES for price in PRICES),
-    ]
 
 
 def loss_curves(study: Study) -> Drawing | None:
@@ -208,13 +176,3 @@ def level_map(study: Study, metric: str, title: str, unit: str) -> Drawing | Non
         "Level 1 is next to the pixels."
     )
     return Drawing(metric.replace("_", "-") + "-per-level", title, caption, figure)
-
-
-def cell_text(value: float) -> str:
-    """A value in a heat map: two decimals, one from 10 on; 0.00 below 0.005."""
-    return rounded(value, 2 if abs(value) < 10 else 1) if abs(value) >= 0.005 else "0.00"
-
-
-def count_text(value: float) -> str:
-    """A mean count in a heat map: `2`, `5.5`."""
-    return rounded(value, 1).removesuffix(".0")

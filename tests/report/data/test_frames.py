@@ -142,7 +142,7 @@ def test_what_a_record_leaves_out_with_a_reason_is_no_number_and_the_report_is_w
     study = filled(store, asked, lambda run: {"metrics": metrics | {"left_out": reasons}})
     assert "psnr_db" not in study.runs
     assert study.levels["probe_accuracy"].isna().all()
-    assert len(report_of(store, asked, "html", "csv", "md", "latex")) == 5
+    assert len(report_of(store, asked, "html", "csv", "md", "latex")) == 9
 
 
 def test_an_empty_study_and_an_absent_folder_load(store: Store) -> None:

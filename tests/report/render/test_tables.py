@@ -32,9 +32,9 @@ def test_latex_escapes_every_special_character() -> None:
 
 def test_columns_are_aligned_as_their_first_row_and_no_row_is_no_error() -> None:
     assert "| :--- | ---: |" in written(TABLE, "md")
-    assert r"\begin{longtable}{lr}" in written(TABLE, "tex")
+    assert r"\begin{tabular}{lr}" in written(TABLE, "tex")
     empty = Table("empty", "Nothing", ("a", "b"), ())
-    assert r"\begin{longtable}{ll}" in written(empty, "tex")
+    assert r"\begin{tabular}{ll}" in written(empty, "tex")
     assert written(empty, "md") == "Nothing\n\n| a | b |\n| :--- | :--- |\n"
 
 

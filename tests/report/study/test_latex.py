@@ -11,7 +11,7 @@ from hvae.records.store import Store
 from report.data.design import Design
 from report.data.frames import Study
 from report.render.tables import LATEX, Entry, Table, written
-from report.study.page import detail_tables, headline_table
+from report.study.exports import paper_table
 
 COMPILER = shutil.which("pdflatex") or shutil.which("tectonic")
 pytestmark = [
@@ -24,17 +24,26 @@ pytestmark = [
 OVERFULL = "Overfull \\hbox"
 
 
-def compiled(table: Table, folder: Path) -> str:
-    """What the compiler said of a table that it turned into a PDF."""
+ARTICLE = r"""\documentclass%s{article}
+\usepackage{booktabs,graphicx}
+\begin{document}
+Text before. \input{table}
+\end{document}
+"""
+
+
+def compiled(table: Table, folder: Path, options: str = "") -> str:
+    """What the compiler said of an article with the table, which it turned into a PDF."""
     (folder / "table.tex").write_text(written(table, "tex"))
+    (folder / "article.tex").write_text(ARTICLE % options)
     assert COMPILER is not None
     is_tectonic = COMPILER.endswith("tectonic")
-    options = [] if is_tectonic else ["-interaction=nonstopmode", "-halt-on-error"]
-    command = [COMPILER, *options, "table.tex"]
+    flags = [] if is_tectonic else ["-interaction=nonstopmode", "-halt-on-error"]
+    command = [COMPILER, *flags, "article.tex"]
     done = subprocess.run(command, cwd=folder, capture_output=True, timeout=120)
     said = done.stdout.decode(errors="replace")
     assert done.returncode == 0, said[-2000:]
-    assert (folder / "table.pdf").read_bytes().startswith(b"%PDF")
+    assert (folder / "article.pdf").read_bytes().startswith(b"%PDF")
     return said
 
 
@@ -44,16 +53,13 @@ def test_every_special_character_compiles(tmp_path: Path) -> None:
     compiled(Table("t", text, (text, "n"), (entries,), (text,)), tmp_path)
 
 
-def test_the_headline_of_a_study_compiles_and_fits_its_page(
-    full_study: Study, tmp_path: Path
+@pytest.mark.parametrize("columns", [(), ("elbo_nats", "nll_nats", "psnr_db", "rate_nats")])
+@pytest.mark.parametrize("options", ["", "[twocolumn]"])
+def test_the_table_of_a_study_fits_one_and_two_columns_of_an_article(
+    columns: tuple[str, ...], options: str, full_study: Study, tmp_path: Path
 ) -> None:
-    assert OVERFULL not in compiled(headline_table(full_study), tmp_path)
+    assert OVERFULL not in compiled(paper_table(full_study, columns), tmp_path, options)
 
 
 def test_a_table_without_rows_compiles(store: Store, tmp_path: Path) -> None:
-    compiled(headline_table(study_of(store, Design("none", "", ()))), tmp_path)
-
-
-def test_every_detail_compiles(full_study: Study, tmp_path: Path) -> None:
-    for table in detail_tables(full_study):
-        compiled(table, tmp_path)
+    compiled(paper_table(study_of(store, Design("none", "", ()))), tmp_path)

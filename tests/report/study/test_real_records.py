@@ -17,7 +17,7 @@ from hvae.records.store import ARRAYS, Store
 from hvae.settings import override, shared
 from hvae.training.fit import fit
 from report.data.metrics import DETAIL, HEADLINE, LEVEL_METRICS
-from report.study.gallery import read_gallery
+from report.study.pictures.gallery import read_gallery
 from report.study.writer import FORMATS
 
 TINY = {"model.hidden_dim": 8, "train.epochs": 2, "train.batch_size": 16}

@@ -31,11 +31,13 @@ def test_every_file_is_written_and_listed(store: Store, monkeypatch: pytest.Monk
     for run in asked.runs:
         write_pictures(store, run)
     paths = report_of(store, asked, *FORMATS)
-    names = ["index.html", "cells.tex", "cells.md", "cells.csv", "runs.csv"]
-    assert [p.name for p in paths[:5]] == names
+    names = ["index.html", "cells.tex", "cells.md", "cells.csv", "runs.csv", "contrasts.csv"]
+    names += ["levels.csv", "curves.csv", "history.csv"]
+    assert [p.name for p in paths[:9]] == names
     assert all(path.stat().st_size for path in paths)
-    figures = {path.name for path in paths[5:]}
-    assert {"pictures.png", "pictures.pdf", "loss-curves.pdf"} <= figures
+    figures = {path.name for path in paths[9:]}
+    assert {"pictures.png", "pictures.pdf"} <= figures
+    assert {"loss-curves.pdf", "loss-curves.column.pdf"} <= figures
     assert not list(store.folder.rglob(".partial-*"))
     runs = pd.read_csv(paths[4])
     assert runs.groupby("key").size().index.tolist() == sorted(map(digest, asked.runs))
@@ -69,20 +71,29 @@ def test_the_page_is_whole_and_asks_for_nothing_outside(page: str) -> None:
     assert "Does &lt;depth&gt; help?" in page
 
 
-def test_the_order_is_findings_table_figures_pictures_details_making(page: str) -> None:
-    sections = ("findings", "headline", "figures", "pictures", "details", "how")
-    order = [page.index("Does &lt;depth&gt; help?")]
-    order += [page.index(f'<section id="{name}"') for name in sections]
+def test_the_order_is_answer_table_figures_pictures_findings_details_making(page: str) -> None:
+    sections = ("answer", "headline", "figures", "pictures", "findings", "details", "how")
+    sections += ("glossary", "cite")
+    order = [page.index(f'<section id="{name}"') for name in sections]
     assert order == sorted(order)
-    how = page[order[-1] :]
+    question, forest = (
+        page.index("Does &lt;depth&gt; help?"),
+        page.index('<figure id="figure-forest'),
+    )
+    assert order[0] < question < forest < order[1]
+    how = page[order[-3] :]
     for made in ("git commit", "data SHA-256", "Python", "device name", "cost of all runs"):
         assert made in how
-    assert len(re.findall("<img ", page)) == 2 * 3
+    assert len(re.findall("<img ", page)) == 2 * 4
 
 
-def test_the_page_says_what_all_runs_share(page: str) -> None:
-    (said,) = re.findall(r"Common to all runs: (.*?)\.</p>", page)
-    assert {"latent size 20", "epochs 4", "documented", "digits"} <= set(said.split(", "))
+def test_the_page_says_what_was_trained_and_how(page: str) -> None:
+    (said,) = re.findall(r'</h1> <p class="note">(.*?)</p>', page)
+    assert said.startswith("digits, 1,437 images of 8 × 8 to train on, 360 to test; grey levels; ")
+    assert (
+        "4 epochs; batches of 64; Adam at 0.001; 3 seeds; NLL by S = 1,000 draws"
+        in said.replace("\xa0", " ")
+    )
     assert "depth" not in said
 
 
@@ -157,7 +168,7 @@ def test_one_seed_gives_figures_without_intervals_and_no_finding(store: Store) -
     filled(store, asked)
     page = whole(store, asked)
     assert "No finding: n\xa0=\xa01, and nothing is claimed from fewer than 3" in page
-    assert "Holm p" not in page.split('id="headline"')[0].split('id="findings"')[1]
+    assert "Holm p" not in page.split('id="answer"')[1].split("<figure")[0]
     assert "(n\xa0=\xa01); one run has no interval." in page
     assert "\xa0±\xa0" not in page
     assert 'id="figure-nll_nats-depth"' in page
@@ -192,7 +203,7 @@ def test_what_no_metric_can_judge_is_said_and_not_compared(store: Store) -> None
     asked = design({"data.name": ("mnist", "kmnist")})
     filled(store, asked)
     page = whole(store, asked)
-    assert "mnist → kmnist is not compared" in page
+    assert "MNIST → KMNIST is not compared" in page
     assert "What changes with the data?" not in page
 
 

@@ -13,15 +13,9 @@ from report.data.design import Design
 from report.data.frames import Study
 from report.data.metrics import METRICS
 from report.render.drawing import Drawing, image, svg
-from report.study.figures.quality import (
-    LEVEL_MAPS,
-    against,
-    cell_text,
-    count_text,
-    figures,
-    level_map,
-    loss_curves,
-)
+from report.render.numbers import cell_text, count_text
+from report.study.figures.every import LEVEL_MAPS, figures
+from report.study.figures.quality import against, level_map, loss_curves
 
 ELBO, SCOREBOARD, EXCESS = (
     METRICS[name] for name in ("elbo_nats", "scoreboard_nll_nats", "kl_excess_nats")
@@ -52,7 +46,7 @@ def check(drawings: list[Drawing]) -> set[str]:
         assert "n = " in drawing.caption, drawing.name
         for axes in drawing.figure.axes:
             assert axes.has_data(), drawing.name
-            assert axes.get_xlabel(), drawing.name
+            assert axes.get_xlabel() or drawing.name == "diagram", drawing.name
     return set(names)
 
 
@@ -60,6 +54,7 @@ def test_every_ordered_axis_has_its_figures_and_every_other_factor_its_effects(
     drawings: list[Drawing],
 ) -> None:
     every = {"loss-curves", "rate-distortion", "bound-curve", "effects-loss"}
+    every |= {"forest", "diagram"}
     every |= {f"{name.replace('_', '-')}-per-level" for name, *_ in LEVEL_MAPS}
     for axis in ("depth", "latent"):
         every |= {f"nll_nats-{axis}", f"kl_excess_nats-{axis}", f"throughput-{axis}"}

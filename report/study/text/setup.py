@@ -21,6 +21,8 @@ Common = Mapping[str, Any]  # settings that all runs share
 
 def setup(study: Study) -> str:
     """What was trained and how, in one line: what all runs share, and what made them."""
+    if not study.design.runs:
+        return ""
     run, common = study.design.runs[0], study.common
     seeds = len({run.train.seed for run in study.design.runs})
     parts = [
@@ -70,6 +72,6 @@ def _machine(study: Study) -> list[str]:
         return []
     flags = [flag for every in made["flags"].dropna() for flag in every.split(", ")]
     engines = {flag.removeprefix("engine ") for flag in flags if flag.startswith("engine ")}
-    names = ", ".join(sorted(set(made["device_name"].dropna())))
+    names = ", ".join(sorted(set(made["device_name"].dropna()))) if "device_name" in made else ""
     step = f"{' and '.join(sorted(engines))} step on " if engines else ""
     return [f"{step}{names}"] if names else []

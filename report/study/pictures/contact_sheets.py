@@ -10,7 +10,7 @@ from report.data.factors import VARIANT, Factor, words
 from report.data.frames import Study
 from report.render.drawing import LETTER, PIXELS, Drawing, styled
 from report.render.panels import plain
-from report.study.gallery import COLUMNS, CellPictures, Gallery
+from report.study.pictures.gallery import COLUMNS, CellPictures, Gallery
 
 TITLES = ("samples", "test images, reconstructions below", "traversals, −3 … 3", "interpolation")
 IMAGE_INCHES = 0.26

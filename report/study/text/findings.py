@@ -13,7 +13,7 @@ from report.data.metrics import HEADLINE, METRICS
 from report.data.statistics import FEWEST_SEEDS, errors
 from report.render.numbers import detectable, p_text, shown
 from report.render.panels import span
-from report.study.alive import aliveness
+from report.study.text.alive import aliveness
 
 ERRORS = {  # column of `errors` -> what it is over
     "seed_error": "seed to seed",

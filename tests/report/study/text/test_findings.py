@@ -9,7 +9,7 @@ from builders import design, filled, study_of
 from hvae.config import RunConfig
 from hvae.records.store import Store
 from report.data.frames import Study
-from report.study.findings import findings
+from report.study.text.findings import findings
 
 DEPTH = {"depth": (1, 2)}
 

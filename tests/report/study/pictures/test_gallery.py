@@ -14,14 +14,17 @@ from report.data.design import Design
 from report.data.frames import Study
 from report.machine.benches import Benches
 from report.render.drawing import image
-from report.study.contact_sheets import contact_sheets
-from report.study.gallery import Gallery, data_uri, read_gallery, sheets
 from report.study.page import contents, render
+from report.study.pictures.contact_sheets import contact_sheets
+from report.study.pictures.gallery import Gallery, data_uri, read_gallery, sheets
+from report.study.pictures.sample_grids import sample_grids
 
 
 def page(study: Study, gallery: Gallery) -> str:
     """The text of the page, without line breaks."""
-    return " ".join(render(contents(study, Benches(), gallery), ()).split())
+    return " ".join(
+        render(contents(study, Benches(), gallery, sample_grids(study, gallery)), ()).split()
+    )
 
 
 def arrays(units: int = 2, side: int = 8) -> dict[str, np.ndarray]:
@@ -174,7 +177,7 @@ def test_contact_sheets_have_a_row_per_cell_and_a_figure_per_loss(store: Store) 
     study, gallery = pictured(store, design(axes, seeds=1))
     drawings = contact_sheets(study, gallery)
     assert [drawing.name for drawing in drawings] == ["pictures-bce", "pictures-mse"]
-    grid = np.reshape(drawings[0].figure.axes, (4, 3))
+    grid = np.reshape(drawings[0].figure.axes, (4, 4))
     labels = [axes.get_ylabel() for axes in grid[:, 0]]
     assert labels == [f"depth {d}, latent size {n}" for d in (1, 2) for n in (2, 20)]
     bce = [cell for cell in gallery.cells if cell.settings["loss"] == "bce"]
@@ -194,5 +197,5 @@ def test_contact_sheets_have_a_row_per_cell_and_a_figure_per_loss(store: Store) 
 def test_images_of_all_sizes_stand_in_one_figure_where_only_their_data_vary(store: Store) -> None:
     study, gallery = pictured(store, design({"data.name": ("digits", "mnist")}, seeds=1))
     (drawing,) = contact_sheets(study, gallery)
-    assert [axes.get_ylabel() for axes in drawing.figure.axes[::3]] == ["digits", "mnist"]
+    assert [axes.get_ylabel() for axes in drawing.figure.axes[::4]] == ["digits", "MNIST"]
     assert [cell.zoom for cell in gallery.cells] == [4, 1]

@@ -11,8 +11,8 @@ from report.data.frames import Study
 from report.data.metrics import Metric
 from report.data.statistics import FEWEST_SEEDS
 from report.render.numbers import detectable, p_text, shown
-from report.study.alive import causes
-from report.study.findings import few_seeds
+from report.study.text.alive import causes
+from report.study.text.findings import few_seeds
 
 MOST_SENTENCES = 3
 MOST_STEPS = 4  # named in a sentence
@@ -52,15 +52,13 @@ def _effect(factor: Factor, family: Sequence[Contrast]) -> str:
         if contrast.metric == metric:
             steps.setdefault(contrast.steps[0], []).append(contrast)
     clear = {step: [c for c in every if c.is_clear] for step, every in steps.items()}
-    none = [c for every in steps.values() for c in every if not c.is_clear]
     largest = sorted(filter(clear.get, steps), key=lambda s: -_largest(clear[s]))[:MOST_STEPS]
-    parts = [
-        _part(step, clear[step], len(steps[step]), metric) for step in steps if step in largest
-    ]
-    if none:
-        under = detectable(max(c.estimate.margin for c in none))
-        where = "none of its steps" if not parts else f"{_counted(len(none))} established none"
-        parts.append(f"{where} (under {under} {metric.unit})")
+    named = [step for step in steps if step in largest]
+    parts = [_part(step, clear[step], len(steps[step]), metric) for step in named]
+    if none := [step for step in steps if not clear[step]]:
+        under = detectable(max(c.estimate.margin for step in none for c in steps[step]))
+        which = ", ".join(map(_name, none)) if len(none) <= MOST_STEPS else f"{len(none)} others"
+        parts.append(f"none is established for {which} (under {under} {metric.unit})")
     left = sum(map(bool, clear.values())) - len(largest)
     more = f", and {left} more of its steps change it" if left > 0 else ""
     n, p = known[0].estimate.n, max((c.holm_p for c in known if c.is_clear), default=1.0)
@@ -74,8 +72,10 @@ def _subject(factor: Factor) -> str:
     return f"Against {factor.describe(factor.values[0])}:"
 
 
-def _counted(number: int) -> str:
-    return f"{number} comparison{'' if number == 1 else 's'}"
+def _name(step: Step) -> str:
+    """`2 → 3`; of what has no order its end."""
+    ends = [step.factor.text(value) for value in (step.start, step.end)]
+    return " → ".join(ends) if step.factor.is_ordered else ends[1]
 
 
 def _largest(contrasts: Sequence[Contrast]) -> float:
@@ -84,13 +84,10 @@ def _largest(contrasts: Sequence[Contrast]) -> float:
 
 def _part(step: Step, clear: Sequence[Contrast], of: int, metric: Metric) -> str:
     """`2 → 3 lowers the NLL by 0.28 ± 0.12 nats`; a range where it stands at several places."""
-    factor = step.factor
-    ends = f"{factor.text(step.start)} → {factor.text(step.end)}"
-    name = ends if factor.is_ordered else factor.text(step.end)
     ups = {contrast.estimate.mean > 0 for contrast in clear}
     verb = "moves" if len(ups) > 1 else "raises" if True in ups else "lowers"
     ordered = sorted(clear, key=lambda c: abs(c.estimate.mean))
     sizes = [shown(abs(c.estimate.mean), c.estimate.half_width) for c in ordered]
     size = sizes[0] if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     place = "" if len(clear) == of else f" in {len(clear)} of {of} places"
-    return f"{name} {verb} the {metric.label} by {size} {metric.unit}{place}"
+    return f"{_name(step)} {verb} the {metric.label} by {size} {metric.unit}{place}"

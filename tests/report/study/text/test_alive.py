@@ -8,7 +8,7 @@ from builders import design, filled, record, study_of
 
 from hvae.config import RunConfig
 from hvae.records.store import Store
-from report.study.alive import aliveness
+from report.study.text.alive import aliveness
 
 FORMS = {
     "documented": {},

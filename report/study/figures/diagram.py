@@ -1,0 +1,77 @@
+"""The deepest models of a study as chains from the pixels up, each level as wide as its KL."""
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from report.data.contrasts import LEVELS
+from report.data.factors import words
+from report.data.frames import Study
+from report.data.metrics import ALIVE_NATS
+from report.data.statistics import groups
+from report.render.drawing import INK, LETTER, Drawing, styled
+from report.render.numbers import cell_text, count_text
+from report.render.panels import PALETTE, plain, seed_count
+
+MOST_ROWS = 12
+ROW_INCHES, STEP_INCHES = 0.75, 1.2
+LEAST_AREA, LARGEST_AREA = 12.0, 500.0  # of a circle, in square points
+ARROW: dict[str, Any] = {"arrowstyle": "->", "color": INK}
+ALIVE: dict[str, Any] = {"color": PALETTE[0]}
+DEAD: dict[str, Any] = {"facecolors": "none", "edgecolors": INK, "linewidths": 0.8}
+
+
+def diagram(study: Study) -> Drawing | None:
+    """A row per cell of the greatest depth: x, then a circle per level, its area by the KL."""
+    levels = study.levels
+    if levels.empty or "kl_nats" not in levels or levels["kl_nats"].isna().all():
+        return None
+    deepest = levels[levels.groupby("key")["level"].transform("max") == levels["level"].max()]
+    others = [factor for factor in study.varying if factor.name != LEVELS]
+    cells = list(groups(deepest, [factor.name for factor in others]))[:MOST_ROWS]
+    names = [words(others, (place[factor.name] for factor in others)) for place, _ in cells]
+    most = float(deepest.groupby([*study.cell, "level"], observed=True)["kl_nats"].mean().max())
+    count = int(levels["level"].max())
+    label = LETTER * max(map(len, names))
+    with styled():
+        size = (label + STEP_INCHES * (count + 1), ROW_INCHES * len(cells) + 0.4)
+        figure = Figure(figsize=size)
+        axes = figure.add_axes((label / size[0], 0, 1 - label / size[0], 1))
+        axes.set(xlim=(0, count + 1), ylim=(len(cells) + 0.1, -0.4), aspect="auto")
+        axes.set_axis_off()
+        for row, (name, (_, part)) in enumerate(zip(names, cells, strict=True)):
+            axes.text(0, row + 0.5, plain(name), ha="right", va="center")
+            _chain(axes, row + 0.5, part, most)
+    caption = (
+        f"Depth {count}, mean over seeds ({seed_count(deepest, study.cell)}), test set. Area: the "
+        "level's KL, which stands below in nats beside its active units. Hollow: dead "
+        f"(under {ALIVE_NATS} nats). The image x is decoded from level 1; each level is the prior "
+        "of the one to its left."
+    )
+    return Drawing("diagram", "Where the code lies", caption, figure)
+
+
+def _chain(axes: Axes, y: float, part: pd.DataFrame, most: float) -> None:
+    """x and the levels of one cell at height y."""
+    axes.text(0.5, y, "x", ha="center", va="center", style="italic")
+    means: pd.DataFrame = part.groupby("level")[["kl_nats", "active_units"]].mean()
+    for level, row in means.iterrows():
+        x, nats = float(str(level)) + 0.5, float(row["kl_nats"])
+        axes.annotate(
+            "", (x - 0.75, y), (x - 0.35, y), arrowprops={"arrowstyle": "->", "color": INK}
+        )
+        axes.scatter([x], [y], s=_area(nats, most), zorder=2, **(ALIVE if _lives(nats) else DEAD))
+        units = row["active_units"]
+        text = cell_text(nats) + (f", {count_text(units)} units" if pd.notna(units) else "")
+        axes.text(x, y + 0.42, text, ha="center", va="center", fontsize=7.5)
+
+
+def _lives(nats: float) -> bool:
+    return nats >= ALIVE_NATS
+
+
+def _area(nats: float, most: float) -> float:
+    """In square points: that of the largest circle for the largest KL, never quite nothing."""
+    return max(LEAST_AREA, LARGEST_AREA * nats / most) if _lives(nats) else LEAST_AREA

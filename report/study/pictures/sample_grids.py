@@ -1,0 +1,96 @@
+"""Samples laid out by two factors, the likelihood beside each: what the numbers look like."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from hvae.records.files import slug
+from report.data.factors import Factor, words
+from report.data.frames import Study
+from report.data.metrics import OWN, Metric
+from report.data.statistics import summary
+from report.render.drawing import PIXELS, Drawing, styled
+from report.render.numbers import rounded
+from report.render.panels import plain
+from report.study.pictures.gallery import CellPictures, Gallery
+
+PANEL_INCHES = 2.0
+MOST_PANELS = 40  # of one figure
+
+
+def sample_grids(study: Study, gallery: Gallery) -> list[Drawing]:
+    """A figure of rows and columns by the first and last ordered factor for each combination of
+    the others; none where fewer than two factors of a study vary."""
+    ordered = [f for f in study.varying if f.is_ordered] or study.varying
+    across = ordered[-1] if len(ordered) > 1 else None
+    down = ordered[0] if across else next((f for f in study.varying if f not in ordered), None)
+    across = across or next(iter(ordered), None)
+    if down is None or across is None or not gallery.cells:
+        return []
+    apart = [factor for factor in study.varying if factor not in (down, across)]
+    nats = _nats(study)
+    figures: dict[tuple[Any, ...], list[CellPictures]] = {}
+    for cell in gallery.cells:
+        key = tuple(cell.settings[factor.name] for factor in apart)
+        figures.setdefault(key, []).append(cell)
+    return [
+        _drawing(study, (down, across), words(apart, values), cells, nats)
+        for values, cells in figures.items()
+        if len(down.values) * len(across.values) <= MOST_PANELS
+    ]
+
+
+def _nats(study: Study) -> tuple[Metric | None, dict[tuple[Any, ...], float]]:
+    """The likelihood that was measured, and its mean by cell."""
+    metric = next((m for m in OWN if study.shows(m)), None)
+    if metric is None:
+        return None, {}
+    table = summary(study.runs, study.cell, [metric.name])
+    places = table[study.cell].itertuples(index=False, name=None)
+    return metric, dict(zip(places, table["mean"], strict=True))
+
+
+def _drawing(
+    study: Study,
+    axes: tuple[Factor, Factor],
+    place: str,
+    cells: Sequence[CellPictures],
+    nats: tuple[Metric | None, dict[tuple[Any, ...], float]],
+) -> Drawing:
+    metric, means = nats
+    figure = _figure(study, axes, cells, means)
+    title = ", ".join(filter(None, ["Samples", place]))
+    caption = "16 samples of each cell, from the prior, the same noise where sizes are equal."
+    if metric is not None:
+        caption += f" Above each: the {metric.label}, mean over seeds ({metric.unit})."
+    return Drawing("-".join(filter(None, ["samples", slug(place)])), title, caption, figure)
+
+
+def _figure(
+    study: Study,
+    axes: tuple[Factor, Factor],
+    cells: Sequence[CellPictures],
+    means: dict[tuple[Any, ...], float],
+) -> Figure:
+    down, across = axes
+    height, width = cells[0].sheets[0].pixels.shape
+    size = (PANEL_INCHES * len(across.values), PANEL_INCHES * height / width + 0.35)
+    with styled():
+        figure = Figure(figsize=(size[0] + 0.8, size[1] * len(down.values)), layout="compressed")
+        grid = figure.subplots(len(down.values), len(across.values), squeeze=False)
+        for panel in grid.flat:
+            panel.set(xticks=[], yticks=[])
+            panel.spines[:].set_visible(False)
+        for cell in cells:
+            row, column = (f.values.index(cell.settings[f.name]) for f in axes)
+            mean = means.get(tuple(cell.settings[name] for name in study.cell))
+            grid[row, column].imshow(cell.sheets[0].pixels, **PIXELS)
+            grid[row, column].set_title("" if mean is None else rounded(mean, 2))
+        for row, value in enumerate(down.values):
+            grid[row, 0].set_ylabel(
+                plain(down.describe(value)), rotation=0, ha="right", va="center"
+            )
+        for column, value in enumerate(across.values):
+            grid[-1, column].set_xlabel(plain(across.describe(value)))
+    return figure

@@ -1,0 +1,90 @@
+"""What a page says first: what was trained, the answer, and what not to trust."""
+
+from typing import Any
+
+from builders import design, filled, record
+
+from hvae.config import RunConfig
+from hvae.records.store import Store
+from report.data.frames import Study
+from report.study.text.answer import answer, asked
+from report.study.text.cautions import cautions
+from report.study.text.setup import setup
+
+VARIANTS: dict[str, dict[str, Any]] = {"documented": {}, "ELBO": {"objective": "elbo"}}
+
+
+def with_metrics(**given: Any) -> Any:
+    """Records of those metrics, a function of the run where they are one."""
+
+    def change(run: RunConfig) -> dict[str, Any]:
+        own = {name: held(run) if callable(held) else held for name, held in given.items()}
+        return {"metrics": record(run).metrics | own}
+
+    return change
+
+
+def nll(run: RunConfig) -> float:
+    """Depth 2 is 2 nats better than depth 1, and depth 3 as good as depth 2."""
+    return 100.0 - 2.0 * (run.model.num_layers > 1) + 0.01 * (run.train.seed % 3)
+
+
+def test_a_factor_is_answered_step_by_step_with_its_proof(store: Store) -> None:
+    def jittered(run: RunConfig) -> float:
+        return nll(run) + 0.02 * ((run.train.seed * run.model.num_layers) % 4)
+
+    study = filled(store, design({"depth": (1, 2, 3)}, seeds=5), with_metrics(nll_nats=jittered))
+    (said,) = answer(study)
+    assert said.startswith("Depth: 1 → 2 lowers the NLL by 2.0")
+    assert "; none is established for 2 → 3 (under 0.0" in said
+    assert "(n = 5, Holm p ≤ 0.00" in said
+
+
+def test_variants_are_answered_against_the_first(store: Store) -> None:
+    def better(run: RunConfig) -> float:
+        return 98.0 - 3.0 * (run.train.objective == "elbo") + 0.1 * run.train.seed**2
+
+    study = filled(store, design({"depth": (1, 2)}, VARIANTS), with_metrics(nll_nats=better))
+    assert answer(study) == [
+        "Against documented: ELBO lowers the NLL by 3.000 ± 0 nats (n = 3, Holm p < 0.001)."
+    ]
+
+
+def test_nothing_is_claimed_of_two_seeds_or_of_none(store: Store) -> None:
+    (said,) = answer(filled(store, design({"depth": (1, 2)}, seeds=2)))
+    assert said.startswith("No finding: n = 2")
+    (said,) = answer(filled(store, design({"depth": (7,)}, seeds=0)))
+    assert said == "Nothing yet: no run of this study has finished."
+
+
+def test_a_question_names_its_factors(full_study: Study) -> None:
+    assert [factor.name for factor in asked(full_study)] == ["depth"]  # Does <depth> help?
+
+
+def test_dead_levels_and_wide_bounds_and_lost_proposals_are_named(store: Store) -> None:
+    def kl(run: RunConfig) -> list[float]:
+        return [9.0, 0.5, 0.0][: run.model.num_layers]
+
+    def gap(run: RunConfig) -> float:
+        return 7.0 if run.model.num_layers == 3 else 0.1
+
+    metrics = {"kl_per_level_nats": kl, "nll_gap_nats": gap, "nll_fallback_images": 0.0}
+    asked_for = design({"depth": (1, 2, 3)})
+    found = cautions(filled(store, asked_for, with_metrics(**metrics)))
+    assert [caution.kind for caution in found] == ["Dead levels", "Not to be trusted"]
+    assert found[0].text == "level 3 in 3 of 3 runs (KL under 0.01 nats)."
+    assert found[1].text == (
+        "the NLL of 3 of 9 runs: its bounds are over 1 nat apart, 7.0 at most (depth 3)."
+    )
+    lost = filled(store, design({"latent": (2, 3)}), with_metrics(nll_fallback_images=390.0))
+    assert (
+        "no Gaussian close to the posterior was found for over 5% of the" in cautions(lost)[-1].text
+    )
+
+
+def test_what_differs_is_not_said_of_all_runs_and_what_is_unusual_is(store: Store) -> None:
+    asked_for = design({"train.epochs": (3, 4), "train.kl_weight": (0.5,)})
+    said = setup(filled(store, asked_for))
+    assert "epochs" not in said
+    assert "KL weight 0.5" in said
+    assert "3 seeds" in said
