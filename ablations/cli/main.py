@@ -7,6 +7,7 @@ Exit codes: 0 fine, 1 the work found a failure, 2 the input was wrong, 3 inconcl
 import click
 
 from ablations.cli.bench import bench
+from ablations.cli.compare import compare
 from ablations.cli.data import data
 from ablations.cli.gate import gate
 from ablations.cli.options import OneLineErrors, debug_option
@@ -31,5 +32,5 @@ def main() -> None:
     """
 
 
-for command in (studies, plan, run, status, report, reproduce, sample, data, bench, gate):
+for command in (studies, plan, run, status, report, compare, reproduce, sample, data, bench, gate):
     main.add_command(command)

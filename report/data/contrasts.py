@@ -170,13 +170,13 @@ class _Grid(NamedTuple):
             for metric in self._metrics(corner)
             for contrast in self._contrasts(metric, corner, self._averaged(metric, is_averaged))
         ]
-        return _adjusted(found)
+        return adjusted(found)
 
     def against_zero(self, metric: Metric) -> Family:
         """A metric that is a difference already: at each depth and value of a categorical factor,
         ordered ones averaged."""
         averaged = [f for f in self.factors if f.is_ordered and f.name != LEVELS]
-        return _adjusted(self._contrasts(metric, (), averaged))
+        return adjusted(self._contrasts(metric, (), averaged))
 
     def _metrics(self, steps: Sequence[Step]) -> list[Metric]:
         """What speaks for a step: an own likelihood, with one common yardstick, where both sides
@@ -217,7 +217,7 @@ class _Grid(NamedTuple):
                     0.0 if noise is None else float(np.nan_to_num(noise[place]).mean()),
                     math.nan
                     if by_image is None
-                    else _test_set_error([by_image[*corner, *place] for corner in corners], signs),
+                    else test_set_error([by_image[*corner, *place] for corner in corners], signs),
                 )
 
     def _means(
@@ -230,14 +230,14 @@ class _Grid(NamedTuple):
         return np.asarray(values.mean(tuple(range(len(along) + len(held), len(order)))))
 
 
-def _test_set_error(sides: Sequence[Floats], signs: Sequence[int]) -> float:
+def test_set_error(sides: Sequence[Floats], signs: Sequence[int]) -> float:
     """Standard error over test images of a sum of sides [seeds, N], the mean over whole seeds."""
     differences = np.tensordot(signs, np.stack(sides), 1)
     whole = differences[~np.isnan(differences).any(1)]
     return float(whole.mean(0).std(ddof=1) / math.sqrt(whole.shape[1])) if len(whole) else math.nan
 
 
-def _adjusted(contrasts: Iterable[Contrast]) -> Family:
+def adjusted(contrasts: Iterable[Contrast]) -> Family:
     """One family: its p adjusted, its detectable effects at the level of Holm's first step."""
     family = list(contrasts)
     adjusted = holm(contrast.estimate.p for contrast in family)

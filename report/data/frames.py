@@ -117,7 +117,7 @@ def load(design: Design, standings: Sequence[Standing], store: Store) -> Study:
         curve=frame(_curve_rows, finished, "samples", "nll_encoder_nats"),
         throughput=frame(_throughput_rows, records, *RATES),
         made=frame(_made_rows, records),
-        contrasts=compare(runs, status, factors, _by_image(store, runs["key"])),
+        contrasts=compare(runs, status, factors, by_image(store, runs["key"])),
         stale=len({standing.digest for standing in standings if standing.state == "stale"}),
         unasked=len(store.finished() - set(settings["key"])),
     )
@@ -138,7 +138,7 @@ def _lay_out(standing: Standing) -> tuple[Standing, Rows]:
         return replace(standing, state="damaged", reason=reason, record=None), {}
 
 
-def _by_image(store: Store, keys: Iterable[str]) -> dict[str, dict[str, Floats]]:
+def by_image(store: Store, keys: Iterable[str]) -> dict[str, dict[str, Floats]]:
     """What the runs left by test image, metric by metric; a damaged file is named elsewhere, and
     what is no list of numbers is none of them."""
     found: dict[str, dict[str, Floats]] = {name: {} for name in BY_IMAGE}
@@ -196,7 +196,7 @@ def run_row(record: Record) -> Row:
         "evaluate_seconds": record.seconds.get("evaluate", math.nan),
         **_upper_levels(record),
         **{name: number(record, name) for name in scalars},
-        **_own_rates(record),
+        **own_rates(record),
     }
 
 
@@ -242,7 +242,7 @@ def number(record: Record, metric: str) -> float:
     return math.nan if held is None else float(held)
 
 
-def _own_rates(record: Record) -> Row:
+def own_rates(record: Record) -> Row:
     """Images per second at the batch size that trains, as scalars; the name holds all that must
     not be averaged over."""
     return {

@@ -125,7 +125,7 @@ def test_every_option_has_a_help(command: tuple[str, ...]) -> None:
 
 
 def test_the_contract_has_these_commands() -> None:
-    names = {"studies", "plan", "run", "status", "report", "data", "bench"}
+    names = {"studies", "plan", "run", "status", "report", "compare", "data", "bench"}
     assert set(main.commands) == names | {"reproduce", "sample", "gate"}
 
 
