@@ -8,6 +8,7 @@ import click
 
 from ablations.cli.bench import bench
 from ablations.cli.data import data
+from ablations.cli.export import export
 from ablations.cli.gate import gate
 from ablations.cli.options import OneLineErrors, debug_option
 from ablations.cli.plan import plan, studies
@@ -31,5 +32,5 @@ def main() -> None:
     """
 
 
-for command in (studies, plan, run, status, report, reproduce, sample, data, bench, gate):
+for command in (studies, plan, run, status, report, export, reproduce, sample, data, bench, gate):
     main.add_command(command)
