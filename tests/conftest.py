@@ -33,12 +33,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     reasons = {
         "slow": not config.getoption("--run-slow") and "minutes long; see `pytest --run-slow`",
         "cuda": is_asked and not _has_gpu() and "needs an NVIDIA GPU",
-        "ray": find_spec("ray") is None and "needs ray: pip install -e '.[ray]'",
+        "mlflow": _lacks("mlflow", "sqlalchemy", "alembic")
+        and "needs mlflow: pip install -e '.[mlflow]'",
+        "tensorboard": _lacks("tensorboard")
+        and "needs tensorboard: pip install -e '.[tensorboard]'",
+        "ray": _lacks("ray") and "needs ray: pip install -e '.[ray]'",
     }
     for item in items:
         for marker in reasons.keys() & item.keywords.keys():
             if reason := reasons[marker]:
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _lacks(*packages: str) -> bool:
+    return any(find_spec(package) is None for package in packages)
 
 
 def _has_gpu() -> bool:

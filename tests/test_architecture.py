@@ -22,6 +22,9 @@ HOMES = {  # outside library -> the only places that may import it
     "PIL": ("report/", "ablations/cli/sample.py"),
     "safetensors": ("hvae/records/attachments.py",),
     "ray": ("ablations/run/cluster.py",),
+    "mlflow": ("ablations/trackers/mlflow_export.py",),
+    "sqlalchemy": ("ablations/trackers/mlflow_export.py",),
+    "tensorboard": ("ablations/trackers/tensorboard_export.py",),
 }
 WALL_CLOCKS = ("time.time", "time.time_ns", "datetime.now", ".st_mtime", ".st_mtime_ns", "getmtime")
 LIGHT = [
@@ -93,7 +96,7 @@ def test_the_import_contracts_hold() -> None:
 def test_importing_what_starts_first_does_not_import_torch(
     module: str, run_python: Callable[..., str]
 ) -> None:
-    heavy = "{'torch', 'torchvision', 'sklearn', 'matplotlib', 'pandas'}"
+    heavy = "{'torch', 'torchvision', 'sklearn', 'matplotlib', 'pandas', 'mlflow', 'tensorboard'}"
     assert run_python(f"import sys, {module}; print({heavy} & sys.modules.keys())") == "set()"
 
 

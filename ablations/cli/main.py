@@ -9,6 +9,7 @@ import click
 from ablations.cli.bench import bench
 from ablations.cli.compare import compare
 from ablations.cli.data import data
+from ablations.cli.export import export
 from ablations.cli.gate import gate
 from ablations.cli.options import OneLineErrors, debug_option
 from ablations.cli.plan import plan, studies
@@ -32,5 +33,19 @@ def main() -> None:
     """
 
 
-for command in (studies, plan, run, status, report, compare, reproduce, sample, data, bench, gate):
+COMMANDS = (
+    studies,
+    plan,
+    run,
+    status,
+    report,
+    compare,
+    export,
+    reproduce,
+    sample,
+    data,
+    bench,
+    gate,
+)
+for command in COMMANDS:
     main.add_command(command)

@@ -81,7 +81,7 @@ def read_gallery(store: Store, study: Study) -> Gallery:
     for settings in shown.to_dict("records"):
         try:
             key = settings["key"]
-            pictures = _sheets(store.arrays_path(key)) if isinstance(key, str) else None
+            pictures = read_sheets(store.arrays_path(key)) if isinstance(key, str) else None
         except AttachmentError as error:
             notices.append(str(error).replace(f"{store.folder}/", ""))
             pictures = None
@@ -92,7 +92,9 @@ def read_gallery(store: Store, study: Study) -> Gallery:
     return Gallery(seed, tuple(cells), tuple(absent), tuple(notices))
 
 
-def _sheets(path: Path) -> tuple[Sheet, ...]:
+def read_sheets(path: Path) -> tuple[Sheet, ...]:
+    """The sheets of a run's file of arrays. Raises `AttachmentError` where it cannot be read or
+    holds others."""
     found = read_arrays(path)
     try:
         return sheets(found)

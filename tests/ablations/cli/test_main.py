@@ -126,7 +126,7 @@ def test_every_option_has_a_help(command: tuple[str, ...]) -> None:
 
 def test_the_contract_has_these_commands() -> None:
     names = {"studies", "plan", "run", "status", "report", "compare", "data", "bench"}
-    assert set(main.commands) == names | {"reproduce", "sample", "gate"}
+    assert set(main.commands) == names | {"reproduce", "sample", "gate", "export"}
 
 
 def test_the_version_is_that_of_the_package() -> None:
@@ -412,7 +412,8 @@ BAD = {
     ),
     "unknown data": (
         ("run", "quick", "--data", "cifar"),
-        "'cifar' is not one of 'digits', 'mnist'",
+        "data: 'cifar' is not allowed; allowed: digits, mnist, fashion-mnist, kmnist, "
+        "emnist-digits, or a file *.npz or a folder that is there",
     ),
     "missing data": (
         ("run", "standard", "--data-dir", "nowhere"),

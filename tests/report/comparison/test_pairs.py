@@ -39,7 +39,7 @@ def test_data_bring_their_number_of_pixels_which_is_no_change_of_its_own(tmp_pat
     other = [override(run, {"data.name": "mnist"}) for run in RUNS]
     found = pairing(stored(tmp_path / "a"), stored(tmp_path / "b", runs=other))
     assert set(found.differing) == {"data.name", "model.input_dim"}
-    assert found.changes == ["digits → mnist"]
+    assert found.changes == ["digits → MNIST"]
 
 
 def test_a_run_of_one_side_only_is_alone(tmp_path: Path) -> None:

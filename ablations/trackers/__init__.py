@@ -1,0 +1,1 @@
+"""From records to the trackers that people use beside this suite."""
