@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import axe_core_python
 from selenium.webdriver import Chrome
 
 OWN = ("file:", "data:", "blob:", "about:")  # what a page may load without asking anybody
@@ -31,6 +32,14 @@ class Browser:
     def js(self, script: str, *arguments: Any) -> Any:
         """What a piece of JavaScript returns (`arguments[0]` … are the arguments)."""
         return self.driver.execute_script(script, *arguments)
+
+    def violations(self) -> list[str]:
+        """What axe-core finds wrong for those who do not see the page, or not well."""
+        axe = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text()
+        self.driver.execute_script(axe)
+        run = "const done = arguments[0]; axe.run().then(found => done(found.violations));"
+        found = self.driver.execute_async_script(run)
+        return [f"{v['id']}: {node['html'][:120]}" for v in found for node in v["nodes"]]
 
     def console_errors(self) -> list[str]:
         """Errors and warnings in the console since the page was opened; asking empties it."""

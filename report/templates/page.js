@@ -82,8 +82,12 @@ addEventListener("resize", reach);
 reach();
 
 // Light or dark: as the system says, until the button says otherwise.
-const theme = document.querySelector("#theme");
-let isDark = matchMedia("(prefers-color-scheme: dark)").matches;
+const theme = document.querySelector("#theme"), system = matchMedia("(prefers-color-scheme: dark)");
+let isDark = system.matches;
+system.addEventListener("change", () => {
+  if (!document.documentElement.style.colorScheme) isDark = system.matches;
+  label();
+});
 const label = () => { theme.textContent = isDark ? "Light" : "Dark"; };
 theme.addEventListener("click", () => {
   isDark = !isDark;
@@ -92,11 +96,3 @@ theme.addEventListener("click", () => {
 });
 label();
 theme.hidden = false;
-
-// On paper every detail is open; afterwards the page is as it was.
-let closed = [];
-addEventListener("beforeprint", () => {
-  closed = [...document.querySelectorAll("details:not([open])")];
-  closed.forEach(part => { part.open = true; });
-});
-addEventListener("afterprint", () => closed.forEach(part => { part.open = false; }));

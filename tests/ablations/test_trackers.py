@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from builders import ENVIRONMENT, SOURCES, record, write_pictures
 from PIL import Image
-from report.study.pictures.gallery import COLUMNS, read_sheets
 
 from ablations.grid import labels, runs
 from ablations.presets import PRESETS
@@ -23,6 +22,7 @@ from ablations.trackers.mlflow_export import open_mlflow
 from hvae.records.standings import survey
 from hvae.records.store import Record, Store
 from hvae.settings import digest
+from report.study.pictures.gallery import COLUMNS, read_sheets
 
 STUDY = narrow(PRESETS["quick"], {"depth": (1, 2), "loss": ("bce",), "latent": (2,)}, seeds=1)
 RUNS = runs(STUDY)

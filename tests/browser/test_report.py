@@ -1,5 +1,7 @@
 """The report in a real browser: a page from builders records, opened from its file."""
 
+import base64
+import re
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -96,6 +98,17 @@ def test_the_button_changes_between_light_and_dark(browser: Browser, page: Path)
     assert min(ratio for ratio, _ in browser.js(TEXT_CONTRASTS)) >= AA
 
 
+def test_the_button_follows_the_system_until_it_is_pressed(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    button = browser.driver.find_element(By.ID, "theme")
+    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+    assert button.text == "Light"
+    button.click()
+    colour = "return getComputedStyle(document.body).backgroundColor"
+    assert (button.text, browser.js(colour)) == ("Dark", "rgb(255, 255, 255)")
+
+
 @pytest.mark.parametrize("press", ["click", "Enter", "Space"])
 def test_a_heading_sorts_by_number_and_says_so(browser: Browser, page: Path, press: str) -> None:
     browser.open(page)
@@ -170,18 +183,75 @@ def test_every_picture_is_there_and_described(browser: Browser, page: Path) -> N
         assert text
 
 
-def test_printing_opens_every_detail_and_closes_it_again(browser: Browser, page: Path) -> None:
+def test_on_paper_a_study_like_quick_takes_eight_pages_at_most(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """What is folded on the screen stays so; what was opened is printed."""
+    store = Store(tmp_path)
+    store.open_for_writing()
+    asked = design({"depth": (1, 2, 3, 4), "loss": ("bce", "mse"), "latent": (2, 20)}, seeds=2)
+    for run in asked.runs:
+        store.write(record(run))
+        write_pictures(store, run)
+    browser.open(report_of(store, asked)[0])
+    folded = pages_on_paper(browser)
+    assert 3 <= folded <= 8
+    browser.js("document.querySelectorAll('details').forEach(part => { part.open = true; })")
+    assert pages_on_paper(browser) > folded
+
+
+def pages_on_paper(browser: Browser) -> int:
+    paper = {"paperWidth": 8.27, "paperHeight": 11.7}
+    printed = browser.driver.execute_cdp_cmd("Page.printToPDF", paper)
+    return len(re.findall(rb"/Type\s*/Page\b", base64.b64decode(printed["data"])))
+
+
+@pytest.mark.parametrize("is_dark", [False, True])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_no_violation(browser: Browser, page: Path, width: int, is_dark: bool) -> None:
+    browser.open(page, width, is_dark=is_dark)
+    browser.js("document.querySelectorAll('details').forEach(part => { part.open = true; })")
+    assert browser.violations() == []
+
+
+def test_a_filter_knows_the_names_of_columns(browser: Browser, page: Path) -> None:
     browser.open(page)
-    closed = "return document.querySelectorAll('details:not([open])').length"
-    before = browser.js(closed)
-    assert before > 0
-    browser.js(
-        "addEventListener('beforeprint', () => { window.closedOnPaper = "
-        "document.querySelectorAll('details:not([open])').length; })"
+    field = browser.driver.find_element(By.CSS_SELECTOR, "#headline input")
+    kept = {"depth 2": 4, "latent size 20": 4, "depth 2 latent 20 bce": 1, "2": 7}
+    for typed, rows in kept.items():
+        field.send_keys(typed)
+        assert browser.js(VISIBLE, "#cells") == rows, typed
+        field.send_keys(Keys.BACKSPACE * len(typed))
+
+
+def test_the_columns_that_name_a_row_stay_in_sight(browser: Browser, page: Path) -> None:
+    browser.open(page, width=390)
+    seen = (
+        "const box = document.querySelector('#headline .scroll'); box.scrollLeft = 400;"
+        "const row = document.querySelector('#cells tbody tr');"
+        "const left = box.getBoundingClientRect().left;"
+        "return [...row.cells].slice(0, 4).map(c => c.getBoundingClientRect().left - left)"
     )
-    browser.driver.execute_cdp_cmd("Page.printToPDF", {})
-    assert browser.js("return window.closedOnPaper") == 0
-    assert browser.js(closed) == before
+    *places, other = browser.js(seen)
+    assert len(places) == 3
+    assert places == sorted(places)
+    assert min(places) >= 0
+    assert other < 0
+
+
+def test_figures_are_numbered_and_every_one_has_its_link(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    heads = "return [...document.querySelectorAll('figure h3')].map(h => h.textContent)"
+    titles = browser.js(heads)
+    assert [title.split(".")[0] for title in titles] == [
+        f"Figure {number}" for number in range(1, len(titles) + 1)
+    ]
+    assert titles[0] == "Figure 1. Every main effect"
+    links = browser.js(
+        "return [...document.querySelectorAll('figure')].map(f => f.querySelector('.anchor').hash)"
+    )
+    ids = browser.js("return [...document.querySelectorAll('figure')].map(f => '#' + f.id)")
+    assert links == ids
 
 
 def test_paper_has_no_controls_and_no_scroll_boxes(browser: Browser, page: Path) -> None:
