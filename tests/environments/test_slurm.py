@@ -1,4 +1,4 @@
-"""README's two scripts for Slurm, as they are printed, on two nodes of this machine."""
+"""The two scripts of `ablations/README.md` for Slurm, as printed, on two nodes of this machine."""
 
 import os
 import re
@@ -77,7 +77,9 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def scripts() -> dict[str, str]:
     """By name."""
     blocks = re.findall(
-        r"```bash\n(#!/bin/bash\n# (\S+)\n.*?)```", (ROOT / "README.md").read_text(), re.S
+        r"```bash\n(#!/bin/bash\n# (\S+)\n.*?)```",
+        (ROOT / "ablations" / "README.md").read_text(),
+        re.S,
     )
     return {name: text for text, name in blocks}
 

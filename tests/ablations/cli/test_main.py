@@ -74,7 +74,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
     asked: list[Sequence[str]] = []
 
     def write(*arguments: Any) -> list[Path]:
-        *_, folder, formats = arguments
+        *_, folder, formats, _ = arguments
         asked.append(formats)
         folder.mkdir(exist_ok=True)
         (folder / "index.html").touch()

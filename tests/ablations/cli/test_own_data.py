@@ -1,0 +1,95 @@
+"""Images of one's own, from the command to the page."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from ablations.cli.main import main
+from hvae.records.store import Store
+
+FEW = ("--depth", "2", "--loss", "bce", "--latent", "2", "--seeds", "1", "--epochs", "2")
+FEW = (*FEW, "--importance-samples", "10")
+
+
+@pytest.fixture
+def shapes(tmp_path: Path) -> Path:
+    """Bars on 6 × 5 pixels, those that lie and those that stand."""
+    rng = np.random.default_rng(0)
+    images, labels = np.zeros((200, 6, 5), np.uint8), rng.integers(0, 2, 200)
+    for image, label in zip(images, labels, strict=True):
+        place = rng.integers(0, 5)
+        image[place if label else slice(None), slice(None) if label else place] = 255
+    path = tmp_path / "shapes.npz"
+    parts = {"train": images[:150], "test": images[150:]}
+    np.savez(path, **parts, train_labels=labels[:150], test_labels=labels[150:])
+    return path
+
+
+def hvae(*words: str, code: int = 0) -> str:
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == code, result.output
+    return result.stdout if code == 0 else result.stderr
+
+
+def test_a_study_of_ones_own_images_is_run_shown_and_drawn_from(
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = ("quick", *FEW, "--data", "shapes.npz", "--results", "r")
+    page = Path(hvae("run", *asked, "--no-throughput", "--keep-weights").strip())
+    (record,) = Store(tmp_path / "r" / "quick")
+    assert record.config["data"]["path"] == "shapes.npz"
+    assert record.config["data"]["sha256"] == record.data_sha256
+    assert record.config["data"]["sizes"] == [150, 50, 6, 5]
+    assert record.config["model"]["input_dim"] == 30
+    assert 0 < record.metrics["probe_accuracy_per_level"][0] <= 1
+    text = page.read_text()
+    assert "shapes, 150 images of 6 × 5 to train on, 50 to test" in text
+    assert '<img src="data:image/png' in text
+    assert hvae("sample", "quick", "--results", "r", "--count", "4").strip().endswith(".png")
+    assert "1 done" in hvae("status", *asked)
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    os.rename(shapes, moved / "shapes.npz")  # the same images: the same record
+    assert "1 done" in hvae(
+        "status", "quick", *FEW, "--data", "elsewhere/shapes.npz", "--results", "r"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--data", "none.npz"), "data: 'none.npz' is not allowed; allowed: digits, mnist"),
+        (("--set", "data.path=none.npz"), "data.path: 'none.npz' cannot be read: No such file"),
+        (("--set", "data.path=text.npz"), "data.path: 'text.npz' is no whole .npz"),
+        (("--data", "."), "data.path: '.' lacks train-images-idx3-ubyte"),
+    ],
+)
+def test_what_is_no_data_is_one_line_and_nothing_is_written(
+    words: tuple[str, str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.npz").write_text("text")
+    said = hvae("run", "quick", *words, "--results", "r", code=2)
+    assert told in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_dataset_by_name_takes_the_place_of_a_file(
+    shapes: Path, tmp_path: Path, run_python: Callable[..., str]
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(f'seeds = 1\n[set]\n"data.path" = "{shapes}"\n"train.epochs" = 1\n')
+    from ablations.cli.study_options import data_settings
+    from ablations.studies import narrow
+    from ablations.study_files import load_study
+
+    study = load_study(str(path))
+    assert study.cells[0].run.data.name == "shapes"
+    named = narrow(study, settings=dict(data_settings("digits", study)))
+    assert (named.cells[0].run.data.name, named.cells[0].run.data.path) == ("digits", "")
