@@ -15,7 +15,7 @@ from hvae.data.images import load_grey
 from hvae.datasets import DATASETS
 from hvae.settings import digest, override
 
-QUICK = PRESETS["quick"]
+QUICK = narrow(PRESETS["quick"], seeds=2)
 SIZES = (1, 3, 8, 10, 200)
 
 
@@ -144,7 +144,7 @@ def test_a_run_is_labelled_by_its_variant_what_axes_say_and_its_seed() -> None:
     words = labels(VARIANTS)
     assert len(words) == 16 == len(set(words.values()))
     last = runs(VARIANTS)[-1]
-    assert words[digest(last)] == "ELBO, deeper, KL weight 1, mnist, seed 1"
+    assert words[digest(last)] == "ELBO, deeper, KL weight 1, MNIST, seed 1"
     assert words[digest(runs(VARIANTS)[0])] == "documented, KL weight 0.5, digits, seed 0"
     assert list(labels(Study("s")).values()) == ["seed 0"]
 
@@ -153,8 +153,8 @@ def test_a_pack_is_labelled_by_what_its_members_share_and_others_do_not() -> Non
     assert {pack.label for pack in cut(VARIANTS, 10)} == {
         f"{words}, 4 runs"
         for words in (
-            *("depth 2, documented, digits", "depth 2, documented, mnist"),
-            *("depth 3, ELBO, digits", "depth 3, ELBO, mnist"),
+            *("depth 2, documented, digits", "depth 2, documented, MNIST"),
+            *("depth 3, ELBO, digits", "depth 3, ELBO, MNIST"),
         )
     }
     assert [half.label for half in halves(cut(QUICK, 7)[0])] == [

@@ -27,8 +27,8 @@ from hvae.records.store import Record, Store
 from hvae.settings import digest
 
 MakeRecord = Callable[..., Record]
-SMALL = ("--depth", "1", "--loss", "bce", "--latent", "2")
-RUNS = runs(narrow(PRESETS["quick"], {"depth": (1,), "loss": ("bce",), "latent": (2,)}))
+SMALL = ("--depth", "1", "--loss", "bce", "--latent", "2", "--seeds", "2")
+RUNS = runs(narrow(PRESETS["quick"], {"depth": (1,), "loss": ("bce",), "latent": (2,)}, seeds=2))
 THROUGHPUT = "ablations.run.launch.throughput"
 EXAMPLE = re.compile(r"^ {4}hvae (.+)$", re.MULTILINE)
 
@@ -144,14 +144,14 @@ def test_studies_lists_axes_runs_and_cost() -> None:
 def test_plan_shows_packs_parameters_and_cost_and_writes_nothing(tmp_path: Path) -> None:
     result = call("plan", "quick", "--workers", "2", "--results", str(tmp_path / "r"))
     lines = result.stdout.splitlines()
-    assert "32 runs" in lines[0]
-    assert "0 done, 0 diverged, 32 missing, 0 failed, 0 stale, 0 damaged" in lines[0]
+    assert "48 runs" in lines[0]
+    assert "0 done, 0 diverged, 48 missing, 0 failed, 0 stale, 0 damaged" in lines[0]
     assert re.fullmatch(
-        r"pack 1: depth 4, 8 runs, [\d,]+ parameters, \d+ GFLOP, about \d+ s, \d+ MB",
+        r"pack 1: depth 4, \d+ runs, [\d,]+ parameters, \d+ GFLOP, about \d+ s, \d+ MB",
         lines[1],
     )
     assert re.fullmatch(
-        r"to train: 32 runs in 4 packs, \d+ GFLOP; with evaluation about \d+ s on 2 workers",
+        r"to train: 48 runs in \d+ packs, \d+ GFLOP; with evaluation about \d+ s on 2 workers",
         lines[-1],
     )
     assert list(tmp_path.iterdir()) == []
@@ -166,7 +166,7 @@ def test_plan_as_json_counts_what_is_there_and_packs_the_rest(
     plan = json.loads(call("plan", "quick", "--json", "--results", str(tmp_path)).stdout)
     packed = [name for pack in plan["packs"] for name in pack["runs"]]
     assert plan["counts"]["done"] == 1
-    assert len(packed) == 31
+    assert len(packed) == 47
     assert digest(RUNS[0]) not in packed
     assert plan["gflop"] == pytest.approx(sum(pack["gflop"] for pack in plan["packs"]))
 

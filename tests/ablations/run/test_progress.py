@@ -10,11 +10,12 @@ import pytest
 from ablations.grid import Packing, labels, packs, runs
 from ablations.presets import PRESETS
 from ablations.run.progress import Display
+from ablations.studies import narrow
 from hvae.records.store import Record
 from hvae.settings import digest
 
 MakeRecord = Callable[..., Record]
-STUDY = PRESETS["quick"]
+STUDY = narrow(PRESETS["quick"], seeds=2)
 LABELS = labels(STUDY)
 PACKS = packs("quick", runs(STUDY), {digest(run) for run in runs(STUDY)}, Packing(8))
 
