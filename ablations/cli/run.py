@@ -48,7 +48,12 @@ from hvae.records.store import Store
     help="Time nothing; what was timed before is kept.",
 )
 @click.option("--no-report", is_flag=True, help="Write no report.")
-def run(study: Study, store: Store, no_report: bool, **options: Any) -> None:
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Train the first recorded run again instead, compare every number, write nothing.",
+)
+def run(study: Study, store: Store, no_report: bool, verify: bool, **options: Any) -> None:
     """Run what is missing, then write the report and print its path.
 
     Run again to resume: what is recorded is not redone, what failed is retried.
@@ -59,8 +64,15 @@ def run(study: Study, store: Store, no_report: bool, **options: Any) -> None:
       hvae run quick --depth 1 --depth 2 --loss bce --latent 2 --seeds 1 --epochs 2
       hvae run quick --vary train.learning_rate=1e-3,3e-3 --set train.epochs=10
       hvae run standard --executor ray --workers 64
+      hvae run quick --depth 2 --seeds 1 --verify
     """
     launch = Launch(**options)
+    if verify:
+        from ablations.run import verification
+
+        verdict = verification.verify(study, store, launch)
+        click.echo(verdict.line)
+        sys.exit(int(not verdict.is_equal))
     standings = train_missing(study, store, launch)
     if not no_report:
         click.echo(rewrite_report(study, store, standings, FORMATS)[0])

@@ -122,8 +122,8 @@ def _train(
 ) -> None:
     """Everything is validated first; what was not timed before is timed next, while the machine is
     idle."""
-    conditions = _conditions(study, launch, place)
-    device = conditions.device
+    found_here = conditions(study, launch, place)
+    device = found_here.device
     cut = packs(study.name, runs(study), todo, packing(device, len(standings), place.workers))
     if device == "cpu" and (line := place.ask(too_large, cut)):
         raise ValueError(line)
@@ -132,11 +132,11 @@ def _train(
     wanted = [run for pack in cut for run in pack.runs]
     present = [s.record for s in standings if s.record and s.digest not in todo]
     shown = Display(study.name, cut, labels(study), present)
-    now = partial(survey, store, sources_sha256=conditions.sources_sha256)
+    now = partial(survey, store, sources_sha256=found_here.sources_sha256)
     timing = Timing(
         device,
-        conditions.sources_sha256,
-        conditions.data_dir,
+        found_here.sources_sha256,
+        found_here.data_dir,
         seconds_for(cut, device, place.workers),
         place.ask(machine, device),
         names_node=launch.executor == "ray",
@@ -150,13 +150,13 @@ def _train(
             sharing = Sharing(claims, now, launch.to_do, shown)
             with sharing.timing() if launch.is_timed else nullcontext():
                 blocks = throughput(wanted, store.folder, workers, timing, launch.is_timed)
-            run_study(cut, store, workers, conditions, blocks, sharing)
+            run_study(cut, store, workers, found_here, blocks, sharing)
     except KeyboardInterrupt:
         say(f"{study.name}: finished runs are kept; the same command resumes")
         raise
 
 
-def _conditions(study: Study, launch: Launch, place: Place) -> Conditions:
+def conditions(study: Study, launch: Launch, place: Place) -> Conditions:
     """What the study is trained under. Raises `ValueError` where data or device are not there."""
     from hvae.data import mnist
 

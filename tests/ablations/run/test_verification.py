@@ -1,0 +1,92 @@
+"""A record that is trained again is what it was, or it is said what is not."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import record
+from click.testing import CliRunner, Result
+
+from ablations.cli.main import main
+from ablations.run.verification import compare
+from hvae.config import RunConfig
+from hvae.records.store import Store
+
+ONE = ("quick", "--depth", "1", "--loss", "bce", "--latent", "2", "--seeds", "1", "--epochs", "1")
+ONE = (*ONE, "--importance-samples", "10", "--no-throughput", "--no-report")
+
+
+def call(folder: Path, *words: str) -> Result:
+    return CliRunner().invoke(main, ["run", *ONE, "--results", str(folder), *words])
+
+
+def test_a_run_is_equal_bit_for_bit_and_a_changed_number_is_named(tmp_path: Path) -> None:
+    assert call(tmp_path).exit_code == 0
+    store = Store(tmp_path / "quick")
+    (made,) = store
+    before = sorted(tmp_path.rglob("*"))
+    result = call(tmp_path, "--verify")
+    assert result.exit_code == 0
+    assert "numbers are equal, bit for bit" in result.stdout
+    assert sorted(tmp_path.rglob("*")) == before
+    wrong = made.metrics | {"psnr_db": made.metrics["psnr_db"] + 1e-9}
+    store.path(made.digest).unlink()
+    store.write(replace(made, metrics=wrong))
+    result = call(tmp_path, "--verify")
+    assert result.exit_code == 1
+    assert "1 of " in result.stdout
+    assert "the first metrics.psnr_db: " in result.stdout
+
+
+def test_without_a_record_there_is_nothing_to_compare(tmp_path: Path) -> None:
+    result = call(tmp_path, "--verify")
+    assert result.exit_code == 2
+    assert "results: no record of this study under" in result.stderr
+    assert not (tmp_path / "quick").exists()
+
+
+@pytest.mark.parametrize(
+    ("metric", "factor", "is_equal"),
+    [("nll_nats", 1.009, True), ("nll_nats", 1.02, False), ("rate_nats", 2.0, True)],
+)
+def test_on_another_processor_some_metrics_agree_to_a_hundredth(
+    metric: str, factor: float, is_equal: bool
+) -> None:
+    one = record(RunConfig())
+    metrics = one.metrics | {metric: one.metrics[metric] * factor}
+    other = replace(one, metrics=metrics, environment=one.environment | {"device_name": "other"})
+    verdict = compare(one, other)
+    assert verdict.is_equal is is_equal
+    assert "with another device name" in verdict.line
+    assert ("nll_nats not within 1%" in verdict.line) is not is_equal
+
+
+@pytest.mark.parametrize(
+    ("flags", "elsewhere"),
+    [
+        ({"engine": "traced", "pack_size": 4}, "engine and pack size"),
+        ({"engine": "compiled", "pack_size": 4}, ""),
+        ({"engine": "traced", "pack_size": 1}, "engine"),
+    ],
+)
+def test_bits_depend_on_the_engine_and_of_the_traced_one_on_the_pack(
+    flags: dict[str, Any], elsewhere: str
+) -> None:
+    one = record(RunConfig())
+    here = {"flags": {"engine": "compiled", "pack_size": 1}}
+    before = replace(one, environment=one.environment | here)
+    changed = {"metrics": one.metrics | {"psnr_db": 0.0}}
+    now = replace(before, environment=one.environment | {"flags": flags}, **changed)
+    said = compare(before, now).line
+    assert ("with another engine" in said) is ("engine" in elsewhere)
+    assert ("then, 0.0 now" in said) is (not elsewhere)
+
+
+def test_the_pack_of_the_traced_engine_is_told() -> None:
+    one = record(RunConfig())
+    alone, packed = (
+        replace(one, environment={"flags": {"engine": "traced", "pack_size": n}}) for n in (1, 4)
+    )
+    changed = replace(packed, metrics=one.metrics | {"rate_nats": 0.0})
+    assert compare(alone, changed).line.endswith("within 1%, with another pack size")
