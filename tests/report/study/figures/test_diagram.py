@@ -1,0 +1,36 @@
+"""Where the code of the deepest models lies."""
+
+from typing import Any
+
+import pytest
+from builders import design, filled, study_of
+from matplotlib.collections import PathCollection
+
+from hvae.config import RunConfig
+from hvae.records.store import Store
+from report.data.design import Design
+from report.study.figures.diagram import LARGEST_AREA, LEAST_AREA, diagram
+
+
+def kl(run: RunConfig) -> dict[str, Any]:
+    by_level = [8.0, 2.0, 0.001][: run.model.num_layers]
+    units = [20, 5, 0][: run.model.num_layers]
+    return {"metrics": {"kl_per_level_nats": by_level, "active_units_per_level": units}}
+
+
+def test_a_circle_is_as_large_as_the_kl_of_its_level_and_hollow_where_dead(store: Store) -> None:
+    study = filled(store, design({"depth": (2, 3), "objective": ("documented", "elbo")}), kl)
+    drawing = diagram(study)
+    assert drawing is not None
+    (axes,) = drawing.figure.axes
+    circles = [c for c in axes.collections if isinstance(c, PathCollection)]
+    sizes = [float(circle.get_sizes()[0]) for circle in circles]
+    assert sizes == pytest.approx(2 * [LARGEST_AREA, LARGEST_AREA / 4, LEAST_AREA])
+    assert [len(circle.get_facecolor()) for circle in circles] == 2 * [1, 1, 0]
+    texts = [text.get_text() for text in axes.texts]
+    assert {"documented", "ELBO", "8.00, 20 units", "2.00, 5 units", "0.00, 0 units"} <= set(texts)
+    assert drawing.caption.startswith("Depth 3, mean over seeds (n = 3)")
+
+
+def test_without_levels_there_is_no_diagram(store: Store) -> None:
+    assert diagram(study_of(store, Design("none", "", ()))) is None

@@ -1,0 +1,38 @@
+"""Samples laid out by two factors."""
+
+import numpy as np
+from builders import design, filled, write_pictures
+
+from hvae.records.store import Store
+from report.data.design import Design
+from report.data.frames import Study
+from report.study.pictures.gallery import Gallery, read_gallery
+from report.study.pictures.sample_grids import sample_grids
+
+
+def pictured(store: Store, asked: Design) -> tuple[Study, Gallery]:
+    study = filled(store, asked)
+    for run in asked.runs:
+        write_pictures(store, run)
+    return study, read_gallery(store, study)
+
+
+def test_rows_and_columns_are_the_ordered_factors_and_figures_the_others(store: Store) -> None:
+    axes = {"depth": (1, 2), "loss": ("bce", "mse"), "latent": (2, 20)}
+    study, gallery = pictured(store, design(axes))
+    bce, mse = sample_grids(study, gallery)
+    assert (bce.name, mse.name) == ("samples-bce", "samples-mse")
+    panels = np.reshape(np.array(bce.figure.axes), (2, 2))
+    assert [axes.get_ylabel() for axes in panels[:, 0]] == ["depth 1", "depth 2"]
+    assert [axes.get_xlabel() for axes in panels[1]] == ["latent size 2", "latent size 20"]
+    runs = study.runs[(study.runs["loss"] == "bce") & (study.runs["depth"] == 2)]
+    mean = runs[runs["latent"] == 20]["nll_nats"].mean()
+    assert panels[1, 1].get_title() == f"{mean:.2f}"
+    (cell,) = (c for c in gallery.cells if [*c.settings.values()][:3] == [2, "bce", 20])
+    assert (np.asarray(panels[1, 1].images[0].get_array()) == cell.sheets[0].pixels).all()
+
+
+def test_one_factor_or_no_picture_has_no_grid(store: Store) -> None:
+    study, gallery = pictured(store, design({"depth": (1, 2)}, seeds=1))
+    assert sample_grids(study, gallery) == []
+    assert sample_grids(study, Gallery()) == []
