@@ -1,6 +1,6 @@
 """Everything a report consists of, written into a folder; each file is whole or not there."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from hvae.validation import require_choice
 from report.data.design import Design
 from report.data.frames import Study, load
 from report.machine.benches import read_benches
-from report.render.drawing import PAPER, Picture, at_most, image, picture
+from report.render.drawing import PAPER, Drawing, Picture, at_most, image, picture
 from report.render.output import write_files
 from report.render.tables import written
 from report.study.exports import csv_files, paper_table
@@ -43,15 +43,18 @@ def drawn(figure: Figure) -> Picture | None:
         return None
     found = picture(drawing, [kind for kind in figure.kinds if kind != "pdf"])
     on_paper = PAPER if "pdf" in figure.kinds else {}
-    return replace(found, content={**found.content, **dict(_on_paper(figure, on_paper))})
+    content = {kind: image(_fitted(figure, drawing, on_paper[kind]), "pdf") for kind in on_paper}
+    return replace(found, content={**found.content, **content})
 
 
-def _on_paper(figure: Figure, widths: Mapping[str, float]) -> Iterator[tuple[str, bytes]]:
-    for kind, inches in widths.items():
-        with at_most(inches):
-            drawing = figure.draw(figure.study)
-        assert drawing is not None
-        yield kind, image(drawing, "pdf")
+def _fitted(figure: Figure, drawing: Drawing, inches: float) -> Drawing:
+    """The drawing, drawn again where it is wider than that."""
+    if drawing.figure.get_figwidth() <= inches:
+        return drawing
+    with at_most(inches):
+        fitted = figure.draw(figure.study)
+    assert fitted is not None
+    return fitted
 
 
 def write_report(

@@ -522,7 +522,7 @@ def test_a_value_is_described_as_a_reader_names_it() -> None:
     said = [describe(name, value) for name, value in given.items()]
     assert said == ["depth 2", "MSE", "ELBO", "KL weight 0.5"]
     assert describe("data.binarize", "dynamic") == "binarised anew"
-    assert describe("data.name", "kmnist") == "kmnist"
+    assert describe("data.name", "kmnist") == "KMNIST"
 
 
 def test_every_field_says_what_a_reader_and_a_pack_must_know() -> None:

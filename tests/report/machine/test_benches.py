@@ -106,7 +106,7 @@ def test_the_page_shows_the_ladder_and_says_what_is_damaged(store: Store, bench:
     assert "bench/ladder-bad.json is no whole record of a bench" in page()
     (bench / "ladder-cpu.json").write_text(json.dumps(document()))
     first = page()
-    assert ">Throughput ladder of this machine<a" in first
+    assert ">Throughput ladder of this machine</h2>" in first
     assert 'id="figure-bench-ladder-cpu"' in first
     assert 'href="#ladder"' in first
     assert (store.folder / "report" / "figures" / "bench-ladder-cpu.png").stat().st_size
