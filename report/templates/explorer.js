@@ -8,7 +8,7 @@
   const find = name => document.getElementById("explorer-" + name);
   const pad = find("pad"), picture = find("picture"), axes = [find("across"), find("up")];
   const zeros = () => kl.map(() => new Float32Array(latent));
-  let level = top, z = zeros(), isDrawing = false, encodeAgain = null;
+  let level = top, z = zeros(), isDrawing = false, encodeAgain = null, plane = "";
 
   const name = () => `z_${level + 1}`;
   const text = value => value.toFixed(2).replace("-", "−");
@@ -28,6 +28,10 @@
   };
   const drawPlane = () => {  // what the pad's two dimensions hold, as its background
     const [across, up] = chosen(), place = i => EXTENT * ((2 * i + 1) / TILES - 1);
+    const others = z[level].map((value, i) => i === across || i === up ? 0 : value);
+    const asked = [level, across, up, ...others].join();
+    if (asked === plane) return;  // its tiles are most of a frame's work
+    plane = asked;
     for (let row = 0; row < TILES; row++) {
       for (let column = 0; column < TILES; column++) {
         const moved = z[level].slice();

@@ -34,6 +34,17 @@ const isNamed = part => part.labels?.length || part.textContent.trim()
 return [...document.querySelectorAll(arguments[0])].filter(part => !isNamed(part))
   .map(part => part.outerHTML.slice(0, 80));
 """
+COUNT_DECODES = """
+let model;
+Object.defineProperty(window, "hvae", {
+  get: () => model,
+  set: given => {
+    window.decoded = 0;
+    model = {...given, decode: (...place) => { window.decoded++; return given.decode(...place); }};
+  },
+});
+"""
+TILES = 81
 ENCODE = "return window.hvae.encode(arguments[0]).map(mean => [...mean])"
 
 
@@ -142,6 +153,45 @@ def test_the_pad_listens_to_keys(explorer: Browser) -> None:
     assert pad.get_attribute("aria-valuenow") == "-3.00"  # no farther
     pad.send_keys(Keys.HOME)
     assert picture(explorer) == before
+
+
+@pytest.fixture
+def counting(browser: Browser, make: Make) -> Iterator[Browser]:
+    """The documented page, open, its calls of `hvae.decode` counted."""
+    script = {"source": COUNT_DECODES}
+    added = browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", script)
+    yield browser.open(make(config())[0])
+    browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
+def decodes(browser: Browser) -> int:
+    """How many since this was last asked."""
+    settled(browser)
+    counted: int = browser.js("const since = window.decoded; window.decoded = 0; return since")
+    return counted
+
+
+def test_the_pad_is_decoded_again_only_where_it_changes(counting: Browser) -> None:
+    pad, sliders = find(counting, "pad"), find(counting, "sliders")
+    assert decodes(counting) == 1 + TILES
+    for key in (Keys.ARROW_RIGHT, Keys.ARROW_UP, Keys.HOME):
+        pad.send_keys(key)
+        assert decodes(counting) == 1
+    ActionChains(counting.driver).move_to_element(pad).click().perform()
+    assert decodes(counting) == 1
+    inputs = sliders.find_elements(By.TAG_NAME, "input")
+    for dimension, count in ((0, 1), (1, 1), (12, 1 + TILES)):
+        inputs[dimension].send_keys(Keys.ARROW_RIGHT)
+        assert decodes(counting) == count
+    changes = (
+        find(counting, "up").find_elements(By.TAG_NAME, "option")[8],
+        find(counting, "levels").find_elements(By.TAG_NAME, "input")[1],
+        find(counting, "digits").find_element(By.TAG_NAME, "button"),
+        find(counting, "sample"),
+    )
+    for change in changes:
+        change.click()
+        assert decodes(counting) == 1 + TILES
 
 
 def test_the_pad_takes_the_two_dimensions_that_are_chosen(explorer: Browser) -> None:
