@@ -1,6 +1,8 @@
 """What the browser tests ask of a page; `tests/browser/conftest.py` starts the browser."""
 
+import base64
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,12 @@ class Browser:
         run = "const done = arguments[0]; axe.run().then(found => done(found.violations));"
         found = self.driver.execute_async_script(run)
         return [f"{v['id']}: {node['html'][:120]}" for v in found for node in v["nodes"]]
+
+    def pages_on_paper(self) -> int:
+        """How many A4 pages the page is printed on."""
+        paper = {"paperWidth": 8.27, "paperHeight": 11.7}
+        printed = self.driver.execute_cdp_cmd("Page.printToPDF", paper)
+        return len(re.findall(rb"/Type\s*/Page\b", base64.b64decode(printed["data"])))
 
     def console_errors(self) -> list[str]:
         """Errors and warnings in the console since the page was opened; asking empties it."""

@@ -21,7 +21,7 @@ from report.reproduction.figures import draw_reproduction
 from report.reproduction.folder import Reproduction, read_reproduction
 from report.study.provenance import MADE
 
-EXPLORER = ("explorer_model.js", "explorer.js")
+EXPLORER = ("explorer_model.js", "explorer_drawing.js", "explorer.js")
 
 
 def write_reproduction(folder: Path) -> list[Path]:

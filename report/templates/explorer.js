@@ -1,20 +1,24 @@
 "use strict";
-// The latent explorer: a reader moves the latents of window.hvae and sees what they decode to.
+// The latent explorer: a reader moves the latents of window.hvae and sees what they decode to, or
+// draws a digit and sees what becomes of it.
 // z holds every level at once; the picture is decoded from the first, the others act through it.
 (() => {
-  const EXTENT = 3, TILES = 9, ARROW = 0.1, JUMP = 1;
+  const EXTENT = 3, TILES = 9, ARROW = 0.1, JUMP = 1, DIM = 0.35;
   const { top, latent, labels, kl, digits, below, decode, encode, sample } = window.hvae;
-  const side = Math.sqrt(digits[0].length), sliders = [];
+  const { listenToStrokes, centred } = window.hvae;
+  const side = Math.sqrt(digits[0].length), sliders = [], drawn = new Float32Array(side * side);
   const find = name => document.getElementById("explorer-" + name);
   const pad = find("pad"), picture = find("picture"), axes = [find("across"), find("up")];
   const zeros = () => kl.map(() => new Float32Array(latent));
-  let level = top, z = zeros(), isDrawing = false, encodeAgain = null;
+  let level = top, z = zeros(), isDrawing = false, isHeld = false, encodeAgain = null, plane = "";
 
   const name = () => `z_${level + 1}`;
   const text = value => value.toFixed(2).replace("-", "−");
   const clamp = value => Math.max(-EXTENT, Math.min(EXTENT, value));
   const chosen = () => axes.map(axis => Number(axis.value));
-  const say = message => { find("said").textContent = message; };
+  const say = message => {  // once: a screen reader speaks what is written again
+    if (find("said").textContent !== message) find("said").textContent = message;
+  };
   const make = (tag, properties = {}) => Object.assign(document.createElement(tag), properties);
 
   // Drawing.
@@ -28,6 +32,10 @@
   };
   const drawPlane = () => {  // what the pad's two dimensions hold, as its background
     const [across, up] = chosen(), place = i => EXTENT * ((2 * i + 1) / TILES - 1);
+    const others = z[level].map((value, i) => i === across || i === up ? 0 : value);
+    const asked = [level, across, up, ...others].join();
+    if (asked === plane) return;  // its tiles are most of a frame's work
+    plane = asked;
     for (let row = 0; row < TILES; row++) {
       for (let column = 0; column < TILES; column++) {
         const moved = z[level].slice();
@@ -56,10 +64,11 @@
     isDrawing = true;
     requestAnimationFrame(() => {
       isDrawing = false;
+      draw(find("input"), encodeAgain ? drawn : drawn.map(value => DIM * value));
       draw(picture, decode(0, z[0]));
       drawPoint();
       drawSliders();
-      drawPlane();
+      if (!isHeld) drawPlane();  // 81 tiles a frame are too slow for a stroke on a phone
     });
   };
 
@@ -67,16 +76,15 @@
   const settle = () => {  // the levels below follow through the means
     for (let t = level; t > 0; t--) z[t - 1] = below(t, z[t]);
   };
-  const forget = () => {  // the picture is no longer of a test digit
+  const forget = () => {  // the picture is no longer of the digit on the canvas
     encodeAgain = null;
-    find("original").style.visibility = "hidden";
     for (const button of find("digits").children) button.setAttribute("aria-pressed", "false");
-    say("");
   };
   const move = changes => {  // pairs of dimension and value
     for (const [dimension, value] of changes) z[level][dimension] = value;
     settle();
     forget();
+    say("");
     show();
   };
   const drag = event => {
@@ -94,16 +102,22 @@
     const dimension = chosen()[way[0]], step = way[1] * (event.shiftKey ? JUMP : ARROW);
     move([[dimension, clamp(z[level][dimension] + step)]]);
   };
-  const encodeDigit = i => {
-    z = encode(digits[i]);
+  const encodePixels = (pixels, what, again) => {
+    z = encode(pixels);
     settle();
     forget();
-    encodeAgain = () => encodeDigit(i);
-    find("digits").children[i].setAttribute("aria-pressed", "true");
-    draw(find("input"), digits[i]);
-    find("original").style.visibility = "visible";
-    say(`A test digit ${labels[i]}, encoded to the posterior mean of ${name()} and decoded.`);
+    encodeAgain = again;
+    say(`${what}, encoded to the posterior mean of ${name()} and decoded.`);
     show();
+  };
+  const encodeDigit = i => {
+    drawn.set(digits[i]);
+    encodePixels(digits[i], `A test digit ${labels[i]}`, () => encodeDigit(i));
+    find("digits").children[i].setAttribute("aria-pressed", "true");
+  };
+  const encodeDrawing = (isStroke = false) => {
+    isHeld = isStroke;
+    encodePixels(centred(drawn), "Your drawing", encodeDrawing);
   };
   const drawSample = () => {
     z = sample();
@@ -116,6 +130,12 @@
     z = zeros();
     move([]);
     say(`${name()} is at 0.`);
+  };
+  const clear = () => {
+    drawn.fill(0);
+    z = zeros();
+    move([]);
+    say(`The canvas is empty, and ${name()} is at 0.`);
   };
   const chooseLevel = t => {
     level = t;
@@ -168,6 +188,8 @@
   for (const axis of axes) axis.addEventListener("change", show);
   find("sample").addEventListener("click", drawSample);
   find("reset").addEventListener("click", reset);
+  find("clear").addEventListener("click", clear);
+  listenToStrokes(find("input"), drawn, encodeDrawing);
 
   for (const canvas of [picture, find("input")]) canvas.width = canvas.height = side;
   find("plane").width = find("plane").height = TILES * side;

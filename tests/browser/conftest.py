@@ -1,11 +1,19 @@
-"""A headless Chromium for the built pages: one process for all tests, a fresh page for each."""
+"""A headless Chromium for the built pages: one process for all tests, a fresh page for each; and
+the pages of reproductions."""
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from chromium import Browser
+from explorer_page import Make, settled
+from reproduction_builders import config, write
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+
+from hvae.config import RunConfig
+from hvae.model.hierarchy import HierarchicalVAE, with_weights
+from report.reproduction.page import write_reproduction
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 REASON = "needs chromium and chromedriver (apt-get install chromium chromium-driver)"
@@ -39,3 +47,27 @@ def _chromium() -> Iterator[Chrome]:
 def browser(_chromium: Chrome) -> Browser:
     """`browser.open(page)`, then `.js(...)`, `.console_errors()`, `.requests()`, `.driver`."""
     return Browser(_chromium)
+
+
+@pytest.fixture(scope="session")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """The page of a run and the model in it, each made once."""
+    made: dict[RunConfig, tuple[Path, HierarchicalVAE]] = {}
+
+    def page(run: RunConfig) -> tuple[Path, HierarchicalVAE]:
+        if run not in made:
+            folder = tmp_path_factory.mktemp("reproduce")
+            state = write(folder, run)
+            made[run] = write_reproduction(folder)[0], with_weights(run, state)
+        return made[run]
+
+    return page
+
+
+@pytest.fixture
+def explorer(browser: Browser, make: Make) -> Iterator[Browser]:
+    """The documented page, open; afterwards it must have kept quiet and asked for nothing."""
+    browser.open(make(config())[0])
+    settled(browser)
+    yield browser
+    assert (browser.console_errors(), browser.requests()) == ([], [])

@@ -1,32 +1,20 @@
 """The latent explorer, in a real browser: its numbers are PyTorch's, and it does what it says."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+import copy
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
 from chromium import Browser
-from reproduction_builders import config, write
+from explorer_page import PIXEL, Make, decoded, find, picture, settled
+from reproduction_builders import config
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 
-from hvae.config import RunConfig
-from hvae.model.hierarchy import HierarchicalVAE, with_weights
-from report.reproduction.page import write_reproduction
+from hvae.model.hierarchy import posterior_means
 
 pytestmark = pytest.mark.browser
-PIXEL = 1e-2  # half precision keeps 11 bits of a weight
-Make = Callable[[RunConfig], tuple[Path, HierarchicalVAE]]
-PICTURE = """
-const canvas = document.getElementById("explorer-picture");
-const copy = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
-copy.drawImage(canvas, 0, 0);
-const {data} = copy.getImageData(0, 0, canvas.width, canvas.height);
-return [...data].filter((_, i) => i % 4 === 0);
-"""
-NEXT_FRAME = "requestAnimationFrame(() => requestAnimationFrame(() => arguments[0](null)))"
 CONTROLS = "main button, main input, main select, [role=slider], [role=img]"
 NAMELESS = """
 const isNamed = part => part.labels?.length || part.textContent.trim()
@@ -34,53 +22,18 @@ const isNamed = part => part.labels?.length || part.textContent.trim()
 return [...document.querySelectorAll(arguments[0])].filter(part => !isNamed(part))
   .map(part => part.outerHTML.slice(0, 80));
 """
+COUNT_DECODES = """
+let model;
+Object.defineProperty(window, "hvae", {
+  get: () => model,
+  set: given => {
+    window.decoded = 0;
+    model = {...given, decode: (...place) => { window.decoded++; return given.decode(...place); }};
+  },
+});
+"""
+TILES = 81
 ENCODE = "return window.hvae.encode(arguments[0]).map(mean => [...mean])"
-
-
-@pytest.fixture(scope="module")
-def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
-    """The page of a run and the model in it, each made once."""
-    made: dict[RunConfig, tuple[Path, HierarchicalVAE]] = {}
-
-    def page(run: RunConfig) -> tuple[Path, HierarchicalVAE]:
-        if run not in made:
-            folder = tmp_path_factory.mktemp("reproduce")
-            state = write(folder, run)
-            made[run] = write_reproduction(folder)[0], with_weights(run, state)
-        return made[run]
-
-    return page
-
-
-@pytest.fixture
-def explorer(browser: Browser, make: Make) -> Iterator[Browser]:
-    """The documented page, open; afterwards it must have kept quiet and asked for nothing."""
-    browser.open(make(config())[0])
-    settled(browser)
-    yield browser
-    assert (browser.console_errors(), browser.requests()) == ([], [])
-
-
-def settled(browser: Browser) -> None:
-    """Wait until what was asked for is drawn."""
-    browser.driver.execute_async_script(NEXT_FRAME)
-
-
-def picture(browser: Browser) -> list[int]:
-    settled(browser)
-    shown: list[int] = browser.js(PICTURE)
-    return shown
-
-
-def find(browser: Browser, name: str) -> Any:
-    return browser.driver.find_element(By.ID, f"explorer-{name}")
-
-
-def decoded(model: HierarchicalVAE, level: int, z: torch.Tensor) -> torch.Tensor:
-    """Pixels from a level, through the means below it."""
-    for t in range(level, 0, -1):
-        z = model.decode(t, z)
-    return model.decode(0, z).sigmoid()
 
 
 @pytest.mark.parametrize(("data", "depth"), [("mnist", 1), ("mnist", 2), ("digits", 3)])
@@ -97,11 +50,27 @@ def test_decode_and_encode_are_those_of_pytorch(
                     "return [...window.hvae.decode(...arguments)]", level, z.tolist()
                 )
                 np.testing.assert_allclose(pixels, decoded(model, level, z), atol=PIXEL)
-        x = mean = torch.rand(model.config.input_dim, generator=generator)
-        for level, found in enumerate(browser.js(ENCODE, x.tolist())):
-            mean = model.posterior(level, mean).mu
-            np.testing.assert_allclose(found, mean, atol=PIXEL, rtol=PIXEL)
+        x = torch.rand(1, model.config.input_dim, generator=generator)
+        found = browser.js(ENCODE, x[0].tolist())
+        np.testing.assert_allclose(
+            found, torch.cat(posterior_means(model, x)), atol=PIXEL, rtol=PIXEL
+        )
     assert (browser.console_errors(), browser.requests()) == ([], [])
+
+
+@pytest.mark.parametrize("data", ["mnist", "digits"])
+def test_digits_are_encoded_as_by_pytorch_with_weights_of_half_precision(
+    browser: Browser, make: Make, data: str
+) -> None:
+    page, model = make(config(data))
+    browser.open(page)
+    rounded = copy.deepcopy(model).half().double()
+    digits = torch.tensor(browser.js("return hvae.digits.map(digit => [...digit])")).double()
+    found = browser.js("return hvae.digits.map(digit => hvae.encode(digit).map(mean => [...mean]))")
+    with torch.no_grad():
+        expected = torch.stack(posterior_means(rounded, digits), dim=1)
+    # The page keeps what lies between two layers in float32: 24 bits of values up to 10.
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_what_is_shown_is_what_the_model_decodes(explorer: Browser, make: Make) -> None:
@@ -142,6 +111,45 @@ def test_the_pad_listens_to_keys(explorer: Browser) -> None:
     assert pad.get_attribute("aria-valuenow") == "-3.00"  # no farther
     pad.send_keys(Keys.HOME)
     assert picture(explorer) == before
+
+
+@pytest.fixture
+def counting(browser: Browser, make: Make) -> Iterator[Browser]:
+    """The documented page, open, its calls of `hvae.decode` counted."""
+    script = {"source": COUNT_DECODES}
+    added = browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", script)
+    yield browser.open(make(config())[0])
+    browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
+def decodes(browser: Browser) -> int:
+    """How many since this was last asked."""
+    settled(browser)
+    counted: int = browser.js("const since = window.decoded; window.decoded = 0; return since")
+    return counted
+
+
+def test_the_pad_is_decoded_again_only_where_it_changes(counting: Browser) -> None:
+    pad, sliders = find(counting, "pad"), find(counting, "sliders")
+    assert decodes(counting) == 1 + TILES
+    for key in (Keys.ARROW_RIGHT, Keys.ARROW_UP, Keys.HOME):
+        pad.send_keys(key)
+        assert decodes(counting) == 1
+    ActionChains(counting.driver).move_to_element(pad).click().perform()
+    assert decodes(counting) == 1
+    inputs = sliders.find_elements(By.TAG_NAME, "input")
+    for dimension, count in ((0, 1), (1, 1), (12, 1 + TILES)):
+        inputs[dimension].send_keys(Keys.ARROW_RIGHT)
+        assert decodes(counting) == count
+    changes = (
+        find(counting, "up").find_elements(By.TAG_NAME, "option")[8],
+        find(counting, "levels").find_elements(By.TAG_NAME, "input")[1],
+        find(counting, "digits").find_element(By.TAG_NAME, "button"),
+        find(counting, "sample"),
+    )
+    for change in changes:
+        change.click()
+        assert decodes(counting) == 1 + TILES
 
 
 def test_the_pad_takes_the_two_dimensions_that_are_chosen(explorer: Browser) -> None:
@@ -212,7 +220,7 @@ def test_a_digit_is_encoded_again_for_another_level_and_forgotten_when_moved(
     button = find(explorer, "digits").find_element(By.TAG_NAME, "button")
     button.click()
     from_top = picture(explorer)
-    assert find(explorer, "original").is_displayed()
+    canvas = picture(explorer, "input")
     radios[1].click()
     assert picture(explorer) != from_top
     assert "posterior mean of z_1" in find(explorer, "said").text
@@ -221,7 +229,8 @@ def test_a_digit_is_encoded_again_for_another_level_and_forgotten_when_moved(
     find(explorer, "pad").send_keys(Keys.ARROW_UP)
     settled(explorer)
     assert button.get_attribute("aria-pressed") == "false"
-    assert not find(explorer, "original").is_displayed()
+    assert find(explorer, "said").text == ""
+    assert np.abs(np.array(picture(explorer, "input")) - 0.35 * np.array(canvas)).max() <= 1
 
 
 def test_every_control_has_a_name(explorer: Browser) -> None:

@@ -1,7 +1,5 @@
 """The report in a real browser: a page from builders records, opened from its file."""
 
-import base64
-import re
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -194,16 +192,10 @@ def test_on_paper_a_study_like_quick_takes_eight_pages_at_most(
         store.write(record(run))
         write_pictures(store, run)
     browser.open(report_of(store, asked)[0])
-    folded = pages_on_paper(browser)
+    folded = browser.pages_on_paper()
     assert 3 <= folded <= 8
     browser.js("document.querySelectorAll('details').forEach(part => { part.open = true; })")
-    assert pages_on_paper(browser) > folded
-
-
-def pages_on_paper(browser: Browser) -> int:
-    paper = {"paperWidth": 8.27, "paperHeight": 11.7}
-    printed = browser.driver.execute_cdp_cmd("Page.printToPDF", paper)
-    return len(re.findall(rb"/Type\s*/Page\b", base64.b64decode(printed["data"])))
+    assert browser.pages_on_paper() > folded
 
 
 @pytest.mark.parametrize("is_dark", [False, True])

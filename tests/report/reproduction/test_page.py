@@ -85,7 +85,7 @@ def test_the_page_is_whole_and_asks_for_nothing_outside(written: list[Path]) -> 
     assert all(address.startswith(("#", "data:")) for address in parser.addresses)
     assert {address[1:] for address in parser.addresses if address[0] == "#"} <= set(parser.ids)
     assert not re.search(r"@import|url\((?!#)|https?://(?!www\.w3\.org)", text)
-    order = [text.index(f'id="{n}"') for n in ("verdicts", "results", "explorer", "loss", "how")]
+    order = [text.index(f'id="{n}"') for n in ("verdicts", "explorer", "results", "loss", "how")]
     assert order == sorted(order)
 
 
