@@ -192,12 +192,17 @@ def run_row(record: Record) -> Row:
     return {
         "flops_per_image": record.flops_per_image,
         "trained_images": run.train.epochs * run.data.dataset.training_images,
-        "train_seconds": record.seconds.get("train", math.nan),
-        "evaluate_seconds": record.seconds.get("evaluate", math.nan),
+        "train_seconds": _seconds(record, "train"),
+        "evaluate_seconds": _seconds(record, "evaluate"),
         **_upper_levels(record),
         **{name: number(record, name) for name in scalars},
         **own_rates(record),
     }
+
+
+def _seconds(record: Record, name: str) -> float:
+    held = record.seconds.get(name)
+    return math.nan if held is None else float(held)
 
 
 def _upper_levels(record: Record) -> Row:

@@ -29,8 +29,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "page" / "compare.html"
 
 
-@pytest.mark.parametrize("is_dark", [False, True])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("width", "is_dark"), [(1280, False), (390, True)])
 def test_the_page_is_without_errors_requests_scrolling_or_violations(
     browser: Browser, page: Path, width: int, is_dark: bool
 ) -> None:

@@ -198,8 +198,7 @@ def test_on_paper_a_study_like_quick_takes_eight_pages_at_most(
     assert browser.pages_on_paper() > folded
 
 
-@pytest.mark.parametrize("is_dark", [False, True])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("width", "is_dark"), [(1280, False), (390, True)])
 def test_axe_finds_no_violation(browser: Browser, page: Path, width: int, is_dark: bool) -> None:
     browser.open(page, width, is_dark=is_dark)
     browser.js("document.querySelectorAll('details').forEach(part => { part.open = true; })")

@@ -14,8 +14,7 @@ HIDDEN_ON_PAPER = ("nav", ".skip", "#explorer")
 LEVELS = "return [...document.querySelectorAll('h1, h2, h3')].map(h => Number(h.tagName[1]))"
 
 
-@pytest.mark.parametrize("is_dark", [False, True])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("width", "is_dark"), [(1280, False), (390, True)])
 def test_axe_finds_no_violation_and_nothing_scrolls_sideways(
     browser: Browser, make: Make, width: int, is_dark: bool
 ) -> None:

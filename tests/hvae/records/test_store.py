@@ -353,6 +353,7 @@ WRITER = """
 import dataclasses, sys
 from pathlib import Path
 from hvae.config import *
+from hvae.settings import digest
 from hvae.records.store import Record, Store
 
 store, seed = Store(Path(sys.argv[1])), int(sys.argv[2])
