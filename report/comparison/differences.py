@@ -14,8 +14,9 @@ from hvae.settings import override, value
 from report.comparison.pairs import Pair, Pairing
 from report.data.contrasts import Contrast, Family, Step, adjusted, test_set_error
 from report.data.factors import Factor
-from report.data.frames import by_image, made_by, number, own_rates
+from report.data.frames import by_image
 from report.data.metrics import COMMON, DATA, IMAGES, METRICS, OWN, TASKS, Metric
+from report.data.rows import made_by, number, own_rates
 from report.data.statistics import Floats, estimate
 from report.study.provenance import MADE
 

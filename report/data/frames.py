@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 from typing import Any
 
 import pandas as pd
@@ -23,19 +22,22 @@ from report.data.factors import VARIANT, Factor, factors_of
 from report.data.metrics import (
     ALIVE_NATS,
     BY_IMAGE,
-    LEVEL_METRICS,
-    MODULE_TRAINING,
     SCOPES,
     Metric,
+)
+from report.data.rows import (
+    RATES,
+    Row,
+    curve_rows,
+    epoch_rows,
+    level_rows,
+    made_rows,
+    run_rows,
+    throughput_rows,
 )
 from report.data.statistics import Floats
 
 STATUSES = ("finished", "diverged", "failed", "missing", "damaged", "unreadable")
-RATES = (  # of a measurement of throughput
-    *("task", "engine", "device", "machine", "batch", "is_own_batch", "is_best_batch", "repeats"),
-    *("images_per_second", "lower_quartile", "upper_quartile"),
-)
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -105,18 +107,18 @@ def load(design: Design, standings: Sequence[Standing], store: Store) -> Study:
         return settings.merge(table, on="key")
 
     status = _status(settings, standings, store)
-    runs = frame(_run_rows, finished)
+    runs = frame(run_rows, finished)
     return Study(
         design=design,
         factors=factors,
         common=_common(design, factors),
         status=status,
         runs=runs,
-        levels=_with_retrained_gaps(frame(_level_rows, finished, "level"), runs, factors),
-        epochs=frame(_epoch_rows, records, "epoch", "loss_nats", "is_lost"),
-        curve=frame(_curve_rows, finished, "samples", "nll_encoder_nats"),
-        throughput=frame(_throughput_rows, records, *RATES),
-        made=frame(_made_rows, records),
+        levels=_with_retrained_gaps(frame(level_rows, finished, "level"), runs, factors),
+        epochs=frame(epoch_rows, records, "epoch", "loss_nats", "is_lost"),
+        curve=frame(curve_rows, finished, "samples", "nll_encoder_nats"),
+        throughput=frame(throughput_rows, records, *RATES),
+        made=frame(made_rows, records),
         contrasts=compare(runs, status, factors, by_image(store, runs["key"])),
         stale=len({standing.digest for standing in standings if standing.state == "stale"}),
         unasked=len(store.finished() - set(settings["key"])),
@@ -129,7 +131,7 @@ Rows = dict[Callable[[Record], Iterable[Row]], list[Row]]  # by what lays them o
 def _lay_out(standing: Standing) -> tuple[Standing, Rows]:
     """The standing and its record in rows of every kind; that of a damaged record where one cannot
     be laid out, as that of an hvae that names or nests its numbers in another way."""
-    kinds = (_run_rows, _level_rows, _epoch_rows, _curve_rows, _throughput_rows, _made_rows)
+    kinds = (run_rows, level_rows, epoch_rows, curve_rows, throughput_rows, made_rows)
     record = standing.record
     try:
         return standing, {kind: list(kind(record)) if record else [] for kind in kinds}
@@ -181,86 +183,9 @@ def _status(settings: pd.DataFrame, standings: Iterable[Standing], store: Store)
     return settings.assign(status=keys.map(states), message=keys.map(messages))
 
 
-def _run_rows(record: Record) -> Iterable[Row]:
-    yield run_row(record)
-
-
-def run_row(record: Record) -> Row:
-    """What was measured of a run, but what is by level, epoch or number of samples."""
-    run = record.run
-    scalars = [n for n, held in record.metrics.items() if not isinstance(held, list | dict)]
-    return {
-        "flops_per_image": record.flops_per_image,
-        "trained_images": run.train.epochs * run.data.dataset.training_images,
-        "train_seconds": _seconds(record, "train"),
-        "evaluate_seconds": _seconds(record, "evaluate"),
-        **_upper_levels(record),
-        **{name: number(record, name) for name in scalars},
-        **own_rates(record),
-    }
-
-
-def _seconds(record: Record, name: str) -> float:
-    held = record.seconds.get(name)
-    return math.nan if held is None else float(held)
-
-
-def _upper_levels(record: Record) -> Row:
-    """What needs more than one level: what a living top one adds, and what the closed form
-    charges beyond the joint KL. Its noise: the distance of two estimates of that KL, the rate and
-    −ELBO − reconstruction, for all seeds are evaluated with the same draws."""
-    if record.run.model.num_layers < 2:
-        return {}
-    rate, elbo, reconstruction = (
-        number(record, name) for name in ("rate_nats", "elbo_nats", "reconstruction_nats")
-    )
-    gains, kl = (record.metrics.get(n) or [0.0] for n in ("level_gain_nats", "kl_per_level_nats"))
-    return {
-        "top_level_gain_nats": gains[-1] if kl[-1] >= ALIVE_NATS else math.nan,
-        "kl_excess_nats": closed_form_nats(record) - rate,
-        "kl_noise_nats": abs(rate + elbo + reconstruction),
-    }
-
-
-def closed_form_nats(record: Record) -> float:
-    """Σ K_t on the test set, read back from the documented loss R + 2 Σ K_t; NaN where it cannot.
-
-    K_t are closed forms at the sampled z_{t+1}. Beyond one level they average over a fresh z_t
-    below a prior mean made from the drawn one: their covariance is dropped, and Σ K_t is not the
-    KL of the joint posterior. R is the reconstruction in nats with BCE; with MSE it is the squared
-    error, twice these nats without the Gaussian's constant D/2 · log 2π.
-    """
-    loss, error = (number(record, name) for name in ("loss_documented", "reconstruction_nats"))
-    if record.run.train.loss != "bce":
-        error = 2 * error - record.run.model.input_dim * math.log(2 * math.pi)
-    return (loss - error) / 2
-
-
 def count_alive(levels: pd.DataFrame) -> int:
     """In how many rows of `Study.levels` the level is alive."""
     return int((levels["kl_nats"].astype(float) >= ALIVE_NATS).sum())
-
-
-def number(record: Record, metric: str) -> float:
-    """A metric of the test set; NaN where it is absent or was no number."""
-    held = record.metrics.get(metric)
-    return math.nan if held is None else float(held)
-
-
-def own_rates(record: Record) -> Row:
-    """Images per second at the batch size that trains, as scalars; the name holds all that must
-    not be averaged over."""
-    return {
-        f"{row['task']}@{row['machine']}": row["images_per_second"]
-        for row in _throughput_rows(record)
-        if row["is_own_batch"]
-    }
-
-
-def _level_rows(record: Record) -> Iterable[Row]:
-    lists = [record.metrics.get(name) or [] for name in LEVEL_METRICS]
-    for level, values in enumerate(zip_longest(*lists), start=1):
-        yield {"level": level, **dict(zip(LEVEL_METRICS.values(), values, strict=True))}
 
 
 def _with_retrained_gaps(
@@ -276,45 +201,3 @@ def _with_retrained_gaps(
     known = levels.merge(runs[["key", "nll_nats"]].drop_duplicates(), on="key", how="left")
     known = known.merge(shorter, on=[*same, "level"], how="left")
     return known.assign(retrained_gap_nats=known.pop("without") - known.pop("nll_nats"))
-
-
-def _epoch_rows(record: Record) -> Iterable[Row]:
-    is_lost = record.status == "diverged"
-    for epoch in record.history:
-        yield {"epoch": epoch["epoch"], "loss_nats": epoch["loss"], "is_lost": is_lost}
-
-
-def _curve_rows(record: Record) -> Iterable[Row]:
-    curve = record.metrics.get("nll_encoder_curve_nats") or {}
-    return ({"samples": int(samples), "nll_encoder_nats": nats} for samples, nats in curve.items())
-
-
-def _throughput_rows(record: Record) -> Iterable[Row]:
-    for measurement in record.throughput.get("measurements", ()):
-        is_training = measurement["task"] == "train_step"
-        older = {"is_best_batch": False, "engine": "traced" if is_training else "module"}
-        known = older | measurement
-        if is_training and known["engine"] == "module":
-            known["task"] = MODULE_TRAINING
-        batch, threads = known["batch_size"], known["threads"]
-        named = f"{threads} thread{'' if threads == 1 else 's'}"
-        known["machine"] = f"{known['device']}, {known['device_name']}, {named}"
-        known |= {"batch": batch, "is_own_batch": batch == record.run.train.batch_size}
-        yield {name: known[name] for name in RATES}
-
-
-def _made_rows(record: Record) -> Iterable[Row]:
-    return [made_by(record)]
-
-
-def made_by(record: Record) -> Row:
-    """What made a record, in one row: data, code, environment, seconds."""
-    flags = record.environment.get("flags") or {}
-    environment = {k: v for k, v in record.environment.items() if k != "flags"}
-    return {
-        "data_sha256": record.data_sha256,
-        "flags": ", ".join(f"{name} {flags[name]}" for name in sorted(flags)) or None,
-        **{f"code_{name}": value for name, value in record.code.items()},
-        **environment,
-        **{f"{name}_seconds": value for name, value in record.seconds.items()},
-    }

@@ -9,7 +9,7 @@ import pandas as pd
 
 from hvae.records.store import Record, Store
 from hvae.settings import SETTINGS, value
-from report.data.frames import run_row
+from report.data.rows import run_row
 
 
 def load_records(path: str | PathLike[str]) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hvae.closed_form import parameter_count
 from hvae.config import RunConfig
-from report.data.frames import closed_form_nats, made_by
+from report.data.rows import closed_form_nats, made_by
 from report.render.drawing import Drawing, image, svg
 from report.render.numbers import rounded
 from report.render.output import templates, write_files

@@ -12,7 +12,8 @@ from hvae.config import RunConfig
 from hvae.records.store import Store
 from hvae.settings import digest
 from report.data.design import Design
-from report.data.frames import Study, closed_form_nats
+from report.data.frames import Study
+from report.data.rows import closed_form_nats
 
 ONE = {"depth": (2,)}
 
