@@ -59,9 +59,7 @@ def _chain(axes: Axes, y: float, part: pd.DataFrame, most: float) -> None:
     means: pd.DataFrame = part.groupby("level")[["kl_nats", "active_units"]].mean()
     for level, row in means.iterrows():
         x, nats = float(str(level)) + 0.5, float(row["kl_nats"])
-        axes.annotate(
-            "", (x - 0.75, y), (x - 0.35, y), arrowprops={"arrowstyle": "->", "color": INK}
-        )
+        axes.annotate("", (x - 0.75, y), (x - 0.35, y), arrowprops=ARROW)
         axes.scatter([x], [y], s=_area(nats, most), zorder=2, **(ALIVE if _lives(nats) else DEAD))
         units = row["active_units"]
         text = cell_text(nats) + (f", {count_text(units)} units" if pd.notna(units) else "")

@@ -20,15 +20,13 @@ MOST_PANELS = 40  # of one figure
 
 
 def sample_grids(study: Study, gallery: Gallery) -> list[Drawing]:
-    """A figure of rows and columns by the first and last ordered factor for each combination of
-    the others; none where fewer than two factors of a study vary."""
-    ordered = [f for f in study.varying if f.is_ordered] or study.varying
-    across = ordered[-1] if len(ordered) > 1 else None
-    down = ordered[0] if across else next((f for f in study.varying if f not in ordered), None)
-    across = across or next(iter(ordered), None)
-    if down is None or across is None or not gallery.cells:
+    """Rows and columns by two factors, a figure for each combination of the others; none where
+    fewer than two factors of a study vary."""
+    two = _two(study)
+    if len(two) < 2 or not gallery.cells:
         return []
-    apart = [factor for factor in study.varying if factor not in (down, across)]
+    down, across = two
+    apart = [factor for factor in study.varying if factor not in two]
     nats = _nats(study)
     figures: dict[tuple[Any, ...], list[CellPictures]] = {}
     for cell in gallery.cells:
@@ -39,6 +37,13 @@ def sample_grids(study: Study, gallery: Gallery) -> list[Drawing]:
         for values, cells in figures.items()
         if len(down.values) * len(across.values) <= MOST_PANELS
     ]
+
+
+def _two(study: Study) -> list[Factor]:
+    """The first and the last ordered factor; with one of them or none, what else varies."""
+    ordered = [factor for factor in study.varying if factor.is_ordered]
+    others = [factor for factor in study.varying if not factor.is_ordered]
+    return [*ordered[:1], *ordered[1:][-1:], *others][:2]
 
 
 def _nats(study: Study) -> tuple[Metric | None, dict[tuple[Any, ...], float]]:
