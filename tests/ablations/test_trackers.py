@@ -203,7 +203,7 @@ def test_an_export_that_was_interrupted_is_finished_by_the_next(
         with pytest.raises(KeyboardInterrupt):
             export(store, to)
     assert export(store, to) == (2, 0, to)
-    assert [len(shown.pictures) for shown in seen(to).values()] == [3, 3]
+    assert [len(shown.pictures) for shown in seen(to).values()] == [4, 4]
 
 
 def test_runs_that_diverged_are_marked_and_others_left_out_by_name(

@@ -11,6 +11,7 @@ from builders import AXES, design, record, report_of, write_pictures
 from chromium import Browser
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from worker_functions import eventually
 
 from hvae.records.store import Store
 from report.data.design import Design
@@ -101,7 +102,7 @@ def test_the_button_follows_the_system_until_it_is_pressed(browser: Browser, pag
     button = browser.driver.find_element(By.ID, "theme")
     dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
     browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
-    assert button.text == "Light"
+    assert eventually(lambda: button.text == "Light")
     button.click()
     colour = "return getComputedStyle(document.body).backgroundColor"
     assert (button.text, browser.js(colour)) == ("Dark", "rgb(255, 255, 255)")

@@ -9,7 +9,7 @@ from builders import study_of
 from hvae.records.store import Store
 from report.data.design import Design
 from report.data.frames import Study
-from report.render.drawing import at_most
+from report.render.drawing import at_most, image
 from report.study.exports import csv_files, paper_table
 from report.study.figures.every import figures
 
@@ -67,3 +67,12 @@ def test_figures_are_no_wider_than_they_may_be(inches: float, full_study: Study)
             drawing = draw(full_study)
         assert drawing is not None
         assert drawing.figure.get_figwidth() <= inches
+
+
+@pytest.mark.usefixtures("no_layout")
+def test_a_pdf_holds_no_font_that_publishers_refuse(full_study: Study) -> None:
+    drawing = figures(full_study)[0](full_study)
+    assert drawing is not None
+    content = image(drawing, "pdf")
+    assert b"/Type3" not in content
+    assert b"/CIDFontType2" in content
