@@ -58,7 +58,8 @@ def _effect(factor: Factor, family: Sequence[Contrast]) -> str:
     if none := [step for step in steps if not clear[step]]:
         under = detectable(max(c.estimate.margin for step in none for c in steps[step]))
         which = ", ".join(map(_name, none)) if len(none) <= MOST_STEPS else f"{len(none)} others"
-        parts.append(f"none is established for {which} (under {under} {metric.unit})")
+        what = "none" if parts else f"no effect on the {metric.label}"
+        parts.append(f"{what} is established for {which} (under {under} {metric.unit})")
     left = sum(map(bool, clear.values())) - len(largest)
     more = f", and {left} more of its steps change it" if left > 0 else ""
     n, p = known[0].estimate.n, max((c.holm_p for c in known if c.is_clear), default=1.0)

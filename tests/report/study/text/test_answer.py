@@ -88,3 +88,11 @@ def test_what_differs_is_not_said_of_all_runs_and_what_is_unusual_is(store: Stor
     assert "epochs" not in said
     assert "KL weight 0.5" in said
     assert "3 seeds" in said
+
+
+def test_where_nothing_is_established_the_metric_is_named_all_the_same(store: Store) -> None:
+    def same(run: RunConfig) -> float:
+        return 90.0 + 0.1 * ((run.train.seed + run.model.num_layers) % 3)
+
+    (said,) = answer(filled(store, design({"depth": (1, 2)}), with_metrics(nll_nats=same)))
+    assert said.startswith("Depth: no effect on the NLL is established for 1 → 2 (under 0.")
