@@ -44,7 +44,8 @@ def run(
     """
     from report.data.records import frame_of
 
-    whole = load_study(study, Path(results)) if isinstance(study, str) else study
+    folder = Path(results).expanduser()
+    whole = load_study(study, folder) if isinstance(study, str) else study
     asked = narrow(whole, axes, settings, seeds, variants)
     launch = Launch(
         Path(data_dir).expanduser() if data_dir else None,
@@ -53,7 +54,7 @@ def run(
         is_timed=throughput,
         keeps_weights=keep_weights,
     )
-    standings = train_missing(asked, Store(Path(results).expanduser() / asked.name), launch)
+    standings = train_missing(asked, Store(folder / asked.name), launch)
     return frame_of(s.record for s in standings if s.record is not None)
 
 

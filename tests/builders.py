@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pytest
 
     from report.data.frames import Study
+    from report.study.pictures.gallery import Gallery
 
 SOURCES = "cd" * 32
 
@@ -233,3 +234,13 @@ def write_pictures(store: Store, config: RunConfig) -> None:
         interpolation=np.stack([ring(0.3 + 0.04 * i, 0.0, blur) for i in range(10)]),
         image_shape=np.array([side, side]),
     )
+
+
+def pictured(store: Store, asked: Design) -> "tuple[Study, Gallery]":
+    """A study of finished records, pictures beside each, and its gallery."""
+    from report.study.pictures.gallery import read_gallery
+
+    study = filled(store, asked)
+    for run in asked.runs:
+        write_pictures(store, run)
+    return study, read_gallery(store, study)

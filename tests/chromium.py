@@ -35,6 +35,13 @@ class Browser:
         """What a piece of JavaScript returns (`arguments[0]` … are the arguments)."""
         return self.driver.execute_script(script, *arguments)
 
+    def assert_calm(self, width: int) -> None:
+        """With every detail open: no sideways scrolling, no error, nothing asked for."""
+        self.js("document.querySelectorAll('details').forEach(part => { part.open = true; })")
+        assert self.js("return document.documentElement.scrollWidth") <= width
+        assert self.console_errors() == []
+        assert self.requests() == []
+
     def violations(self) -> list[str]:
         """What axe-core finds wrong for those who do not see the page, or not well."""
         axe = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text()

@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 import pytest
-from builders import design, filled, record, study_of, write_pictures
+from builders import design, filled, pictured, record, study_of, write_pictures
 from PIL import Image
 
 from hvae.records.store import Store
@@ -163,13 +163,6 @@ def test_a_study_without_pictures_says_so_and_draws_nothing(
     assert contact_sheets(full_study, gallery) == []
     empty = study_of(full_store, Design("none", "", ()))
     assert "pictures" not in page(empty, read_gallery(full_store, empty))
-
-
-def pictured(store: Store, asked: Design) -> tuple[Study, Gallery]:
-    study = filled(store, asked)
-    for run in asked.runs:
-        write_pictures(store, run)
-    return study, read_gallery(store, study)
 
 
 def test_contact_sheets_have_a_row_per_cell_and_a_figure_per_loss(store: Store) -> None:

@@ -1,20 +1,11 @@
 """Samples laid out by two factors."""
 
 import numpy as np
-from builders import design, filled, write_pictures
+from builders import design, pictured
 
 from hvae.records.store import Store
-from report.data.design import Design
-from report.data.frames import Study
-from report.study.pictures.gallery import Gallery, read_gallery
+from report.study.pictures.gallery import Gallery
 from report.study.pictures.sample_grids import sample_grids
-
-
-def pictured(store: Store, asked: Design) -> tuple[Study, Gallery]:
-    study = filled(store, asked)
-    for run in asked.runs:
-        write_pictures(store, run)
-    return study, read_gallery(store, study)
 
 
 def test_rows_and_columns_are_the_ordered_factors_and_figures_the_others(store: Store) -> None:
