@@ -1,6 +1,7 @@
 """`hvae studies`, `hvae plan`: what can be asked, and what would run."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import click
@@ -132,19 +133,28 @@ def plan_dict(packs: Sequence[Pack], size: int, device: str, workers: int) -> di
 
 
 def plan_lines(plan: dict[str, Any]) -> list[str]:
-    """A line per pack, and their sum."""
+    """A line for each stretch of packs of which the same is said, and the sum of all."""
     packs = plan["packs"]
-    lines = [
-        f"pack {number}: {printable(pack['label'])}, {pack['parameters']:,} parameters, "
-        f"{_gflop(pack['gflop'])}, about {_duration(pack['seconds'])}, "
-        f"{pack['memory_bytes'] / 1e6:.0f} MB"
-        for number, pack in enumerate(packs, start=1)
-    ]
+    lines = []
+    first = 1
+    for text, alike in groupby(map(_pack_text, packs)):
+        last = first + sum(1 for _ in alike) - 1
+        lines.append(
+            f"pack {first}: {text}" if first == last else f"packs {first}-{last}, each: {text}"
+        )
+        first = last + 1
     members = sum(len(pack["runs"]) for pack in packs)
     end = f"to train: {members} runs in {len(packs)} packs, {_gflop(plan['gflop'])}"
     wall = f"about {_duration(plan['seconds'])} on {plan['workers']} workers"
     idle = max(0, plan["workers"] - len(packs)) if packs else 0
     return [*lines, f"{end}; with evaluation {wall}" + (f", {idle} of them idle" if idle else "")]
+
+
+def _pack_text(pack: dict[str, Any]) -> str:
+    return (
+        f"{printable(pack['label'])}, {pack['parameters']:,} parameters, {_gflop(pack['gflop'])}, "
+        f"about {_duration(pack['seconds'])}, {pack['memory_bytes'] / 1e6:.0f} MB"
+    )
 
 
 def _duration(value: float) -> str:

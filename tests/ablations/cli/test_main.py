@@ -157,6 +157,18 @@ def test_plan_shows_packs_parameters_and_cost_and_writes_nothing(tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_plan_says_once_what_holds_for_a_stretch_of_packs(tmp_path: Path) -> None:
+    options = ("--depth", "1", "--latent", "2", "--latent", "5", "--workers", "2")
+    result = call("plan", "standard", *options, "--results", str(tmp_path))
+    lines = result.stdout.splitlines()
+    assert [line.partition(":")[0] for line in lines[1:-1]] == [
+        "packs 1-10, each",
+        "packs 11-20, each",
+    ]
+    assert "each: 1 run, 159,294 parameters" in lines[1]
+    assert "to train: 20 runs in 20 packs" in lines[-1]
+
+
 def test_plan_as_json_counts_what_is_there_and_packs_the_rest(
     tmp_path: Path, make_record: MakeRecord
 ) -> None:
