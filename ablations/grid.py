@@ -80,6 +80,7 @@ def design(study: Study) -> Design:
         tuple(runs(study)),
         axes=tuple(name for name, _ in study.axes),
         variant_of=tuple(cell.variant for cell in study.cells if cell.variant) * study.seeds,
+        published=study.published,
     )
 
 

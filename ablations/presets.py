@@ -1,6 +1,7 @@
 """The studies that come with hvae."""
 
 from ablations.studies import Study, Variant
+from report.data.design import Published
 
 _QUICK = Study(
     name="quick",
@@ -93,6 +94,10 @@ _TWO = _BURDA | {
 }
 _VAE = {"objective": "elbo"}
 _IWAE = {"objective": "iwae", "train.importance_samples": 50}
+_TABLE_1 = {
+    **{"1 level, VAE": 86.76, "1 level, IWAE 50": 84.78},
+    **{"2 levels, VAE": 85.33, "2 levels, IWAE 50": 82.90},
+}
 _LITERATURE = Study(
     name="literature",
     question="How far on the way to published numbers are models of the literature, by epoch?",
@@ -116,6 +121,10 @@ _LITERATURE = Study(
     ),
     seeds=1,
     budget="about two hours on two CPU cores",
+    published=tuple(
+        Published(variant, "nll_encoder_nats", nats, "Burda et al. 2016, table 1, 3,280 epochs")
+        for variant, nats in _TABLE_1.items()
+    ),
 )
 PRESETS = {
     study.name: study for study in (_QUICK, _STANDARD, _OBJECTIVE, _LEVELS, _FAMILY, _LITERATURE)

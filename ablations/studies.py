@@ -16,6 +16,7 @@ from hvae.config import RunConfig
 from hvae.settings import axis_names, override, setting
 from hvae.settings import value as value_of
 from hvae.validation import require_integer
+from report.data.design import Published
 
 # Of a study: it names a folder, and file systems end at 143 to 255 bytes.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
@@ -54,6 +55,7 @@ class Study:
     variants: tuple[Variant, ...] = ()
     seeds: int = 1
     budget: str = ""
+    published: tuple[Published, ...] = ()
     file: str = field(default="", compare=False)  # as the user named it, where one was read
     toml: str = field(default="", compare=False, repr=False)  # what was read in it
     cells: tuple[Cell, ...] = field(init=False, compare=False, repr=False)

@@ -11,6 +11,7 @@ from report.data.frames import Study
 from report.data.metrics import Metric
 from report.data.statistics import FEWEST_SEEDS
 from report.render.numbers import detectable, p_text, shown
+from report.study.published import nearest
 from report.study.text.alive import causes
 from report.study.text.findings import few_seeds
 
@@ -22,11 +23,13 @@ def answer(study: Study) -> list[str]:
     """The study's question answered, a sentence for each factor that it asks about."""
     if study.runs.empty:
         return ["Nothing yet: no run of this study has finished."]
+    followed = [found] if (found := nearest(study)) else []
     if few := few_seeds(study):
-        return [few]
+        return [*followed, few]
     effects = [_effect(factor, study.contrasts.effects[factor.name]) for factor in asked(study)]
     of_levels = causes(study) if "level" in study.design.question.lower() else ()
-    return [sentence for sentence in (*of_levels, *effects) if sentence][:MOST_SENTENCES]
+    every = (*followed, *of_levels, *effects)
+    return [sentence for sentence in every if sentence][:MOST_SENTENCES]
 
 
 def asked(study: Study) -> list[Factor]:
