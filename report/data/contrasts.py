@@ -84,8 +84,17 @@ class Contrasts:
 
     def is_comparable(self, factor: Factor, metric: Metric) -> bool:
         """Whether a metric means the same for all values of a factor."""
+        return all(self._alike(factor, metric).values())
+
+    def like_first(self, factor: Factor, metric: Metric) -> tuple[Any, ...]:
+        """The values of an unordered factor for which a metric means what it does for the first."""
+        alike = self._alike(factor, metric)
+        return tuple(v for v in factor.values if not factor.is_ordered and alike.get(v, True))
+
+    def _alike(self, factor: Factor, metric: Metric) -> dict[Any, bool]:
+        """Whether a metric means the same on both sides of a step, by where the step ends."""
         steps = [step for step in self.differing if step.factor == factor]
-        return all(self.differing[step].isdisjoint(metric.within) for step in steps)
+        return {s.end: self.differing[s].isdisjoint(metric.within) for s in steps}
 
 
 ByImage = Mapping[str, Mapping[str, Floats]]  # metric -> key -> a value per test image [N]

@@ -174,7 +174,8 @@ def facets(
 
 def _across(layout: Layout) -> int | None:
     """Two factors make a table of panels: a column for each value of the last."""
-    count = len(layout.panels[-1].values) if len(layout.panels) > 1 else 0
+    is_table = len(layout.panels) > 1 and layout.panels[-1].name not in layout.merged
+    count = len(layout.panels[-1].values) if is_table else 0
     return count if 1 < count <= MOST_COLUMNS else None
 
 

@@ -1,7 +1,7 @@
 """Which panels, lines and words a figure has; no drawing here."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
@@ -21,11 +21,15 @@ ROOM = len(PALETTE)  # lines in a panel; more are panels
 
 @dataclass(frozen=True)
 class Layout:
-    """What the lines of a panel are, and what its panels; `is_shared`: all may have one scale."""
+    """What the lines of a panel are, and what its panels; `is_shared`: all may have one scale.
+
+    `merged`: values of a panels' factor, which is one of the lines too, that share a panel.
+    """
 
     lines: tuple[Factor, ...]
     panels: tuple[Factor, ...]
     is_shared: bool
+    merged: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
     def series(self, part: pd.DataFrame) -> list[tuple[str, dict[str, Any], pd.DataFrame]]:
         """(label, style, rows) for each line that has rows: the colour and marker are those of the
@@ -48,8 +52,20 @@ class Layout:
         """(title, rows) of each panel that has rows: `BCE, latent size 20`."""
         if not self.panels:
             return [("", frame)]
-        parts = frame.groupby([factor.name for factor in self.panels], observed=True)
-        return [(plain(words(self.panels, values)), part) for values, part in parts]
+        parts = frame.groupby([self._panel(frame, factor) for factor in self.panels], observed=True)
+        return [(plain(self._title(values)), part) for values, part in parts]
+
+    def _panel(self, frame: pd.DataFrame, factor: Factor) -> pd.Series:
+        """In which panel a row stands: merged values in that of the first of them."""
+        column = frame[factor.name]
+        first, *others = self.merged.get(factor.name, (None,))
+        return column.where(~column.isin(others), first) if others else column
+
+    def _title(self, values: Sequence[Any]) -> str:
+        """The values of a panel; a merged one's lines say it."""
+        place = zip(self.panels, values, strict=True)
+        named = [(f, v) for f, v in place if v not in self.merged.get(f.name, ())]
+        return words([f for f, _ in named], [v for _, v in named])
 
     def most(self, frame: pd.DataFrame) -> int:
         """The rows of the fullest panel."""
@@ -74,19 +90,27 @@ def style(colour: int, dash: int) -> dict[str, Any]:
 def layout(study: Study, metric: Metric | None, *inside: Factor, is_split: bool = False) -> Layout:
     """How a figure shows the factors that are not `inside` its panels already.
 
-    Where a metric means something else for another value there are panels. The others are lines
-    while there is room: the variants first, which one wants to compare, then the ordered axes.
+    Where a metric means something else for another value there are panels, one for all values for
+    which it means what it does for the first. The others are lines while there is room: the
+    variants first, which one wants to compare, then the ordered axes.
     """
     others = [factor for factor in study.varying if factor not in inside]
-    apart = [f for f in others if metric and not study.contrasts.is_comparable(f, metric)]
+    known = study.contrasts
+    apart = [f for f in others if metric and not known.is_comparable(f, metric)]
+    alike = {f.name: known.like_first(f, metric) for f in apart if metric}
+    merged = {name: values for name, values in alike.items() if len(values) > 1}
     lines: list[Factor] = []
     count = 1
-    for factor in sorted(others, key=lambda f: (f.name != VARIANT, not f.is_ordered)):
-        if not is_split and factor not in apart and count * len(factor.values) <= ROOM:
+    ranked = sorted(others, key=lambda f: (f.name != VARIANT, not f.is_ordered))
+    for factor in sorted(ranked, key=lambda f: f in apart):  # these take what room is left
+        may_share = factor not in apart or factor.name in merged
+        if not is_split and may_share and count * len(factor.values) <= ROOM:
             lines.append(factor)
             count *= len(factor.values)
-    rest = tuple(f for f in others if f not in lines)
-    return Layout(tuple(lines), rest, not apart and not is_split)
+    lines.sort(key=ranked.index)
+    merged = {factor.name: merged[factor.name] for factor in lines if factor.name in merged}
+    rest = tuple(f for f in others if f not in lines or f.name in merged)
+    return Layout(tuple(lines), rest, not apart and not is_split, merged)
 
 
 def horizontal(study: Study) -> list[Factor]:

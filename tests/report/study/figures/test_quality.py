@@ -15,7 +15,7 @@ from report.data.metrics import METRICS
 from report.render.drawing import Drawing, image, svg
 from report.render.numbers import cell_text, count_text
 from report.study.figures.every import LEVEL_MAPS, figures
-from report.study.figures.quality import against, level_map, loss_curves
+from report.study.figures.quality import against, bound_curve, level_map, loss_curves
 
 ELBO, SCOREBOARD, EXCESS = (
     METRICS[name] for name in ("elbo_nats", "scoreboard_nll_nats", "kl_excess_nats")
@@ -90,6 +90,20 @@ def test_what_may_not_be_compared_has_panels_and_the_rest_stands_in_one(full_stu
     assert own is not None
     bce, mse = (axes.get_ylim() for axes in own.figure.axes)
     assert bce != mse
+
+
+def test_variants_of_one_likelihood_share_a_panel_where_nothing_else_needs_the_room(
+    store: Store,
+) -> None:
+    study = filled(store, design({"depth": (1, 2, 3)}, VARIANTS))
+    depth, _ = study.factors
+    own = against(study, ELBO, depth)
+    assert titles(own) == ["", "MSE"]
+    assert lines(own) == ["documented", "ELBO"]
+    assert titles(against(study, SCOREBOARD, depth)) == [""]
+    curve = bound_curve(study)  # three depths and three variants are more than there are colours
+    assert titles(curve) == ["documented", "ELBO", "MSE"]
+    assert lines(curve) == ["depth 1", "depth 2", "depth 3"]
 
 
 def test_the_studied_factor_is_a_colour_where_there_is_room(store: Store) -> None:
