@@ -44,6 +44,7 @@ class Browser:
 
     def violations(self) -> list[str]:
         """What axe-core finds wrong for those who do not see the page, or not well."""
+        self.driver.set_script_timeout(300)  # of a page of many figures, on a busy machine
         axe = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text()
         self.driver.execute_script(axe)
         run = "const done = arguments[0]; axe.run().then(found => done(found.violations));"

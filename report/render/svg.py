@@ -13,6 +13,7 @@ PATH = re.compile(r' d="([^"]*)"')
 FAMILY = re.compile(r"font-family: [^;]*; ")  # named once, by who shows it
 UNTURNED = re.compile(r' transform="rotate\(-0 [^"]*"')
 STYLE = re.compile(r' style="([^"]*)"')
+EMPTY = re.compile(r"<g(?: [^>]*)?/>")
 GROUP = re.compile(r"<g(?: [^>]*)?>|</g>")
 
 
@@ -23,7 +24,8 @@ def slim(svg: str, prefix: str) -> str:
     text = re.sub(r"\s*\n\s*", " ", re.sub(r">\s+<", "><", text))
     used = set(REFERENCE.findall(text))
     text = TAG.sub(lambda found: _tag(found[0], used, prefix), text)
-    return _with_classes(GROUP.sub(_bare_groups(), text), prefix.replace(".", "-"))
+    text = GROUP.sub(_bare_groups(), EMPTY.sub("", text))
+    return _with_classes(text, prefix.replace(".", "-"))
 
 
 def _tag(tag: str, used: set[str], prefix: str) -> str:

@@ -25,6 +25,7 @@ ENGINE, MODULE, INFERENCE, SAMPLING = TASKS = (
 )
 IMAGES = load(DataConfig("digits"), Path())
 SECONDS = 1e-2
+OWN = 64  # images of a batch of a cell
 KEYS = {
     *(
         "task",
@@ -41,13 +42,13 @@ KEYS = {
 
 
 def cell(latent: int = 3) -> RunConfig:
-    return RunConfig(ModelConfig(64, 12, latent), TrainConfig(batch_size=8), DataConfig("digits"))
+    return RunConfig(ModelConfig(64, 12, latent), TrainConfig(batch_size=OWN), DataConfig("digits"))
 
 
 @pytest.fixture(autouse=True)
 def best(monkeypatch: pytest.MonkeyPatch) -> dict[Task, int]:
     """The best batch of each task, in place of a search; there may be no compiler here."""
-    sizes = {ENGINE: 8, MODULE: 8, INFERENCE: 16, SAMPLING: 32}
+    sizes = {ENGINE: OWN, MODULE: OWN, INFERENCE: 16, SAMPLING: 32}
 
     monkeypatch.setattr(throughput, "best_batch", lambda task, *given: sizes[task])
     monkeypatch.setattr(throughput, "tasks", lambda run, device: TASKS)
@@ -65,7 +66,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return 0.25 * repeats
 
     monkeypatch.setattr(throughput, "seconds", count)
-    monkeypatch.setattr(throughput, "build", lambda *given: Work(lambda: None, 8))
+    monkeypatch.setattr(throughput, "build", lambda *given: Work(lambda: None, OWN))
     return timed
 
 
@@ -95,7 +96,7 @@ def test_one_measurement_a_task_is_the_best_and_may_be_that_of_the_own_size(
         task = Task(values["task"], values["engine"])
         sizes.setdefault(task, []).append(values["batch_size"])
         assert values["is_best_batch"] == (values["batch_size"] == best[task])
-    assert sizes == {ENGINE: [8], MODULE: [8], INFERENCE: [8, 16], SAMPLING: [8, 32]}
+    assert sizes == {ENGINE: [OWN], MODULE: [OWN], INFERENCE: [OWN, 16], SAMPLING: [OWN, 32]}
 
 
 def test_the_best_is_searched_for_the_widest_cell(
@@ -110,7 +111,7 @@ def test_the_best_is_searched_for_the_widest_cell(
     monkeypatch.setattr(throughput, "best_batch", search)
     found = measure([cell(2), cell(7), cell(3)], IMAGES, "cpu", SECONDS)
     assert searched == [7] * len(TASKS)
-    assert all({v["batch_size"] for v in values} == {8, 16} for values in found)
+    assert all({v["batch_size"] for v in values} == {OWN, 16} for values in found)
 
 
 def test_what_is_best_at_its_own_size_is_not_timed_twice(calls: list[Any]) -> None:
@@ -121,11 +122,11 @@ def test_what_is_best_at_its_own_size_is_not_timed_twice(calls: list[Any]) -> No
 
 @pytest.mark.usefixtures("calls")
 def test_the_rate_is_images_over_seconds() -> None:
-    """With a clock of our own: 8 images in a call of 0.25 s."""
-    own = [v for v in measure([cell()], IMAGES, "cpu", SECONDS)[0] if v["batch_size"] == 8]
+    """With a clock of our own: the images of a batch in a call of 0.25 s."""
+    own = [v for v in measure([cell()], IMAGES, "cpu", SECONDS)[0] if v["batch_size"] == OWN]
     for values in own:
-        assert values["images_per_second"] == 8 / 0.25
-        assert values["lower_quartile"] == values["upper_quartile"] == 8 / 0.25
+        assert values["images_per_second"] == OWN / 0.25
+        assert values["lower_quartile"] == values["upper_quartile"] == OWN / 0.25
 
 
 def test_the_quartiles_are_those_of_the_values() -> None:

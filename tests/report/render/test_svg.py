@@ -66,3 +66,10 @@ def test_groups_that_say_nothing_go_and_the_others_keep_their_ends() -> None:
     text = slim(RAW, "f")
     assert '<g transform="rotate(-90 1 2)"><use href="#f-glyph" class="f-0"/></g>' in text
     assert text.count("<g") == text.count("</g>") == 1
+
+
+def test_a_group_that_holds_nothing_ends_no_other() -> None:
+    raw = RAW.replace('<g id="axes_1">', '<g clip-path="url(#clip)"><g clip-path="url(#clip)"/>')
+    text = slim(raw, "f")
+    assert text.count("<g") == text.count("</g>") == 2
+    assert text.rstrip().endswith("/></g></svg>")

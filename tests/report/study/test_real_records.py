@@ -54,6 +54,7 @@ def real(few_digits: Images, tmp_path_factory: pytest.TempPathFactory) -> Store:
     return store
 
 
+@pytest.mark.usefixtures("no_layout")
 def test_real_records_reach_every_output(real: Store) -> None:
     paths = report_of(real, ASKED, *FORMATS)
     assert {path.suffix for path in paths} == {".html", ".tex", ".csv", ".md", ".png", ".pdf"}
