@@ -234,9 +234,13 @@ def error_lines(axes: Axes, layout: Layout, part: pd.DataFrame, x: Factor) -> No
         bars = np.nan_to_num(abs(ends))
         axes.errorbar(places, ordered["mean"], bars, label=label, capsize=2.5, **look)
     texts = [plain(textwrap.fill(x.text(value), TICK_WIDTH)) for value in values]
-    axes.set_xticks(list(at.values()), texts)
+    turned: dict[str, Any] = {}
     if not x.is_ordered:
         axes.set_xlim(-0.5, len(values) - 0.5)
+        letters = sum(2 + max(map(len, text.splitlines())) for text in texts)
+        if LETTER * letters > axes.bbox.width / axes.figure.dpi:
+            turned = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(list(at.values()), texts, **turned)
 
 
 def _places(x: Factor, values: Sequence[Any]) -> list[float]:

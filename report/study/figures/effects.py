@@ -16,12 +16,13 @@ ROW_INCHES, LEAST_INCHES = 0.22, 1.1
 
 
 def effects(study: Study, factor: Factor) -> Drawing | None:
-    """The differences in each metric that speaks for them, a row per step and cell."""
+    """The differences in each metric that speaks for them, a row per step and cell; none where the
+    figure of all main effects shows just these."""
     known = study.contrasts
     rows = [contrast for contrast in known.by_cell[factor.name] if contrast.estimate.n]
     if len({_name(contrast, factor) for contrast in rows}) > MOST_ROWS:
         rows = [contrast for contrast in known.effects[factor.name] if contrast.estimate.n]
-    if not rows:
+    if not rows or (study.varying == [factor] and all(c.estimate.n > 1 for c in rows)):
         return None
     named = [plain(_name(contrast, factor)) for contrast in rows]
     metrics = [contrast.metric.heading for contrast in rows]

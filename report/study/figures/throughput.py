@@ -29,7 +29,8 @@ TABLE_NOTE = (
 
 
 def throughput(study: Study, x: Factor) -> Drawing | None:
-    """Images per second against a factor, one panel per task, device and batch."""
+    """Images per second against a factor, one panel per task, device and batch; none where the
+    factor changes no rate: what is measured is the shape of a model."""
     if study.throughput[x.name].nunique() < 2:
         return None
     frame = by_panel(study)
@@ -38,6 +39,9 @@ def throughput(study: Study, x: Factor) -> Drawing | None:
     names = {RATE: "mean", LOWER: "lower", UPPER: "upper"}
     columns = ["panel", x.name, *(factor.name for factor in shape.lines)]
     means = frame.groupby(columns, observed=True)[[*names]].mean()
+    others = [name for name in columns if name != x.name]
+    if means[RATE].groupby(others, observed=True).nunique().max() < 2:
+        return None
     table = means.reset_index().rename(columns=names)
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:

@@ -47,8 +47,8 @@ def test_a_row_is_a_cell_and_a_bar_the_interval_of_its_paired_difference(store: 
 
 def test_every_step_from_the_reference_is_named(store: Store) -> None:
     variants = {"a": {}, "b": {"objective": "elbo"}, "c": {"loss": "mse"}}
-    drawing = drawn(filled(store, design({}, variants)))
-    assert rows(drawing) == ["a → b", "a → c"]
+    drawing = drawn(filled(store, design({"depth": (1, 2)}, variants)))
+    assert rows(drawing) == [f"a → {other}, depth {depth}" for other in "bc" for depth in (1, 2)]
     titles = [axes.get_title() for axes in drawing.figure.axes]
     assert titles == ["NLL (nats)", "scoreboard NLL (nats)", "PSNR (dB)"]
 

@@ -64,7 +64,8 @@ def test_every_ordered_axis_has_its_figures_and_every_other_factor_its_effects(
 @pytest.mark.usefixtures("no_layout")
 def test_a_study_of_variants_only_is_drawn_too(store: Store) -> None:
     names = check(draw_all(filled(store, design({}, VARIANTS))))
-    assert {"effects-variant", "scoreboard_nll_nats-variant", "kl-nats-per-level"} <= names
+    assert {"forest", "scoreboard_nll_nats-variant", "kl-nats-per-level"} <= names
+    assert "effects-variant" not in names  # it would be the forest again
     assert "nll_nats-variant" not in names  # one of them has another likelihood
 
 
@@ -117,6 +118,18 @@ def test_the_studied_factor_is_a_colour_where_there_is_room(store: Store) -> Non
     drawing = against(wider, ELBO, wider.factors[0])
     assert titles(drawing) == ["latent size 2", "latent size 20"]  # no room for it
     assert lines(drawing)[0] == "documented, KL weight 0.5"
+
+
+def test_words_at_an_axis_turn_where_they_would_meet(store: Store) -> None:
+    def angles(variants: dict[str, dict[str, Any]]) -> set[float]:
+        study = filled(store, design({}, variants, seeds=1))
+        drawing = against(study, SCOREBOARD, study.factors[0])
+        assert drawing is not None
+        return {label.get_rotation() for label in drawing.figure.axes[0].get_xticklabels()}
+
+    assert angles(VARIANTS) == {0.0}
+    long = {f"{10 * name} {name}": {"train.kl_weight": n} for n, name in enumerate("abcdef", 1)}
+    assert angles(long) == {30.0}
 
 
 def test_a_logarithmic_axis_is_one(full_study: Study) -> None:

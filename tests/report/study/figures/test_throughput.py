@@ -28,9 +28,14 @@ def measurement(**changes: Any) -> dict[str, Any]:
 
 
 def studied(store: Store, *measurements: dict[str, Any]) -> Study:
-    """Two depths and two latent sizes, each with the given measurements."""
-    blocks = {"throughput": {"environment": {}, "measurements": list(measurements)}}
-    return filled(store, design(AXES, seeds=2), lambda run: blocks)
+    """Two depths and two latent sizes with the given measurements; no two rates are the same."""
+
+    def timed(run: RunConfig) -> dict[str, Any]:
+        scale = 1 + 1e-9 * (100 * run.model.num_layers + run.model.latent_dim)
+        own = [m | {"images_per_second": scale * m["images_per_second"]} for m in measurements]
+        return {"throughput": {"environment": {}, "measurements": own}}
+
+    return filled(store, design(AXES, seeds=2), timed)
 
 
 def drawn(study: Study, factor: int = 0) -> Drawing:
@@ -62,11 +67,25 @@ def test_no_panel_holds_two_devices(store: Store) -> None:
 
 def test_two_machines_of_a_kind_are_never_averaged(store: Store) -> None:
     def moved(run: RunConfig) -> dict[str, Any]:
-        one = measurement(device_name=f"CPU {run.model.num_layers}")
+        rate = 100.0 * run.model.num_layers
+        one = measurement(device_name=f"CPU {run.model.latent_dim}", images_per_second=rate)
         return {"throughput": {"measurements": [one]}}
 
-    found = titles(filled(store, design({"depth": (1, 2)}, seeds=1), moved))
-    assert [title.split(", ")[2] for title in found] == ["CPU 1"] * 2 + ["CPU 2"] * 2
+    found = titles(filled(store, design({"depth": (1, 2), "latent": (2, 5)}, seeds=1), moved))
+    assert [title.split(", ")[2] for title in found] == ["CPU 2"] * 2 + ["CPU 5"] * 2
+
+
+def test_what_changes_no_rate_has_no_figure(store: Store) -> None:
+    """The runs of one shape share a measurement."""
+
+    def shaped(run: RunConfig) -> dict[str, Any]:
+        one = measurement(images_per_second=100.0 * run.model.num_layers)
+        return {"throughput": {"measurements": [one]}}
+
+    study = filled(store, design({"depth": (1, 2), "train.kl_weight": (1.0, 2.0)}, seeds=1), shaped)
+    depth, weight = study.factors
+    assert throughput(study, depth) is not None
+    assert throughput(study, weight) is None
 
 
 def test_bars_are_the_quartiles_and_the_caption_says_n(store: Store) -> None:
@@ -96,7 +115,7 @@ def test_the_headline_holds_training_and_inference_at_the_batch_that_trains(
 def test_the_rate_of_a_run_is_that_of_its_own_batch_whatever_comes_last(store: Store) -> None:
     best = measurement(batch_size=1024, images_per_second=900.0)
     runs = studied(store, measurement(is_best_batch=False), best).runs
-    assert set(runs["train_step@cpu, Example CPU, 1 thread"]) == {100.0}
+    assert set(runs["train_step@cpu, Example CPU, 1 thread"].round(3)) == {100.0}
 
 
 def test_the_table_has_a_row_per_cell_and_task_with_both_batches(full_study: Study) -> None:
