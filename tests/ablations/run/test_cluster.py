@@ -203,7 +203,7 @@ def test_no_task_outlives_its_launcher(cluster: Any, tmp_path: Path, number: int
 
 def started(results: Path, *options: str) -> subprocess.Popen[str]:
     """`hvae run` of four runs."""
-    sizes = ("--seeds", "4", "--epochs", "40", "--no-report", "--no-throughput", "--workers", "2")
+    sizes = ("--seeds", "4", "--epochs", "15", "--no-report", "--no-throughput", "--workers", "2")
     return subprocess.Popen(
         [*tiny.PROGRAM, "run", *STUDY, *sizes, "--results", str(results), *options],
         stdout=subprocess.PIPE,
