@@ -32,7 +32,7 @@ from report.study.provenance import (
     status_counts,
     status_table,
 )
-from report.study.published import beside_table
+from report.study.published import distance_table
 from report.study.text.answer import answer
 from report.study.text.cautions import cautions
 from report.study.text.findings import findings
@@ -56,7 +56,7 @@ def contents(
         "findings": findings(study),
         "counts": status_counts(study),
         "headline": headline_table(study),
-        "published": beside_table(study),
+        "published": distance_table(study),
         "gallery": gallery,
         "gallery_titles": TITLES,
         "grids": [picture(drawing, ["svg"]) for drawing in grids],

@@ -18,57 +18,63 @@ NOTE = (
     "training. Off by: measured minus published. The distance says how far training got here, not "
     "where it would end."
 )
+LIKELIHOOD = OWN[0]
 
 
-class Beside(NamedTuple):
-    """What a cell measured, its place, the number that was published, and the likelihood."""
+class Distance(NamedTuple):
+    """How far a cell is from what was published of its variant; beside it the cell's NLL."""
 
     settings: dict[str, Any]
     mean: float
     half_width: float
     published: Published
-    own: float
+    nll: float
 
     @property
-    def distance(self) -> float:
+    def difference(self) -> float:
         return self.mean - self.published.value
 
+    @property
+    def measured(self) -> str:
+        """The mean with its interval, where it has one."""
+        has_interval = not math.isnan(self.half_width)
+        return shown(self.mean, self.half_width) if has_interval else rounded(self.mean, 2)
 
-def beside(study: Study) -> Iterator[Beside]:
-    """Every cell of a variant that follows something published, in the order of the studies."""
+
+def distances(study: Study) -> Iterator[Distance]:
+    """Of every cell of a variant of which something was published, in the study's order."""
     if not study.design.published or study.runs.empty:
         return
-    own = OWN[0].name
-    names = dict.fromkeys([own, *(known.metric for known in study.design.published)])
+    names = dict.fromkeys([LIKELIHOOD.name, *(p.metric for p in study.design.published)])
     means = summary(study.runs, study.cell, list(names))
-    likelihoods = {
+    nlls = {
         tuple(row[name] for name in study.cell): float(row["mean"])
-        for row in means[means["metric"] == own].to_dict("records")
+        for row in means[means["metric"] == LIKELIHOOD.name].to_dict("records")
     }
-    for known in study.design.published:
-        is_followed = (means["metric"] == known.metric) & (means[VARIANT] == known.variant)
-        for row in means[is_followed].to_dict("records"):
+    for published in study.design.published:
+        is_of_it = (means["metric"] == published.metric) & (means[VARIANT] == published.variant)
+        for row in means[is_of_it].to_dict("records"):
             cell = tuple(row[name] for name in study.cell)
             settings = dict(zip(study.cell, cell, strict=True))
-            likelihood = likelihoods.get(cell, math.nan)
-            yield Beside(settings, row["mean"], row["half_width"], known, likelihood)
+            nll = nlls.get(cell, math.nan)
+            yield Distance(settings, row["mean"], row["half_width"], published, nll)
 
 
-def beside_table(study: Study) -> Table:
+def distance_table(study: Study) -> Table:
     """A row for each cell that may stand beside something published."""
     rows = [
         [
-            *place(study, found.settings),
-            METRICS[found.published.metric].heading,
-            Entry(_measured(found), found.mean),
-            number(found.published.value, rounded(found.published.value, 2)),
-            number(found.distance, rounded(found.distance, 2)),
-            number(found.own, rounded(found.own, 2)),
-            found.published.source,
+            *place(study, distance.settings),
+            METRICS[distance.published.metric].heading,
+            Entry(distance.measured, distance.mean),
+            number(distance.published.value, rounded(distance.published.value, 2)),
+            number(distance.difference, rounded(distance.difference, 2)),
+            number(distance.nll, rounded(distance.nll, 2)),
+            distance.published.source,
         ]
-        for found in beside(study)
+        for distance in distances(study)
     ]
-    headings = ("metric", "measured", "published", "off by", OWN[0].heading, "source")
+    headings = ("metric", "measured", "published", "off by", LIKELIHOOD.heading, "source")
     columns = [*titles_of(study), *headings]
     caption, places = "Beside published numbers", len(study.cell)
     return without_constants(table("published", caption, columns, rows, [NOTE], places))
@@ -76,26 +82,20 @@ def beside_table(study: Study) -> Table:
 
 def nearest(study: Study) -> str:
     """How near each variant came to what was published of it; empty where nothing was."""
-    closest: dict[str, Beside] = {}
-    for found in sorted(beside(study), key=lambda b: abs(b.distance)):
-        closest.setdefault(found.published.variant, found)
-    named = [closest[p.variant] for p in study.design.published if p.variant in closest]
-    if not named:
+    closest: dict[str, Distance] = {}
+    for distance in sorted(distances(study), key=lambda d: abs(d.difference)):
+        closest.setdefault(distance.published.variant, distance)
+    ordered = [closest[p.variant] for p in study.design.published if p.variant in closest]
+    if not ordered:
         return ""
-    parts = [_part(study, found) for found in named]
-    metric = METRICS[named[0].published.metric]
-    sources = ", ".join(dict.fromkeys(found.published.source for found in named))
+    parts = [_in_words(study, distance) for distance in ordered]
+    metric = METRICS[ordered[0].published.metric]
+    sources = ", ".join(dict.fromkeys(distance.published.source for distance in ordered))
     return f"Nearest to {sources}, {metric.heading}: {'; '.join(parts)}."
 
 
-def _measured(found: Beside) -> str:
-    has_interval = not math.isnan(found.half_width)
-    return shown(found.mean, found.half_width) if has_interval else rounded(found.mean, 2)
-
-
-def _part(study: Study, found: Beside) -> str:
-    values = [found.settings[factor.name] for factor in study.factors]
-    published = rounded(found.published.value, 2)
-    side = "above" if found.distance > 0 else "below"
-    distance = rounded(abs(found.distance), 2)
-    return f"{words(study.factors, values)}: {_measured(found)}, {distance} {side} {published}"
+def _in_words(study: Study, distance: Distance) -> str:
+    values = [distance.settings[factor.name] for factor in study.factors]
+    side = "above" if distance.difference > 0 else "below"
+    off, published = (rounded(v, 2) for v in (abs(distance.difference), distance.published.value))
+    return f"{words(study.factors, values)}: {distance.measured}, {off} {side} {published}"

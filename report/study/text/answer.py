@@ -23,7 +23,7 @@ def answer(study: Study) -> list[str]:
     """The study's question answered, a sentence for each factor that it asks about."""
     if study.runs.empty:
         return ["Nothing yet: no run of this study has finished."]
-    followed = [found] if (found := nearest(study)) else []
+    followed = [sentence] if (sentence := nearest(study)) else []
     if few := few_seeds(study):
         return [*followed, few]
     effects = [_effect(factor, study.contrasts.effects[factor.name]) for factor in asked(study)]

@@ -11,7 +11,7 @@ from hvae.config import RunConfig
 from hvae.records.store import Store
 from report.data.design import Design, Published
 from report.data.frames import Study
-from report.study.published import beside, beside_table, nearest
+from report.study.published import distance_table, distances, nearest
 from report.study.text.answer import answer
 
 FOLLOWED = Published("ELBO", "nll_encoder_nats", 90.0, "Somebody 2016")
@@ -34,17 +34,17 @@ def measured(store: Store, seeds: int = 3) -> Study:
 
 
 def test_every_cell_of_the_variant_stands_beside_it_and_no_other(store: Store) -> None:
-    found = list(beside(measured(store)))
-    assert [(b.settings["depth"], b.settings["variant"]) for b in found] == [
+    found = list(distances(measured(store)))
+    assert [(d.settings["depth"], d.settings["variant"]) for d in found] == [
         (1, "ELBO"),
         (2, "ELBO"),
     ]
-    assert [b.distance for b in found] == [5.0, -0.5]
-    assert [b.own for b in found] == [94.0, 88.5]
+    assert [d.difference for d in found] == [5.0, -0.5]
+    assert [d.nll for d in found] == [94.0, 88.5]
 
 
 def test_the_table_says_once_what_every_row_would(store: Store) -> None:
-    table = beside_table(measured(store, seeds=1))
+    table = distance_table(measured(store, seeds=1))
     assert table.headings == ("depth", "variant", "measured", "off by", "NLL (nats)")
     assert [[entry.text for entry in row] for row in table.rows] == [
         ["1", "ELBO", "95.00", "5.00", "94.00"],
@@ -67,7 +67,7 @@ def test_the_answer_begins_with_the_nearest_cell_of_each_variant(store: Store) -
 
 def test_where_nothing_was_published_nothing_is_said(full_study: Study) -> None:
     assert nearest(full_study) == ""
-    assert not beside_table(full_study).rows
+    assert not distance_table(full_study).rows
 
 
 def test_the_numbers_of_the_preset_are_of_its_variants() -> None:
