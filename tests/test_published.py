@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,24 @@ import pytest
 from click.testing import CliRunner
 
 from ablations.cli.main import main
+from ablations.grid import design, runs
+from ablations.presets import PRESETS
+from ablations.studies import narrow
+from hvae.records.standings import survey
+from hvae.records.store import Store
+from report.data.frames import Study, load
+from report.reproduction.page import write_reproduction
+from report.study.cells import cells, levels_table
+from report.study.text.answer import answer
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = ROOT / "results" / "published"
-# | `folder` | `hvae run …` | commit | runs |
-ROW = re.compile(r"^\| `(\w+)` \| `hvae run ([^`]+)` \| `(\w{7})` \| (\d+) \|", re.MULTILINE)
-STUDIES = {name: rest for name, *rest in ROW.findall((ROOT / "results" / "README.md").read_text())}
+# | `folder` | `hvae run …` | `commit` | runs |
+ROW = re.compile(r"^\| `(\w+)` \| `hvae (?:run )?([^`]+)` \| `(\w{7})` \| (\d+) \|", re.MULTILINE)
+ROWS = {name: rest for name, *rest in ROW.findall((ROOT / "results" / "README.md").read_text())}
+STUDIES = {name: rest for name, rest in ROWS.items() if name != "reproduce"}
 FORMATS = "html,latex,csv,md,png"
-FEW = 60  # runs: a page of more takes longer than the rest of these tests
+FEW = 25  # runs: a page of more takes a quarter of a minute
 
 
 def hvae(command: str, arguments: str, *more: str) -> str:
@@ -28,18 +39,25 @@ def hvae(command: str, arguments: str, *more: str) -> str:
 
 
 def test_every_published_study_is_in_the_list() -> None:
-    assert set(STUDIES) == {runs.parent.name for runs in PUBLISHED.glob("*/runs")}
+    assert set(ROWS) == {runs.parent.name for runs in PUBLISHED.glob("*/runs")}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_records_are_of_that_commit(name: str) -> None:
+    _, commit, count = ROWS[name]
+    records = [json.loads(path.read_text()) for path in (PUBLISHED / name).glob("runs/*.json")]
+    made: set[Any] = {(r["code"]["git_commit"][:7], r["code"]["git_dirty"]) for r in records}
+    assert made == {(commit, False)}
+    assert len(records) == int(count)
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_records_are_those_of_the_command(name: str) -> None:
-    arguments, commit, count = STUDIES[name]
+    arguments, _, count = STUDIES[name]
     document = json.loads(hvae("status", arguments, "--json"))
-    records = [json.loads(path.read_text()) for path in (PUBLISHED / name).glob("runs/*.json")]
     assert document["counts"]["done"] + document["counts"]["stale"] == int(count)
-    assert set(document["runs"]) == {record["digest"] for record in records}
-    made: set[Any] = {(r["code"]["git_commit"][:7], r["code"]["git_dirty"]) for r in records}
-    assert made == {(commit, False)}
+    names = {path.stem for path in (PUBLISHED / name).glob("runs/*.json")}
+    assert set(document["runs"]) == names
 
 
 @pytest.mark.parametrize(
@@ -51,8 +69,48 @@ def test_the_records_are_those_of_the_command(name: str) -> None:
 )
 def test_the_page_is_made_of_its_records_byte_for_byte(name: str, tmp_path: Path) -> None:
     hvae("report", STUDIES[name][0], "--format", FORMATS, "--out", str(tmp_path))
-    folder = PUBLISHED / name / "report"
-    kept = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    assert_same(PUBLISHED / name / "report", tmp_path)
+
+
+def test_the_page_of_the_reproduction_is_made_of_its_folder(tmp_path: Path) -> None:
+    folder = shutil.copytree(PUBLISHED / "reproduce", tmp_path / "reproduce")
+    shutil.rmtree(folder / "report")
+    write_reproduction(folder)
+    assert_same(PUBLISHED / "reproduce" / "report", folder / "report")
+
+
+def assert_same(published: Path, made: Path) -> None:
+    """Every published file is there, byte for byte."""
+    kept = [path.relative_to(published) for path in published.rglob("*") if path.is_file()]
     assert Path("index.html") in kept
-    differing = [str(p) for p in kept if (tmp_path / p).read_bytes() != (folder / p).read_bytes()]
-    assert differing == []
+    assert [p for p in kept if (made / p).read_bytes() != (published / p).read_bytes()] == []
+
+
+@pytest.fixture(scope="module")
+def levels() -> Study:
+    return loaded("levels", narrow(PRESETS["levels"], {"depth": (3,)}, seeds=5))
+
+
+def loaded(name: str, asked: Any) -> Study:
+    store = Store(PUBLISHED / name)
+    return load(design(asked), survey(store, runs(asked), "of any sources"), store)
+
+
+def test_readme_says_of_the_levels_what_their_records_say(levels: Study) -> None:
+    found = cells(levels)
+    nlls = dict(found[found["metric"] == "nll_nats"][["variant", "shown"]].itertuples(index=False))
+    headings, rows = levels_table(levels).headings, levels_table(levels).rows
+    told = ["alive", "KL (nats)", "gain of levels t to T (nats)"]
+    for row in rows:
+        texts = dict(zip(headings, (entry.text for entry in row), strict=True))
+        if texts["level"] == "3":
+            variant = texts["variant"]
+            said(f"| {variant} | {' | '.join(texts[name] for name in told)} | {nlls[variant]} |")
+    said(*answer(levels))
+
+
+def said(*sentences: str) -> None:
+    """README holds them, wherever its lines break."""
+    readme = " ".join((ROOT / "README.md").read_text().replace("\n> ", "\n").split())
+    for sentence in sentences:
+        assert " ".join(sentence.split()) in readme
