@@ -17,7 +17,7 @@ from hvae.settings import digest
 STUDY = Study(  # nothing swept, nothing set: the documented run
     name="reproduce",
     question="Are the documented results reproduced?",
-    budget="a quarter of an hour on one CPU core",
+    budget="about five minutes on one CPU core",
 )
 
 
