@@ -5,6 +5,7 @@ quartiles. The runs of a cell share it, so there is nothing to average over seed
 """
 
 import math
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -21,6 +22,7 @@ from report.render.tables import Entry, Table, table
 from report.study.cells import place, titles_of
 
 RATE, LOWER, UPPER = "images_per_second", "lower_quartile", "upper_quartile"
+NO_RATE = (Entry(ABSENT, math.inf), Entry(ABSENT, math.inf))
 TABLE_NOTE = (
     "One model alone; median over the rounds of one measurement, which the runs of a cell share. "
     "Best batch: doubled until that gained less than 5 %, or would have taken ten times as long as "
@@ -74,11 +76,15 @@ def by_panel(study: Study) -> pd.DataFrame:
 
 def throughput_table(study: Study) -> Table:
     """A row per cell, task and machine: the rate at the batch size that trains, and at the best."""
+    columns = [*study.cell, "machine", "task"]
+    measured = _measured(study)
+    own, best = (_rates(measured, columns, name) for name in ("is_own_batch", "is_best_batch"))
     rows = []
-    for settings, group in groups(_measured(study), [*study.cell, "machine", "task"]):
+    for settings, group in groups(measured, columns):
         engine = ", ".join(sorted(group["engine"].unique()))
         left = [*place(study, settings), TASKS[settings["task"]], engine, settings["machine"]]
-        rows.append([*left, *_rate(group, "is_own_batch"), *_rate(group, "is_best_batch")])
+        measurement = tuple(settings.values())
+        rows.append([*left, *own.get(measurement, NO_RATE), *best.get(measurement, NO_RATE)])
     rates = ("batch", "images/s (quartiles)", "best batch", "images/s there (quartiles)")
     headings = [*titles_of(study), "task", "engine", "machine", *rates]
     return table("throughput", "Throughput of every cell", headings, rows, [TABLE_NOTE])
@@ -97,15 +103,19 @@ def _panel(part: pd.DataFrame) -> str:
     return f"{TASKS[first['task']]}, {first['where']}\n{batch} {sizes}"
 
 
-def _rate(group: pd.DataFrame, batch: str) -> tuple[Entry, Entry]:
-    """A batch size and the rate there; of several measurements the first."""
-    found = group[group[batch].astype(bool)]
-    if found.empty:
-        return Entry(ABSENT, math.inf), Entry(ABSENT, math.inf)
-    row = found.iloc[0]
-    rate, lower, upper = (shown(row[name], math.nan) for name in (RATE, LOWER, UPPER))
-    size = int(row["batch"])
-    return Entry(f"{size:,}", size), Entry(f"{rate} ({lower}–{upper})", float(row[RATE]))
+def _rates(
+    measured: pd.DataFrame, columns: list[str], batch: str
+) -> dict[tuple[Any, ...], tuple[Entry, Entry]]:
+    """By place a batch size and the rate there as entries; of several measurements the first."""
+    first = measured[measured[batch].astype(bool)].drop_duplicates(columns)
+    places = first[columns].itertuples(index=False, name=None)
+    numbers = first[["batch", RATE, LOWER, UPPER]].itertuples(index=False, name=None)
+    return {place: _entries(*row) for place, row in zip(places, numbers, strict=True)}
+
+
+def _entries(batch: int, rate: float, lower: float, upper: float) -> tuple[Entry, Entry]:
+    texts = [shown(value, math.nan) for value in (rate, lower, upper)]
+    return Entry(f"{batch:,}", batch), Entry("{} ({}–{})".format(*texts), rate)
 
 
 def _caption(study: Study, frame: pd.DataFrame) -> str:

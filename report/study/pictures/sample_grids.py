@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from hvae.records.files import slug
@@ -10,12 +11,12 @@ from report.data.factors import Factor, words
 from report.data.frames import Study
 from report.data.metrics import OWN, Metric
 from report.data.statistics import summary
-from report.render.drawing import PIXELS, Drawing, styled
+from report.render.drawing import PIXELS, Drawing, lay_out, styled
 from report.render.numbers import rounded
 from report.render.panels import plain
 from report.study.pictures.gallery import CellPictures, Gallery
 
-PANEL_INCHES = 2.0
+PANEL_INCHES, TEXT_INCHES, LABEL_INCHES = 2.0, 0.3, 0.8
 MOST_PANELS = 40  # of one figure
 
 
@@ -78,24 +79,30 @@ def _figure(
     cells: Sequence[CellPictures],
     means: dict[tuple[Any, ...], float],
 ) -> Figure:
+    """One image of all sheets: axes for each take ten times as long to draw."""
     down, across = axes
     height, width = cells[0].sheets[0].pixels.shape
-    size = (PANEL_INCHES * len(across.values), PANEL_INCHES * height / width + 0.35)
+    gap = round(width * TEXT_INCHES / PANEL_INCHES)  # above each sheet, and beside it
+    shape = (len(down.values) * (height + gap), len(across.values) * (width + gap))
+    canvas = np.full(shape, np.nan)  # where nothing is drawn
+    inches = [size * PANEL_INCHES / width for size in shape]
     with styled():
-        figure = Figure(figsize=(size[0] + 0.8, size[1] * len(down.values)), layout="compressed")
-        grid = figure.subplots(len(down.values), len(across.values), squeeze=False)
-        for panel in grid.flat:
-            panel.set(xticks=[], yticks=[])
-            panel.spines[:].set_visible(False)
+        figure = Figure(figsize=(inches[1] + LABEL_INCHES, inches[0] + TEXT_INCHES))
+        panel = figure.subplots()
         for cell in cells:
             row, column = (f.values.index(cell.settings[f.name]) for f in axes)
+            top, left = row * (height + gap) + gap, column * (width + gap)
+            canvas[top : top + height, left : left + width] = cell.sheets[0].pixels
             mean = means.get(tuple(cell.settings[name] for name in study.cell))
-            grid[row, column].imshow(cell.sheets[0].pixels, **PIXELS)
-            grid[row, column].set_title("" if mean is None else rounded(mean, 2))
-        for row, value in enumerate(down.values):
-            grid[row, 0].set_ylabel(
-                plain(down.describe(value)), rotation=0, ha="right", va="center"
-            )
-        for column, value in enumerate(across.values):
-            grid[-1, column].set_xlabel(plain(across.describe(value)))
+            text = "" if mean is None else rounded(mean, 2)
+            panel.text(left + width / 2, top - gap / 6, text, ha="center", va="bottom")
+        panel.imshow(canvas, **PIXELS)
+        rows = [(row + 0.5) * height + (row + 1) * gap for row in range(len(down.values))]
+        columns = [column * (width + gap) + width / 2 for column in range(len(across.values))]
+        panel.set_yticks(rows, [plain(down.describe(value)) for value in down.values])
+        panel.set_xticks(columns, [plain(across.describe(value)) for value in across.values])
+        panel.tick_params(length=0)
+        panel.grid(visible=False)
+        panel.spines[:].set_visible(False)
+        lay_out(figure, np.array([[panel]]), None)
     return figure

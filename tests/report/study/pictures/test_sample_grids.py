@@ -13,14 +13,23 @@ def test_rows_and_columns_are_the_ordered_factors_and_figures_the_others(store: 
     study, gallery = pictured(store, design(axes))
     bce, mse = sample_grids(study, gallery)
     assert (bce.name, mse.name) == ("samples-bce", "samples-mse")
-    panels = np.reshape(np.array(bce.figure.axes), (2, 2))
-    assert [axes.get_ylabel() for axes in panels[:, 0]] == ["depth 1", "depth 2"]
-    assert [axes.get_xlabel() for axes in panels[1]] == ["latent size 2", "latent size 20"]
+    (panel,) = bce.figure.axes
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["depth 1", "depth 2"]
+    labels = [label.get_text() for label in panel.get_xticklabels()]
+    assert labels == ["latent size 2", "latent size 20"]
     runs = study.runs[(study.runs["loss"] == "bce") & (study.runs["depth"] == 2)]
     mean = runs[runs["latent"] == 20]["nll_nats"].mean()
-    assert panels[1, 1].get_title() == f"{mean:.2f}"
+    (text,) = (text for text in panel.texts if text.get_text() == f"{mean:.2f}")
     (cell,) = (c for c in gallery.cells if [*c.settings.values()][:3] == [2, "bce", 20])
-    assert (np.asarray(panels[1, 1].images[0].get_array()) == cell.sheets[0].pixels).all()
+    pixels = cell.sheets[0].pixels
+    canvas = np.asarray(panel.images[0].get_array())
+    height, width = pixels.shape
+    assert (
+        canvas[-height:, -width - (gap := canvas.shape[0] // 2 - height) : -gap] == pixels
+    ).all()
+    x, y = text.get_position()
+    assert panel.get_xticks()[1] == x  # above that sheet, which is the last
+    assert canvas.shape[0] - height - gap < y < canvas.shape[0] - height
 
 
 def test_one_factor_or_no_picture_has_no_grid(store: Store) -> None:
