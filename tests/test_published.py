@@ -21,6 +21,7 @@ from report.reproduction.page import write_reproduction
 from report.study.cells import cells, levels_table
 from report.study.published import distances
 from report.study.text.answer import answer
+from report.study.text.cautions import cautions
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = ROOT / "results" / "published"
@@ -87,9 +88,17 @@ def assert_same(published: Path, made: Path) -> None:
     assert [p for p in kept if (made / p).read_bytes() != (published / p).read_bytes()] == []
 
 
+ASKED = {
+    "levels": narrow(PRESETS["levels"], {"depth": (3,)}, seeds=5),
+    "family": narrow(PRESETS["family"], {"depth": (3,)}, seeds=3),
+    "literature": narrow(PRESETS["literature"], {"train.epochs": (1, 2, 3, 10)}),
+    "objective": PRESETS["objective"],
+}
+
+
 @pytest.fixture(scope="module")
 def levels() -> Study:
-    return loaded("levels", narrow(PRESETS["levels"], {"depth": (3,)}, seeds=5))
+    return loaded("levels", ASKED["levels"])
 
 
 def loaded(name: str, asked: Any) -> Study:
@@ -110,6 +119,13 @@ def test_readme_says_of_the_levels_what_their_records_say(levels: Study) -> None
     said(*answer(levels))
 
 
+@pytest.mark.parametrize("name", ASKED)
+def test_the_list_of_studies_answers_as_their_pages_do(name: str) -> None:
+    study = loaded(name, ASKED[name])
+    cautions_of = [f"{caution.kind}: {caution.text}" for caution in cautions(study)]
+    said(*answer(study), *cautions_of, page="results/README.md")
+
+
 def test_readme_says_how_far_published_numbers_are() -> None:
     """By the models of one and of two levels, trained on one sample, after ten epochs."""
     asked = narrow(PRESETS["literature"], {"train.epochs": (10,)})
@@ -120,8 +136,8 @@ def test_readme_says_how_far_published_numbers_are() -> None:
     said(f"stands {one.difference:.0f} and {two.difference:.0f} nats above them")
 
 
-def said(*sentences: str) -> None:
-    """README holds them, wherever its lines break."""
-    readme = " ".join((ROOT / "README.md").read_text().replace("\n> ", "\n").split())
+def said(*sentences: str, page: str = "README.md") -> None:
+    """The page holds them, wherever its lines break."""
+    text = " ".join((ROOT / page).read_text().replace("\n> ", "\n").split())
     for sentence in sentences:
-        assert " ".join(sentence.split()) in readme
+        assert " ".join(sentence.split()) in text

@@ -16,7 +16,7 @@ from report.study.text.alive import causes
 from report.study.text.findings import few_seeds
 
 MOST_SENTENCES = 3
-MOST_STEPS = 4  # named in a sentence
+MOST_STEPS = 5  # named in a sentence
 
 
 def answer(study: Study) -> list[str]:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from report.data.frames import Study, count_alive
+from report.data.frames import Study
 from report.data.metrics import ALIVE_NATS
 from report.data.statistics import groups
 from report.render.numbers import detectable
@@ -27,18 +27,19 @@ def cautions(study: Study) -> list[Caution]:
 
 
 def _dead(study: Study) -> list[str]:
-    """In how many runs each level is dead, by level."""
+    """In how many runs each level is dead, and what these share, by level."""
     levels = study.levels
     if levels.empty or "kl_nats" not in levels:
         return []
     said = []
     for place, part in groups(levels, ["level"]):
-        dead = int(part["kl_nats"].notna().sum()) - count_alive(part)
-        if dead:
-            said.append(f"level {place['level']} in {dead} of {len(part)} runs")
+        dead = part[part["kl_nats"].astype(float) < ALIVE_NATS]
+        if len(dead):
+            where = _cells_of(study, dead, part)
+            said.append(f"level {place['level']} in {len(dead)} of {len(part)} runs{where}")
     if not said:
         return []
-    return [f"{', '.join(said)} (KL under {ALIVE_NATS} nats)."]
+    return [f"{', '.join(said)}: the KL is under {ALIVE_NATS} nats."]
 
 
 def _untrusted(study: Study) -> list[str]:
@@ -50,7 +51,7 @@ def _untrusted(study: Study) -> list[str]:
             worst = detectable(float(wide["nll_gap_nats"].max()))
             said.append(
                 f"the NLL of {len(wide)} of {len(runs)} runs: its bounds are over "
-                f"{WIDE_NATS:g} nat apart, {worst} at most{_cells_of(study, wide)}."
+                f"{WIDE_NATS:g} nat apart, {worst} at most{_cells_of(study, wide, runs)}."
             )
     if "nll_fallback_images" in runs:
         few = MANY_IMAGES * min(run.evaluation.nll_images for run in study.design.runs)
@@ -58,14 +59,15 @@ def _untrusted(study: Study) -> list[str]:
         if len(lost):
             said.append(
                 f"the NLL of {len(lost)} of {len(runs)} runs: no Gaussian close to the posterior "
-                f"was found for over {MANY_IMAGES:.0%} of the images{_cells_of(study, lost)}."
+                f"was found for over {MANY_IMAGES:.0%} of the images{_cells_of(study, lost, runs)}."
             )
     return said
 
 
-def _cells_of(study: Study, runs: pd.DataFrame) -> str:
-    """Where these runs are, by the factors that all of them share a value of."""
-    shared = [f for f in study.varying if runs[f.name].nunique() == 1]
+def _cells_of(study: Study, runs: pd.DataFrame, among: pd.DataFrame) -> str:
+    """Where these runs are, by the factors of which they share a value and others have another."""
+    varying = [f for f in study.varying if among[f.name].nunique() > 1]
+    shared = [f for f in varying if runs[f.name].nunique() == 1]
     if not shared:
         return ""
     return f" ({', '.join(f.describe(runs[f.name].iloc[0]) for f in shared)})"

@@ -72,7 +72,7 @@ def test_dead_levels_and_wide_bounds_and_lost_proposals_are_named(store: Store) 
     asked_for = design({"depth": (1, 2, 3)})
     found = cautions(filled(store, asked_for, with_metrics(**metrics)))
     assert [caution.kind for caution in found] == ["Dead levels", "Not to be trusted"]
-    assert found[0].text == "level 3 in 3 of 3 runs (KL under 0.01 nats)."
+    assert found[0].text == "level 3 in 3 of 3 runs: the KL is under 0.01 nats."
     assert found[1].text == (
         "the NLL of 3 of 9 runs: its bounds are over 1 nat apart, 7.0 at most (depth 3)."
     )
@@ -80,6 +80,15 @@ def test_dead_levels_and_wide_bounds_and_lost_proposals_are_named(store: Store) 
     assert (
         "no Gaussian close to the posterior was found for over 5% of the" in cautions(lost)[-1].text
     )
+
+
+def test_dead_levels_are_placed_where_others_live(store: Store) -> None:
+    def kl(run: RunConfig) -> list[float]:
+        return [9.0, 0.5 if run.train.objective == "elbo" else 0.0]
+
+    study = filled(store, design({"depth": (2,)}, VARIANTS), with_metrics(kl_per_level_nats=kl))
+    (dead,) = (caution for caution in cautions(study) if caution.kind == "Dead levels")
+    assert dead.text == "level 2 in 3 of 6 runs (documented): the KL is under 0.01 nats."
 
 
 def test_what_differs_is_not_said_of_all_runs_and_what_is_unusual_is(store: Store) -> None:
