@@ -22,6 +22,7 @@ from report.render.numbers import cell_text, count_text
 from report.render.panels import interval_note, layout, path_of, plain, seed_count
 
 SHADES = "blend:#eef4fa,#3d87c4"  # black has a contrast of 5 or more on all of them
+LEAST_DARK = 0.1  # nats or units that may be the darkest: what is all noise around 0 stays light
 ROW_INCHES = 0.3  # of a heat map
 EXCESS_NOTE = (
     "Above 0 the documented loss charges more KL than the joint posterior has: the covariance that "
@@ -150,7 +151,7 @@ def level_map(study: Study, metric: str, title: str, unit: str) -> Drawing | Non
     ]
     names = list(dict.fromkeys(named))
     frame["row"] = pd.Categorical(named, names)
-    ends = {"vmin": min(0.0, frame[metric].min()), "vmax": frame[metric].max()}
+    ends = {"vmin": 0.0, "vmax": max(frame[metric].max(), LEAST_DARK)}
     shape = layout(study, None, *(depth or study.varying), is_split=True)
     as_text = count_text if unit == "units" else cell_text
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from builders import design, filled, leave_out_layout, study_of
+from builders import SMALL, design, filled, leave_out_layout, record, study_of
 from luminance import relative_luminance
 
 from hvae.config import RunConfig
@@ -118,6 +118,15 @@ def test_the_studied_factor_is_a_colour_where_there_is_room(store: Store) -> Non
     drawing = against(wider, ELBO, wider.factors[0])
     assert titles(drawing) == ["latent size 2", "latent size 20"]  # no room for it
     assert lines(drawing)[0] == "documented, KL weight 0.5"
+
+
+def test_a_heat_map_of_noise_around_zero_stays_light(store: Store) -> None:
+    gains = {"metrics": record(SMALL).metrics | {"level_gain_nats": [-0.01, 0.001]}}
+    study = filled(store, design({"latent": (2, 5)}, seeds=1), lambda run: gains)
+    drawing = level_map(study, "gain_nats", "", "nats per image")
+    assert drawing is not None
+    mesh = drawing.figure.axes[0].collections[0]
+    assert (mesh.norm.vmin, mesh.norm.vmax) == (0.0, 0.1)
 
 
 def test_words_at_an_axis_turn_where_they_would_meet(store: Store) -> None:
