@@ -92,7 +92,6 @@ ASKED = {
     "levels": narrow(PRESETS["levels"], {"depth": (3,)}, seeds=5),
     "family": narrow(PRESETS["family"], {"depth": (3,)}, seeds=3),
     "literature": narrow(PRESETS["literature"], {"train.epochs": (1, 2, 3, 10)}),
-    "objective": PRESETS["objective"],
 }
 
 
