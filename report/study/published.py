@@ -51,6 +51,8 @@ def distances(study: Study) -> Iterator[Distance]:
         tuple(row[name] for name in study.cell): float(row["mean"])
         for row in means[means["metric"] == LIKELIHOOD.name].to_dict("records")
     }
+    if VARIANT not in means:  # a study of one variant does not vary it
+        means[VARIANT] = study.design.variant_of[0]
     for published in study.design.published:
         is_of_it = (means["metric"] == published.metric) & (means[VARIANT] == published.variant)
         for row in means[is_of_it].to_dict("records"):

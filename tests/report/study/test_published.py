@@ -65,6 +65,13 @@ def test_the_answer_begins_with_the_nearest_cell_of_each_variant(store: Store) -
     assert answer(study)[1].startswith("No finding: n = 1")
 
 
+def test_a_study_of_one_variant_stands_beside_it_too(store: Store) -> None:
+    one = replace(design({"depth": (1, 2)}, {"ELBO": {}}, 1), published=(FOLLOWED,))
+    assert [d.settings for d in distances(filled(store, one))] == [{"depth": 1}, {"depth": 2}]
+    other = replace(one, variant_of=("documented",) * 2)
+    assert not list(distances(filled(store, other)))
+
+
 def test_where_nothing_was_published_nothing_is_said(full_study: Study) -> None:
     assert nearest(full_study) == ""
     assert not distance_table(full_study).rows
