@@ -90,14 +90,28 @@ def nearest(study: Study) -> str:
     ordered = [closest[p.variant] for p in study.design.published if p.variant in closest]
     if not ordered:
         return ""
-    parts = [_in_words(study, distance) for distance in ordered]
+    places = [_place(study, distance) for distance in ordered]
+    is_one = len(set(places)) == 1
+    parts = [
+        _in_words(distance, "" if is_one else place)
+        for distance, place in zip(ordered, places, strict=True)
+    ]
     metric = METRICS[ordered[0].published.metric]
-    sources = ", ".join(dict.fromkeys(distance.published.source for distance in ordered))
-    return f"Nearest to {sources}, {metric.heading}: {'; '.join(parts)}."
+    where = f"At {places[0]} the" if is_one and places[0] else "The"
+    sources = "; ".join(dict.fromkeys(distance.published.source for distance in ordered))
+    subject = f"{where} {metric.label} is, in {metric.unit},"
+    return f"{subject} {'; '.join(parts)}, which were published ({sources})."
 
 
-def _in_words(study: Study, distance: Distance) -> str:
-    values = [distance.settings[factor.name] for factor in study.factors]
+def _place(study: Study, distance: Distance) -> str:
+    """The cell but for its variant."""
+    factors = [factor for factor in study.factors if factor.name != VARIANT]
+    return words(factors, (distance.settings[factor.name] for factor in factors))
+
+
+def _in_words(distance: Distance, place: str) -> str:
+    """`95.82 with 1 level, 9.06 above the 86.76`."""
     side = "above" if distance.difference > 0 else "below"
     off, published = (rounded(v, 2) for v in (abs(distance.difference), distance.published.value))
-    return f"{words(study.factors, values)}: {distance.measured}, {off} {side} {published}"
+    cell = ", ".join(filter(None, [distance.published.variant, place]))
+    return f"{distance.measured} with {cell}, {off} {side} the {published}"

@@ -11,12 +11,19 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from report.data.contrasts import Contrast
 from report.data.factors import Factor
 from report.data.frames import Study
+from report.data.metrics import Metric
 from report.render.drawing import FAINT, INK, Drawing, facets
 from report.render.panels import Layout, plain, span, style
 
 MOST_ROWS = 45
 ROW_INCHES, LEAST_INCHES = 0.22, 1.1
 LARGE = 60  # times the median interval: then the scale is logarithmic
+AVERAGED = "averaged over the other factors where the metric means the same for all their values"
+FILLED = "Filled: Holm p below 0.05 among all contrasts of the factor."
+MARGIN = (
+    "Grey, where no effect is established: the margin that two one-sided tests at 0.05 keep it "
+    "within, beyond which an interval of 95 % may reach."
+)
 
 
 def forest(study: Study) -> Drawing | None:
@@ -28,9 +35,9 @@ def forest(study: Study) -> Drawing | None:
     shown = [contrast for contrast in contrasts if _name(contrast) in names]
     if not shown:
         return None
-    headings = list(dict.fromkeys(contrast.metric.heading for contrast in shown))
+    metrics = [f"{contrast.metric.heading},\n{_better(contrast.metric)}" for contrast in shown]
+    headings = list(dict.fromkeys(metrics))
     frame = pd.DataFrame({"contrast": shown}, dtype=object)
-    metrics = [contrast.metric.heading for contrast in shown]
     frame["panel"] = pd.Categorical(metrics, headings)
     shape = Layout((), (Factor("panel", "", "", tuple(headings)),), is_shared=True)
     colours = {name: number for number, name in enumerate(families)}
@@ -56,13 +63,15 @@ def forest(study: Study) -> Drawing | None:
 def _caption(shown: Sequence[Contrast], contrasts: Sequence[Contrast]) -> str:
     n = span([contrast.estimate.n for contrast in shown])
     left = len(set(map(_name, contrasts))) - len(set(map(_name, shown)))
-    return (
-        f"Second minus first, paired by seed ({n}), averaged over the other factors where the "
-        "metric means the same for all their values; bars: 95 % t intervals. Filled: Holm p below "
-        "0.05 among all contrasts of the factor. Grey, where none is established: the margin that "
-        "two one-sided tests at 0.05 keep the effect within."
-        + (f" {left} more rows are in the table of contrasts." if left else "")
-    )
+    mean = f", {AVERAGED}" if any(contrast.averaged for contrast in shown) else ""
+    margins = [] if all(contrast.is_clear for contrast in shown) else [MARGIN]
+    more = [f"{left} more rows are in the table of contrasts."] if left else []
+    said = f"Second minus first, paired by seed ({n}){mean}; bars: 95 % t intervals. {FILLED}"
+    return " ".join([said, *margins, *more])
+
+
+def _better(metric: Metric) -> str:
+    return "lower is better" if metric.direction < 0 else "higher is better"
 
 
 def _name(contrast: Contrast) -> str:

@@ -137,9 +137,9 @@ def _is_crossed(name: str, tops: Sequence[Top]) -> bool:
 
 
 def _words(top: Top, names: Sequence[str]) -> str:
-    """`objective ELBO, KL weight 2`."""
+    """`the objective ELBO, KL weight 2`."""
     said = []
     for name in names:
         label, text = setting(name).label, describe(name, top.settings[name])
-        said.append(text if text.startswith(label) else f"{label} {text}")
+        said.append(text if text.startswith(label) else f"the {label} {text}")
     return ", ".join(said)

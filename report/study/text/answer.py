@@ -3,7 +3,7 @@
 Nothing is claimed from fewer than three paired seeds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from report.data.contrasts import Contrast, Step
 from report.data.factors import VARIANT, Factor
@@ -58,16 +58,23 @@ def _effect(factor: Factor, family: Sequence[Contrast]) -> str:
     largest = sorted(filter(clear.get, steps), key=lambda s: -_largest(clear[s]))[:MOST_STEPS]
     named = [step for step in steps if step in largest]
     parts = [_part(step, clear[step], len(steps[step]), metric) for step in named]
-    if none := [step for step in steps if not clear[step]]:
-        under = detectable(max(c.estimate.margin for step in none for c in steps[step]))
-        which = ", ".join(map(_name, none)) if len(none) <= MOST_STEPS else f"{len(none)} others"
-        what = "none" if parts else f"no effect on the {metric.label}"
-        parts.append(f"{what} is established for {which} (under {under} {metric.unit})")
     left = sum(map(bool, clear.values())) - len(largest)
     more = f", and {left} more of its steps change it" if left > 0 else ""
     n, p = known[0].estimate.n, max((c.holm_p for c in known if c.is_clear), default=1.0)
     proof = f" (n = {n}, Holm p {p_text(p) if p < 0.001 else f'≤ {p:.2g}'})" if largest else ""
-    return f"{_subject(factor)} {'; '.join(parts)}{more}{proof}."
+    said = [f"{'; '.join(parts)}{more}{proof}"] if parts else []
+    if none := [step for step in steps if not clear[step]]:
+        under = detectable(max(c.estimate.margin for step in none for c in steps[step]))
+        which = listed(map(_name, none)) if len(none) <= MOST_STEPS else f"{len(none)} others"
+        what = f"no effect on the {metric.label} is established for {which}"
+        said.append(f"{what} (any is under {under} {metric.unit})")
+    return f"{_subject(factor)} {'; '.join(said)}."
+
+
+def listed(names: Iterable[str]) -> str:
+    """`a, b and c`."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _subject(factor: Factor) -> str:

@@ -10,6 +10,7 @@ from report.data.statistics import groups
 from report.render.numbers import detectable
 
 WIDE_NATS = 1.0  # between the bounds on images that the model drew: more, and the NLL is no number
+MOST_VALUES = 2  # of a factor, named where something happens with these alone
 MANY_IMAGES = 0.05  # of those sampled: without a Gaussian close to their posterior
 
 
@@ -65,9 +66,8 @@ def _untrusted(study: Study) -> list[str]:
 
 
 def _cells_of(study: Study, runs: pd.DataFrame, among: pd.DataFrame) -> str:
-    """Where these runs are, by the factors of which they share a value and others have another."""
-    varying = [f for f in study.varying if among[f.name].nunique() > 1]
-    shared = [f for f in varying if runs[f.name].nunique() == 1]
-    if not shared:
-        return ""
-    return f" ({', '.join(f.describe(runs[f.name].iloc[0]) for f in shared)})"
+    """Where these runs are, by the factors of which they have few values and others have others."""
+    held = {f: [v for v in f.values if v in set(runs[f.name])] for f in study.varying}
+    telling = [f for f, values in held.items() if len(values) < among[f.name].nunique()]
+    few = [f.listed(held[f], " or ") for f in telling if len(held[f]) <= MOST_VALUES]
+    return f" ({', '.join(few)})" if few else ""

@@ -36,7 +36,7 @@ def test_a_factor_is_answered_step_by_step_with_its_proof(store: Store) -> None:
     study = filled(store, design({"depth": (1, 2, 3)}, seeds=5), with_metrics(nll_nats=jittered))
     (said,) = answer(study)
     assert said.startswith("Depth: 1 → 2 lowers the NLL by 2.0")
-    assert "; none is established for 2 → 3 (under 0.0" in said
+    assert "; no effect on the NLL is established for 2 → 3 (any is under 0.0" in said
     assert "(n = 5, Holm p ≤ 0.00" in said
 
 
@@ -104,4 +104,4 @@ def test_where_nothing_is_established_the_metric_is_named_all_the_same(store: St
         return 90.0 + 0.1 * ((run.train.seed + run.model.num_layers) % 3)
 
     (said,) = answer(filled(store, design({"depth": (1, 2)}), with_metrics(nll_nats=same)))
-    assert said.startswith("Depth: no effect on the NLL is established for 1 → 2 (under 0.")
+    assert said.startswith("Depth: no effect on the NLL is established for 1 → 2 (any is under 0.")
