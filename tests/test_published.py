@@ -89,6 +89,7 @@ def assert_same(published: Path, made: Path) -> None:
 
 
 ASKED = {
+    "standard": narrow(PRESETS["standard"], seeds=3),
     "levels": narrow(PRESETS["levels"], {"depth": (3,)}, seeds=5),
     "family": narrow(PRESETS["family"], {"depth": (3,)}, seeds=3),
     "literature": narrow(PRESETS["literature"], {"train.epochs": (1, 2, 3, 10)}),
@@ -116,6 +117,17 @@ def test_readme_says_of_the_levels_what_their_records_say(levels: Study) -> None
             variant = texts["variant"]
             said(f"| {variant} | {' | '.join(texts[name] for name in told)} | {nlls[variant]} |")
     said(*answer(levels))
+
+
+def test_readme_says_of_the_documented_grid_what_its_records_say() -> None:
+    """The yardstick that BCE and MSE have in common: a row for each loss and latent size."""
+    study = loaded("standard", ASKED["standard"])
+    found = cells(study)
+    scores = found[found["metric"] == "scoreboard_nll_nats"]
+    for (loss, latent), row in scores.groupby(["loss", "latent"], observed=True, sort=False):
+        shown = row.sort_values("depth")["shown"]
+        said(f"| {loss.upper()} | {latent} | {' | '.join(shown)} |")
+    said(*answer(study))
 
 
 @pytest.mark.parametrize("name", ASKED)
