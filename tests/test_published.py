@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -96,23 +97,20 @@ ASKED = {
 }
 
 
-@pytest.fixture(scope="module")
-def levels() -> Study:
-    return loaded("levels", ASKED["levels"])
-
-
-def loaded(name: str, asked: Any) -> Study:
-    store = Store(PUBLISHED / name)
+@cache
+def loaded(name: str) -> Study:
+    store, asked = Store(PUBLISHED / name), ASKED[name]
     return load(design(asked), survey(store, runs(asked), "of any sources"), store)
 
 
-def test_readme_says_of_the_levels_what_their_records_say(levels: Study) -> None:
+def test_readme_says_of_the_levels_what_their_records_say() -> None:
+    levels = loaded("levels")
     found = cells(levels)
     nlls = dict(found[found["metric"] == "nll_nats"][["variant", "shown"]].itertuples(index=False))
-    headings, rows = levels_table(levels).headings, levels_table(levels).rows
+    table = levels_table(levels)
     told = ["alive", "KL (nats)", "gain of levels t to T (nats)"]
-    for row in rows:
-        texts = dict(zip(headings, (entry.text for entry in row), strict=True))
+    for row in table.rows:
+        texts = dict(zip(table.headings, (entry.text for entry in row), strict=True))
         if texts["level"] == "3":
             variant = texts["variant"]
             said(f"| {variant} | {' | '.join(texts[name] for name in told)} | {nlls[variant]} |")
@@ -121,7 +119,7 @@ def test_readme_says_of_the_levels_what_their_records_say(levels: Study) -> None
 
 def test_readme_says_of_the_documented_grid_what_its_records_say() -> None:
     """The yardstick that BCE and MSE have in common: a row for each loss and latent size."""
-    study = loaded("standard", ASKED["standard"])
+    study = loaded("standard")
     found = cells(study)
     scores = found[found["metric"] == "scoreboard_nll_nats"]
     for (loss, latent), row in scores.groupby(["loss", "latent"], observed=True, sort=False):
@@ -132,15 +130,15 @@ def test_readme_says_of_the_documented_grid_what_its_records_say() -> None:
 
 @pytest.mark.parametrize("name", ASKED)
 def test_the_list_of_studies_answers_as_their_pages_do(name: str) -> None:
-    study = loaded(name, ASKED[name])
+    study = loaded(name)
     cautions_of = [f"{caution.kind}: {caution.text}" for caution in cautions(study)]
     said(*answer(study), *cautions_of, page="results/README.md")
 
 
 def test_readme_says_how_far_published_numbers_are() -> None:
     """By the models of one and of two levels, trained on one sample, after ten epochs."""
-    asked = narrow(PRESETS["literature"], {"train.epochs": (10,)})
-    off = {d.published.variant: d for d in distances(loaded("literature", asked))}
+    every = distances(loaded("literature"))
+    off = {d.published.variant: d for d in every if d.settings["train.epochs"] == 10}
     one, two = off["1 level, VAE"], off["2 levels, VAE"]
     reached = [f"{distance.published.value:.1f}" for distance in (one, two)]
     said(f"reach {reached[0]} nats with one level and {reached[1]} with two in 3,280 epochs")

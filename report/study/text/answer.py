@@ -65,13 +65,13 @@ def _effect(factor: Factor, family: Sequence[Contrast]) -> str:
     said = [f"{'; '.join(parts)}{more}{proof}"] if parts else []
     if none := [step for step in steps if not clear[step]]:
         under = detectable(max(c.estimate.margin for step in none for c in steps[step]))
-        which = listed(map(_name, none)) if len(none) <= MOST_STEPS else f"{len(none)} others"
+        which = _listed(map(_name, none)) if len(none) <= MOST_STEPS else f"{len(none)} others"
         what = f"no effect on the {metric.label} is established for {which}"
         said.append(f"{what} (any is under {under} {metric.unit})")
     return f"{_subject(factor)} {'; '.join(said)}."
 
 
-def listed(names: Iterable[str]) -> str:
+def _listed(names: Iterable[str]) -> str:
     """`a, b and c`."""
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
