@@ -74,6 +74,13 @@ def _no_repository_of_a_hook() -> None:
         os.environ.pop(name, None)
 
 
+@pytest.fixture
+def untraced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The traced engine's step as it is, not as the graph that takes half a second a batch size to
+    build; that both have the same bits is tested in test_fit.py."""
+    monkeypatch.setattr("hvae.training.traced.make_fx", lambda step: lambda *arguments: step)
+
+
 @pytest.fixture(scope="session")
 def few_digits() -> Images:
     """The bundled digits, cut to `FEW` for training and 40 for the test."""

@@ -8,15 +8,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from ablations.cli.main import main
+from ablations.cli.study_options import takes_study
 from ablations.grid import design, runs
-from ablations.presets import PRESETS
-from ablations.studies import narrow
 from hvae.records.standings import survey
-from hvae.records.store import Store
 from report.data.frames import Study, load
 from report.reproduction.page import write_reproduction
 from report.study.cells import cells, levels_table
@@ -89,18 +88,18 @@ def assert_same(published: Path, made: Path) -> None:
     assert [p for p in kept if (made / p).read_bytes() != (published / p).read_bytes()] == []
 
 
-ASKED = {
-    "standard": narrow(PRESETS["standard"], seeds=3),
-    "levels": narrow(PRESETS["levels"], {"depth": (3,)}, seeds=5),
-    "family": narrow(PRESETS["family"], {"depth": (3,)}, seeds=3),
-    "literature": narrow(PRESETS["literature"], {"train.epochs": (1, 2, 3, 10)}),
-}
+@click.command()
+@takes_study
+def study_and_store(*given: Any, **_: Any) -> Any:
+    return given
 
 
 @cache
 def loaded(name: str) -> Study:
-    store, asked = Store(PUBLISHED / name), ASKED[name]
-    return load(design(asked), survey(store, runs(asked), "of any sources"), store)
+    """What the command of the list asks for."""
+    words = [*shlex.split(STUDIES[name][0]), "--results", str(PUBLISHED)]
+    study, store = study_and_store.main(words, standalone_mode=False)
+    return load(design(study), survey(store, runs(study), "of any sources"), store)
 
 
 def test_readme_says_of_the_levels_what_their_records_say() -> None:
@@ -128,7 +127,7 @@ def test_readme_says_of_the_documented_grid_what_its_records_say() -> None:
     said(*answer(study))
 
 
-@pytest.mark.parametrize("name", ASKED)
+@pytest.mark.parametrize("name", STUDIES)
 def test_the_list_of_studies_answers_as_their_pages_do(name: str) -> None:
     study = loaded(name)
     cautions_of = [f"{caution.kind}: {caution.text}" for caution in cautions(study)]

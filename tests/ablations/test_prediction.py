@@ -59,8 +59,8 @@ def test_between_the_cheapest_and_the_costliest_it_goes_by_flops(
         assert found.start + found.slope * cost(run) == pytest.approx(run.model.num_layers)
 
 
-def test_a_trial_is_a_training_by_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hvae.training.traced.make_fx", lambda step: lambda *arguments: step)
+@pytest.mark.usefixtures("untraced")
+def test_a_trial_is_a_training_by_the_engine() -> None:
     found = predict([pack()], "cpu")
     assert found.slope > 0
     assert predict([], "cpu").wall_seconds([], 1) == 0.0

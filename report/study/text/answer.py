@@ -5,18 +5,21 @@ Nothing is claimed from fewer than three paired seeds.
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from report.data.contrasts import Contrast, Step
 from report.data.factors import VARIANT, Factor
 from report.data.frames import Study
-from report.data.metrics import Metric
 from report.data.statistics import FEWEST_SEEDS
 from report.render.numbers import detectable, p_text, shown
 from report.study.published import nearest
 from report.study.text.alive import causes
+from report.study.text.cautions import untrusted
 from report.study.text.findings import few_seeds
 
 MOST_SENTENCES = 3
 MOST_STEPS = 5  # named in a sentence
+MOST_PLACES = 2  # of a step, named
 
 
 def answer(study: Study) -> list[str]:
@@ -26,7 +29,7 @@ def answer(study: Study) -> list[str]:
     followed = [sentence] if (sentence := nearest(study)) else []
     if few := few_seeds(study):
         return [*followed, few]
-    effects = [_effect(factor, study.contrasts.effects[factor.name]) for factor in asked(study)]
+    effects = [_effect(study, factor) for factor in asked(study)]
     of_levels = causes(study) if "level" in study.design.question.lower() else ()
     every = (*followed, *of_levels, *effects)
     return [sentence for sentence in every if sentence][:MOST_SENTENCES]
@@ -44,9 +47,9 @@ def asked(study: Study) -> list[Factor]:
     return variants or named or study.varying
 
 
-def _effect(factor: Factor, family: Sequence[Contrast]) -> str:
+def _effect(study: Study, factor: Factor) -> str:
     """What the steps of a factor change in the first metric that speaks for them."""
-    known = [c for c in family if c.estimate.n >= FEWEST_SEEDS]
+    known = [c for c in study.contrasts.effects[factor.name] if c.estimate.n >= FEWEST_SEEDS]
     if not known:
         return ""
     metric = known[0].metric
@@ -57,7 +60,9 @@ def _effect(factor: Factor, family: Sequence[Contrast]) -> str:
     clear = {step: [c for c in every if c.is_clear] for step, every in steps.items()}
     largest = sorted(filter(clear.get, steps), key=lambda s: -_largest(clear[s]))[:MOST_STEPS]
     named = [step for step in steps if step in largest]
-    parts = [_part(step, clear[step], len(steps[step]), metric) for step in named]
+    parts = [
+        _part(step, clear[step], len(steps[step])) + _doubt(study, clear[step]) for step in named
+    ]
     left = sum(map(bool, clear.values())) - len(largest)
     more = f", and {left} more of its steps change it" if left > 0 else ""
     n, p = known[0].estimate.n, max((c.holm_p for c in known if c.is_clear), default=1.0)
@@ -69,6 +74,33 @@ def _effect(factor: Factor, family: Sequence[Contrast]) -> str:
         what = f"no effect on the {metric.label} is established for {which}"
         said.append(f"{what} (any is under {under} {metric.unit})")
     return f"{_subject(factor)} {'; '.join(said)}."
+
+
+def _doubt(study: Study, contrasts: Sequence[Contrast]) -> str:
+    """Where they compare an NLL that is not to be trusted, in words."""
+    doubtful = [contrast for contrast in contrasts if _is_doubtful(study, contrast)]
+    where = _places(doubtful, len(contrasts))
+    return f" ({where and f'{where} '}not to be trusted)" if doubtful else ""
+
+
+def _is_doubtful(study: Study, contrast: Contrast) -> bool:
+    """Whether it is of the NLL, and that of most runs at one of its ends is not to be trusted."""
+    (step,) = contrast.steps
+    is_held = [study.runs[factor.name] == value for factor, value in contrast.held]
+    runs = study.runs[np.logical_and.reduce(is_held)] if is_held else study.runs
+    doubted = (
+        runs["key"].isin(untrusted(study)).groupby(runs[step.factor.name], observed=True).mean()
+    )
+    return contrast.metric.name == "nll_nats" and max(doubted[[step.start, step.end]]) > 0.5
+
+
+def _places(contrasts: Sequence[Contrast], of: int) -> str:
+    """Where they stand, in words; nothing where they stand at all places."""
+    if len(contrasts) in (0, of):
+        return ""
+    if len(contrasts) > MOST_PLACES:
+        return f"{len(contrasts)} of {of} places"
+    return _listed(", ".join(f.describe(v) for f, v in c.held) for c in contrasts)
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -93,12 +125,13 @@ def _largest(contrasts: Sequence[Contrast]) -> float:
     return max(abs(contrast.estimate.mean) for contrast in contrasts)
 
 
-def _part(step: Step, clear: Sequence[Contrast], of: int, metric: Metric) -> str:
+def _part(step: Step, clear: Sequence[Contrast], of: int) -> str:
     """`2 → 3 lowers the NLL by 0.28 ± 0.12 nats`; a range where it stands at several places."""
     ups = {contrast.estimate.mean > 0 for contrast in clear}
     verb = "moves" if len(ups) > 1 else "raises" if True in ups else "lowers"
     ordered = sorted(clear, key=lambda c: abs(c.estimate.mean))
     sizes = [shown(abs(c.estimate.mean), c.estimate.half_width) for c in ordered]
     size = sizes[0] if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    place = "" if len(clear) == of else f" in {len(clear)} of {of} places"
+    where, metric = _places(clear, of), clear[0].metric
+    place = where and f" ({where})"
     return f"{_name(step)} {verb} the {metric.label} by {size} {metric.unit}{place}"

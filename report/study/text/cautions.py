@@ -1,5 +1,6 @@
 """What a reader must not overlook: dead levels, likelihoods not to be trusted."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import pandas as pd
@@ -44,25 +45,37 @@ def _dead(study: Study) -> list[str]:
 
 
 def _untrusted(study: Study) -> list[str]:
+    """Why, said once of the same runs."""
+    reasons: dict[tuple[str, ...], list[str]] = {}
+    for runs, reason in _doubts(study):
+        if len(runs):
+            reasons.setdefault(tuple(runs["key"]), []).append(reason)
+    said = []
+    for keys, why in reasons.items():
+        runs = study.runs[study.runs["key"].isin(keys)]
+        where = _cells_of(study, runs, study.runs)
+        count = f"the NLL of {len(runs)} of {len(study.runs)} runs{where}"
+        said.append(f"{count}: {', and '.join(why)}.")
+    return said
+
+
+def untrusted(study: Study) -> set[str]:
+    """The keys of the runs whose NLL is not to be trusted."""
+    return {key for runs, _ in _doubts(study) for key in runs["key"]}
+
+
+def _doubts(study: Study) -> Iterator[tuple[pd.DataFrame, str]]:
     """Runs whose NLL is bracketed badly, or sampled from encoders for want of a better proposal."""
-    runs, said = study.runs, []
+    runs = study.runs
     if "nll_gap_nats" in runs:
         wide = runs[runs["nll_gap_nats"].astype(float) > WIDE_NATS]
-        if len(wide):
-            worst = detectable(float(wide["nll_gap_nats"].max()))
-            said.append(
-                f"the NLL of {len(wide)} of {len(runs)} runs: its bounds are over "
-                f"{WIDE_NATS:g} nat apart, {worst} at most{_cells_of(study, wide, runs)}."
-            )
+        worst = detectable(float(wide["nll_gap_nats"].max()))
+        yield wide, f"its bounds are over {WIDE_NATS:g} nat apart, {worst} at most"
     if "nll_fallback_images" in runs:
         few = MANY_IMAGES * min(run.evaluation.nll_images for run in study.design.runs)
         lost = runs[runs["nll_fallback_images"].astype(float) > few]
-        if len(lost):
-            said.append(
-                f"the NLL of {len(lost)} of {len(runs)} runs: no Gaussian close to the posterior "
-                f"was found for over {MANY_IMAGES:.0%} of the images{_cells_of(study, lost, runs)}."
-            )
-    return said
+        share = f"over {MANY_IMAGES:.0%} of the images"
+        yield lost, f"no Gaussian close to the posterior was found for {share}"
 
 
 def _cells_of(study: Study, runs: pd.DataFrame, among: pd.DataFrame) -> str:

@@ -23,11 +23,11 @@ def small(members: int) -> list[RunConfig]:
     return [override(run, sizes) for run in pack(members)]
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("members", [2, 11])  # of one seed, of two
 def test_losses_and_parameters_are_those_of_the_traced_engine(
-    members: int, few_digits: Images, monkeypatch: pytest.MonkeyPatch
+    members: int, few_digits: Images
 ) -> None:
-    monkeypatch.setattr("hvae.training.traced.make_fx", lambda step: lambda *arguments: step)
     runs = small(members)
     draws = Draws(runs, few_digits_of_255(few_digits), CPU)
     traced, other = Traced(runs, CPU, torch.float32), jax_pack.JaxPack(runs)

@@ -17,7 +17,6 @@ from bench.throughput.tasks import Task, Work
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from hvae.data.images import Images, load
 from hvae.records.provenance import device_name
-from hvae.training import traced
 
 ENGINE, MODULE, INFERENCE, SAMPLING = TASKS = (
     *(Task("train_step", engine) for engine in ("traced", "module")),
@@ -46,13 +45,12 @@ def cell(latent: int = 3) -> RunConfig:
 
 
 @pytest.fixture(autouse=True)
-def best(monkeypatch: pytest.MonkeyPatch) -> dict[Task, int]:
+def best(untraced: None, monkeypatch: pytest.MonkeyPatch) -> dict[Task, int]:
     """The best batch of each task, in place of a search; there may be no compiler here."""
     sizes = {ENGINE: OWN, MODULE: OWN, INFERENCE: 16, SAMPLING: 32}
 
     monkeypatch.setattr(throughput, "best_batch", lambda task, *given: sizes[task])
     monkeypatch.setattr(throughput, "tasks", lambda run, device: TASKS)
-    monkeypatch.setattr(traced, "make_fx", lambda step: lambda *given: step)  # slow
     return sizes
 
 

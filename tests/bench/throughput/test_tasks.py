@@ -47,12 +47,6 @@ def pixels(images: int = 8) -> Tensor:
     return torch.from_numpy(IMAGES.train[:images]).float() / 16
 
 
-@pytest.fixture
-def untraced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tracing costs more than all else here, and changes no result."""
-    monkeypatch.setattr(traced, "make_fx", lambda step: lambda *arguments: step)
-
-
 def test_training_is_timed_by_the_engine_that_trains_and_by_the_module() -> None:
     trained_by = fit([cell(epochs=1)], replace(IMAGES, train=IMAGES.train[:64])).engine
     assert tasks(cell(), "cpu") == (

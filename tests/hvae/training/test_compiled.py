@@ -26,7 +26,10 @@ from hvae.training.compiled import Member, obstacle, places
 from hvae.training.draws import Draws
 from hvae.training.fit import fit
 
-pytestmark = pytest.mark.skipif(c_compiler() is None, reason="needs a C compiler, such as cc")
+pytestmark = [
+    pytest.mark.skipif(c_compiler() is None, reason="needs a C compiler, such as cc"),
+    pytest.mark.usefixtures("untraced"),
+]
 
 CPU = torch.device("cpu")
 DEPTHS = [1, 2, 3, 4]
@@ -42,12 +45,6 @@ PAIRWISE = [
 ]
 ENGINES = ("traced", "compiled")
 KL = {"kl_weight": 0.5, "free_bits": 0.3, "kl_warmup_epochs": 2}
-
-
-@pytest.fixture(autouse=True)
-def _untraced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tracing costs half a second per batch size and changes no bit: test_training.py."""
-    monkeypatch.setattr("hvae.training.traced.make_fx", lambda step: lambda *arguments: step)
 
 
 def run(

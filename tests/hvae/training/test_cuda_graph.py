@@ -10,7 +10,6 @@ from torch import Tensor
 
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from hvae.data.images import Images
-from hvae.training import traced
 from hvae.training.cuda_graph import CapturedStep
 from hvae.training.draws import Draws
 
@@ -88,12 +87,10 @@ def test_a_graph_is_captured_once_for_each_batch_size(few_digits: Images) -> Non
     assert sorted(trained.engine.step.graphs) == [((6,),), ((16,),)]
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("objective", ["documented", "iwae"])
-def test_restoring_the_state_undoes_steps(
-    objective: str, few_digits: Images, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_restoring_the_state_undoes_steps(objective: str, few_digits: Images) -> None:
     """As a capture does after its warm-up: whatever a step writes must be in the state."""
-    monkeypatch.setattr(traced, "make_fx", lambda step: lambda *arguments: step)
     trained, straight = (pack(few_digits, "cpu", objective) for _ in range(2))
     trained.epoch(1)
     straight.epoch(1)
@@ -106,10 +103,8 @@ def test_restoring_the_state_undoes_steps(
     assert all(torch.equal(*pair) for pair in zip(state(trained), state(straight), strict=True))
 
 
-def test_the_state_is_all_there_before_the_first_step(
-    few_digits: Images, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(traced, "make_fx", lambda step: lambda *arguments: step)
+@pytest.mark.usefixtures("untraced")
+def test_the_state_is_all_there_before_the_first_step(few_digits: Images) -> None:
     trained = pack(few_digits, "cpu")
     addresses = [tensor.data_ptr() for tensor in trained.engine._state()]
     trained.epoch(1)

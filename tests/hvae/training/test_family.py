@@ -24,7 +24,6 @@ from hvae.model.hierarchy import ancestral, build, initial
 from hvae.model.objectives import Settings, objective
 from hvae.native.build import c_compiler
 from hvae.streams import noise, order
-from hvae.training import traced
 from hvae.training.draws import Draws
 from hvae.training.fit import choose, fit
 from hvae.training.traced import Traced
@@ -39,13 +38,6 @@ def run(name: str, depth: int = 2, **train: Any) -> RunConfig:
     settings = {"objective": "elbo", "epochs": 2, "batch_size": BATCH} | train
     model = replace(member(name, depth), input_dim=D)
     return RunConfig(model, TrainConfig(**settings), DataConfig("digits"))
-
-
-@pytest.fixture
-def untraced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The step as it is, not as a graph, which takes a hundred steps' time to build; that both have
-    the same bits is tested in test_fit.py."""
-    monkeypatch.setattr(traced, "make_fx", lambda step: lambda *given: step)
 
 
 @pytest.mark.parametrize("depth", [1, 3])

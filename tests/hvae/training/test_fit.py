@@ -45,10 +45,9 @@ def with_tracing() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _untraced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tracing costs half a second per batch size and changes no bit, which a test below shows."""
+def _untraced(request: pytest.FixtureRequest) -> None:
     if "with_tracing" not in request.fixturenames:
-        monkeypatch.setattr(traced, "make_fx", lambda step: lambda *arguments: step)
+        request.getfixturevalue("untraced")
 
 
 def run(
@@ -314,7 +313,7 @@ def test_fit_packed_is_fit_alone(objective: str, few_digits: Images) -> None:
 @pytest.mark.usefixtures("with_tracing")
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_tracing_the_step_changes_no_bit(
-    objective: str, few_digits: Images, monkeypatch: pytest.MonkeyPatch
+    objective: str, few_digits: Images, request: pytest.FixtureRequest
 ) -> None:
     common: dict[str, Any] = {"objective": objective, "batch_size": 35}  # traced once
     runs, found = [run(**common), run(2, loss="mse", **common)], []
@@ -324,7 +323,7 @@ def test_tracing_the_step_changes_no_bit(
         found.append(
             [sums, *(p for group in pack.engine.groups for p in group.parameters.values())]
         )
-        monkeypatch.setattr(traced, "make_fx", lambda step: lambda *arguments: step)
+        request.getfixturevalue("untraced")
     assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
 
 

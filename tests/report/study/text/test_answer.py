@@ -74,12 +74,31 @@ def test_dead_levels_and_wide_bounds_and_lost_proposals_are_named(store: Store) 
     assert [caution.kind for caution in found] == ["Dead levels", "Not to be trusted"]
     assert found[0].text == "level 3 in 3 of 3 runs: the KL is under 0.01 nats."
     assert found[1].text == (
-        "the NLL of 3 of 9 runs: its bounds are over 1 nat apart, 7.0 at most (depth 3)."
+        "the NLL of 3 of 9 runs (depth 3): its bounds are over 1 nat apart, 7.0 at most."
     )
-    lost = filled(store, design({"latent": (2, 3)}), with_metrics(nll_fallback_images=390.0))
-    assert (
-        "no Gaussian close to the posterior was found for over 5% of the" in cautions(lost)[-1].text
+
+
+def test_two_reasons_not_to_trust_the_same_runs_are_one_sentence(store: Store) -> None:
+    both = with_metrics(nll_gap_nats=1.5, nll_fallback_images=390.0)
+    (told,) = cautions(filled(store, design({"latent": (2, 3)}), both))
+    assert told.text == (
+        "the NLL of 6 of 6 runs: its bounds are over 1 nat apart, 1.5 at most, and no Gaussian "
+        "close to the posterior was found for over 5% of the images."
     )
+
+
+def test_an_effect_on_an_nll_that_is_not_to_be_trusted_says_so_and_where(store: Store) -> None:
+    def gap(run: RunConfig) -> float:
+        return 7.0 if run.train.loss == "mse" and run.model.latent_dim == 2 else 0.1
+
+    def better(run: RunConfig) -> float:
+        steps = {2: 0.0, 5: 3.0, 10: 4.0 if run.train.loss == "bce" else 3.0}
+        return 98.0 - steps[run.model.latent_dim] + 0.01 * (run.train.seed % 2)
+
+    asked_for = design({"latent": (2, 5, 10), "loss": ("bce", "mse")})
+    said = answer(filled(store, asked_for, with_metrics(nll_nats=better, nll_gap_nats=gap)))[0]
+    assert "2 → 5 lowers the NLL by 3.000 ± 0 to 3.000 ± 0 nats (MSE not to be trusted)" in said
+    assert "5 → 10 lowers the NLL by 1.000 ± 0 nats (BCE) (" in said
 
 
 def test_dead_levels_are_placed_where_others_live(store: Store) -> None:
