@@ -144,6 +144,28 @@ def test_readme_says_how_far_published_numbers_are() -> None:
     said(f"stands {one.difference:.0f} and {two.difference:.0f} nats above them")
 
 
+@pytest.mark.parametrize(
+    ("machine", "references", "shares"),
+    [
+        ("amd-epyc", ["documented", "in_memory", "jax"], ["sgemm"]),
+        ("nvidia-h100-80gb-hbm3", ["documented", "in_memory"], ["sgemm", "copy_bandwidth"]),
+    ],
+)
+def test_the_tables_of_bench_are_those_of_its_ladders(
+    machine: str, references: list[str], shares: list[str]
+) -> None:
+    ladder = json.loads((PUBLISHED / "bench" / f"ladder-{machine}.json").read_text())
+    for rung in ladder["rungs"]:
+        ratios = [rung[f"ratio_to_{name}"]["median"] for name in references]
+        row = [
+            rung["title"],
+            f"{rung['model_steps_per_second']['median']:,.0f}",
+            *(f"{ratio:.1f}" if ratio < 100 else f"{ratio:.0f}" for ratio in ratios),
+            *(f"{100 * rung[f'fraction_of_{name}']:.2g}%" for name in shares),
+        ]
+        said(f"| {' | '.join(row)} |", page="bench/README.md")
+
+
 def said(*sentences: str, page: str = "README.md") -> None:
     """The page holds them, wherever its lines break."""
     text = " ".join((ROOT / page).read_text().replace("\n> ", "\n").split())
