@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -50,13 +51,15 @@ def imported(source: str) -> Iterator[str]:
                 yield str(named.value).split(".")[0]
 
 
+@cache
+def imports() -> dict[str, set[str]]:
+    """What every module imports, by its path from the root."""
+    return {p.relative_to(ROOT).as_posix(): set(imported(p.read_text())) for p in SOURCES}
+
+
 def importers(library: str) -> list[str]:
     """The modules that import a library, relative to the root."""
-    return [
-        path.relative_to(ROOT).as_posix()
-        for path in SOURCES
-        if library in imported(path.read_text())
-    ]
+    return [path for path, libraries in imports().items() if library in libraries]
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,9 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
         if run not in made:
             folder = tmp_path_factory.mktemp("reproduce")
             state = write(folder, run)
-            made[run] = write_reproduction(folder)[0], with_weights(run, state)
+            with pytest.MonkeyPatch.context() as patch:  # PNG and PDF stand beside the page
+                patch.setattr("report.reproduction.page.image", lambda drawing, kind: b"")
+                made[run] = write_reproduction(folder)[0], with_weights(run, state)
         return made[run]
 
     return page

@@ -41,6 +41,7 @@ def test_a_training_step_has_the_flops_and_parameters_of_the_closed_forms(
     assert train_step["python_calls"] > 0
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_pack_counts_as_its_widest_members() -> None:
     found = count("train_pack", "cpu")
     images, members = REFERENCE.train.batch_size, len(pack())

@@ -17,6 +17,8 @@ from hvae.data.images import Images
 from hvae.model import objectives
 from hvae.training.fit import fit
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _short() -> Iterator[None]:

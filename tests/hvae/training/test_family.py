@@ -28,6 +28,9 @@ from hvae.training.draws import Draws
 from hvae.training.fit import choose, fit
 from hvae.training.traced import Traced
 
+# Traced or not, the bits are the same, also of a member that has all parts: test_fit.py.
+pytestmark = pytest.mark.usefixtures("untraced")
+
 D, BATCH = 64, 16
 CPU = torch.device("cpu")
 ONE = torch.ones(())
@@ -52,7 +55,6 @@ def test_parameters_and_flops_are_those_of_the_module(name: str, depth: int) -> 
     assert decoder_weights(config) == decoders
 
 
-@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("given", [("elbo", 1), ("iwae", 3)], ids=["elbo", "iwae"])
 @pytest.mark.parametrize("name", FAMILY)
 def test_a_step_has_the_flops_of_the_closed_form(name: str, given: tuple[str, int]) -> None:
@@ -98,7 +100,6 @@ def test_a_narrower_member_is_padded_by_what_stays_zero(name: str, few_digits: I
             torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
 
 
-@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("name", FAMILY)
 def test_nan_in_one_member_leaves_the_others_as_they_are(name: str, few_digits: Images) -> None:
     runs = [run(name, seed=seed) for seed in (0, 1)]

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import families
 import pytest
 import torch
 import torch.nn.functional as F
@@ -274,7 +275,6 @@ LONG = [
 ]
 
 
-@pytest.mark.usefixtures("with_tracing")
 @pytest.mark.parametrize(("depth", "objective", "options", "members"), LONG)
 def test_after_60_steps_a_pack_holds_what_each_member_reaches_alone(
     depth: int, objective: str, options: dict[str, Any], members: int, few_digits: Images
@@ -312,11 +312,16 @@ def test_fit_packed_is_fit_alone(objective: str, few_digits: Images) -> None:
 
 @pytest.mark.usefixtures("with_tracing")
 @pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("is_documented", [True, False])
 def test_tracing_the_step_changes_no_bit(
-    objective: str, few_digits: Images, request: pytest.FixtureRequest
+    is_documented: bool, objective: str, few_digits: Images, request: pytest.FixtureRequest
 ) -> None:
+    """Of the documented model, and of one that has all parts of the family."""
     common: dict[str, Any] = {"objective": objective, "batch_size": 35}  # traced once
     runs, found = [run(**common), run(2, loss="mse", **common)], []
+    if not is_documented:
+        model = replace(families.member("all", 2), input_dim=64)
+        runs = [replace(one, model=model) for one in runs]
     for _ in range(2):
         pack = Pack(runs, few_digits, "traced", torch.float32)
         sums = pack.epoch(1)
