@@ -32,6 +32,7 @@ TOLD = {
 }
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("what", WAYS)
 def test_records_that_were_made_in_two_ways_are_counted_apart_on_the_page(
     what: str, store: Store
