@@ -1,7 +1,7 @@
 """How a figure is drawn and turned into bytes: style, panels, one legend, SVG, PNG, PDF.
 
 Figures are built without pyplot, so nothing is global and no window is ever asked for. Seaborn
-draws bands and heat maps; its other plots compute intervals of their own, and ours come from
+draws lines and heat maps; its other plots compute intervals of their own, and ours come from
 `report.data.statistics`.
 """
 
