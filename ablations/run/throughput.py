@@ -15,7 +15,7 @@ from ablations.grid import Pack
 from ablations.prediction import assumed
 from ablations.run.executors import Executor
 from ablations.run.progress import say
-from hvae.config import RunConfig, TrainConfig
+from hvae.config import DataConfig, RunConfig, TrainConfig
 from hvae.processes import Progress, give_back_freed_memory
 from hvae.records.files import overwrite, read_whole
 from hvae.records.provenance import SourcesChanged, device_name, environment, require_sources
@@ -117,12 +117,10 @@ def measure(timing: Timing, progress: Progress) -> Iterator[dict[RunConfig, Thro
 
 
 def _groups(shapes: Iterable[RunConfig]) -> list[Group]:
-    """Shapes that differ in the latent size alone are timed side by side."""
-    groups: dict[RunConfig, list[RunConfig]] = {}
+    """Shapes that see the same images are timed side by side."""
+    groups: dict[DataConfig, list[RunConfig]] = {}
     for one in shapes:
-        groups.setdefault(
-            replace(one, model=replace(one.model, latent_dim=1, latent_dims=())), []
-        ).append(one)
+        groups.setdefault(one.data, []).append(one)
     return [tuple(group) for group in groups.values()]
 
 

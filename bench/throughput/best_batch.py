@@ -17,7 +17,7 @@ TRIES = 2  # the fastest counts: what slows a try down is not the batch
 LONGEST = 10  # calls of the run's own size: what has no batch in it is less than a tenth of that
 FLOATS_PER_PIXEL = 10  # alive at once in a training step
 CPU_BYTES = 2**28  # a worker that trains twenty models needs 700 MB: the search no more
-CUDA_SHARE = 1 / 20  # of what is free: the captured steps of ten cells are alive at once
+CUDA_SHARE = 1 / 50  # of what is free: the captured steps of twenty cells are alive at once
 
 
 def best_batch(task: Task, run: RunConfig, images: Images, device: str) -> int:

@@ -8,6 +8,7 @@ round, so that a slow moment of the machine hits all alike.
 import random
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -63,28 +64,42 @@ def measure(
     quartiles of images per second. Where the best batch size is the run's own there is one
     measurement for both. The rounds are as long as the allowed seconds let them be.
 
-    The cells differ in their latent size alone: all saturate where the widest of them does.
+    All cells are timed side by side: what the machine does meanwhile hits depths and sizes alike.
     """
-    widest = max(cells, key=lambda cell: cell.model.latent_dim)
-    own = dict.fromkeys(tasks(widest, device), widest.train.batch_size)
-    best = {task: best_batch(task, widest, images, device) for task in own}
-    length = min(SECONDS_PER_ROUND, allowed_seconds / (2 * len(own) * len(cells) * ROUNDS))
+    best = _best_batches(cells, images, device)
+    own = {Job(i, t, cells[i].train.batch_size) for i, sizes in enumerate(best) for t in sizes}
+    at_best = {job._replace(batch_size=best[job.cell][job.task]) for job in own}
+    length = min(SECONDS_PER_ROUND, allowed_seconds / (2 * len(own) * ROUNDS))
     rates: Rates = {}
     # One after the other, because a captured step keeps all its activations.
-    for sizes in (own.items(), best.items() - own.items()):
-        jobs = [Job(cell, task, size) for cell in range(len(cells)) for task, size in sorted(sizes)]
-        works = {job: build(job.task, cells[job.cell], images, device, job[-1]) for job in jobs}
+    for jobs in (own, at_best - own):
+        works = {
+            job: build(job.task, cells[job.cell], images, device, job.batch_size)
+            for job in sorted(jobs)
+        }
         rates |= _clock(works, device, length)
         if device == "cuda":
             torch.cuda.empty_cache()  # else the next part, and the training, find it taken
     return [
         [
-            _measurement(job, found, device, job.batch_size == best[job.task])
+            _measurement(job, found, device, job in at_best)
             for job, found in rates.items()
             if job.cell == cell
         ]
         for cell in range(len(cells))
     ]
+
+
+def _best_batches(cells: Sequence[RunConfig], images: Images, device: str) -> list[dict[Task, int]]:
+    """The tasks of each cell and their best batches, searched once for cells that differ in the
+    latent size alone: all saturate where the widest of them does."""
+    alike = [replace(c, model=replace(c.model, latent_dim=1, latent_dims=())) for c in cells]
+    by_width = sorted(zip(alike, cells, strict=True), key=lambda pair: pair[1].model.latent_dim)
+    found = {
+        shape: {task: best_batch(task, widest, images, device) for task in tasks(widest, device)}
+        for shape, widest in dict(by_width).items()
+    }
+    return [found[shape] for shape in alike]
 
 
 def _clock(works: Mapping[Job, Work], device: str, length: float) -> Rates:

@@ -19,12 +19,14 @@ from hvae.data.images import Images, load
 from hvae.records.provenance import SourcesChanged, sources_sha256
 
 RUNS = design({"depth": (1, 2), "loss": ("bce", "mse"), "latent": (2, 20)}, seeds=2).runs
+TWICE = design({"data.binarize": ("none", "dynamic"), "latent": (2, 20)}, seeds=1).runs
 MEASURE = "bench.throughput.measure.measure_everywhere"
 
 
 @pytest.fixture
 def timed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
-    """In place of the clock: the latent sizes of what is timed side by side. 20 cannot be timed."""
+    """In place of the clock: the latent sizes of what is timed side by side; 20 of two levels
+    cannot be timed."""
     groups: list[tuple[int, ...]] = []
 
     def measure(cells: Sequence[RunConfig], images: Images, *given: Any) -> list[Any]:
@@ -40,8 +42,9 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 
 def blocks(folder: Path, executor: Executor | None = None, **changes: Any) -> dict[Any, Any]:
     is_timed = changes.pop("is_timed", True)
+    runs = changes.pop("runs", RUNS)
     timing = replace(Timing("cpu", sources_sha256(), Path(), 1.0, {"torch": "x"}), **changes)
-    return throughput(RUNS, folder, executor or Serial(work.nothing), timing, is_timed)
+    return throughput(runs, folder, executor or Serial(work.nothing), timing, is_timed)
 
 
 def test_the_shape_of_a_run_knows_neither_seed_nor_loss_nor_what_is_trained_how_long() -> None:
@@ -73,7 +76,7 @@ def test_the_groups_of_a_study_share_the_time(
         return [[] for _ in cells]
 
     monkeypatch.setattr(MEASURE, measure)
-    blocks(tmp_path, seconds=6.0)
+    blocks(tmp_path, runs=TWICE, seconds=6.0)
     assert allowed == [3.0, 3.0]
 
 
@@ -81,7 +84,9 @@ def test_a_shape_that_cannot_be_timed_lacks_its_numbers_and_nothing_else(
     tmp_path: Path, timed: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = blocks(tmp_path)
-    assert sorted(timed) == [(2,), (2, 20), (2, 20), (20,)]
+    together, *alone = timed  # both depths
+    assert sorted(together) == [2, 2, 20, 20]
+    assert sorted(alone) == [(2,), (2,), (20,), (20,)]
     assert set(found) == {shape(run) for run in RUNS}
     for one, block in found.items():
         if (one.model.num_layers, one.model.latent_dim) == (2, 20):
@@ -114,8 +119,8 @@ def test_what_was_timed_is_kept_though_the_next_is_interrupted(
 
     monkeypatch.setattr(MEASURE, measure)
     with pytest.raises(KeyboardInterrupt):
-        blocks(tmp_path)
-    blocks(tmp_path)
+        blocks(tmp_path, runs=TWICE)
+    blocks(tmp_path, runs=TWICE)
     assert len(groups) == 3
     assert groups[1] == groups[2]
 
@@ -128,14 +133,14 @@ def test_other_sources_another_machine_and_a_damaged_file_are_timed_anew(
         path.write_text("{")
     timed.clear()
     blocks(tmp_path)
-    assert len(timed) == 4
+    assert len(timed) == 5
     timed.clear()
     blocks(tmp_path, machine={"torch": "another"})
-    assert len(timed) == 4
+    assert len(timed) == 5
     monkeypatch.setattr("hvae.records.provenance.sources_sha256", lambda: "others")
     timed.clear()
     blocks(tmp_path, sources_sha256="others")
-    assert len(timed) == 4
+    assert len(timed) == 5
 
 
 def test_without_throughput_nothing_is_timed_and_what_is_kept_is_there(

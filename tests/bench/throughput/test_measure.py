@@ -40,8 +40,9 @@ KEYS = {
 }
 
 
-def cell(latent: int = 3) -> RunConfig:
-    return RunConfig(ModelConfig(64, 12, latent), TrainConfig(batch_size=OWN), DataConfig("digits"))
+def cell(latent: int = 3, depth: int = 2) -> RunConfig:
+    model = ModelConfig(64, 12, latent, depth)
+    return RunConfig(model, TrainConfig(batch_size=OWN), DataConfig("digits"))
 
 
 @pytest.fixture(autouse=True)
@@ -97,19 +98,44 @@ def test_one_measurement_a_task_is_the_best_and_may_be_that_of_the_own_size(
     assert sizes == {ENGINE: [OWN], MODULE: [OWN], INFERENCE: [OWN, 16], SAMPLING: [OWN, 32]}
 
 
-def test_the_best_is_searched_for_the_widest_cell(
+def test_the_best_is_searched_for_the_widest_cell_of_each_depth(
     monkeypatch: pytest.MonkeyPatch, calls: list[Any]
 ) -> None:
-    searched: list[int] = []
+    searched: list[tuple[int, int]] = []
 
     def search(task: Task, run: RunConfig, images: Images, device: str) -> int:
-        searched.append(run.model.latent_dim)
-        return 16
+        searched.append((run.model.num_layers, run.model.latent_dim))
+        return 16 * run.model.num_layers
 
     monkeypatch.setattr(throughput, "best_batch", search)
-    found = measure([cell(2), cell(7), cell(3)], IMAGES, "cpu", SECONDS)
-    assert searched == [7] * len(TASKS)
-    assert all({v["batch_size"] for v in values} == {OWN, 16} for values in found)
+    found = measure([cell(2), cell(7), cell(5, 3), cell(3)], IMAGES, "cpu", SECONDS)
+    assert sorted(searched) == [(2, 7)] * len(TASKS) + [(3, 5)] * len(TASKS)
+    sizes = [{values["batch_size"] for values in of_cell} for of_cell in found]
+    assert sizes == [{OWN, 32}, {OWN, 32}, {OWN, 48}, {OWN, 32}]
+
+
+def test_every_cell_is_timed_in_every_round(
+    monkeypatch: pytest.MonkeyPatch, best: dict[Task, int]
+) -> None:
+    """So that a slow moment of the machine is no slow depth."""
+    cells, timed = [cell(depth=depth) for depth in (1, 2, 3)], []
+    best.update(dict.fromkeys(TASKS, OWN))
+
+    def count(call: Any, repeats: int, device: str) -> float:
+        timed.append(call)
+        return 0.25 * repeats
+
+    def build(task: Task, run: RunConfig, *given: Any) -> Work:
+        return Work((task, run.model.num_layers), OWN)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(throughput, "seconds", count)
+    monkeypatch.setattr(throughput, "_calibrate", lambda *given: 1)
+    monkeypatch.setattr(throughput, "build", build)
+    measure(cells, IMAGES, "cpu", SECONDS)
+    jobs = len(cells) * len(TASKS)
+    rounds = [timed[i : i + jobs] for i in range(0, len(timed), jobs)]
+    assert len(rounds) == throughput.ROUNDS
+    assert all(set(each) == set(rounds[0]) and len(set(each)) == jobs for each in rounds)
 
 
 def test_what_is_best_at_its_own_size_is_not_timed_twice(calls: list[Any]) -> None:
