@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -17,6 +18,7 @@ from ablations.cli.study_options import takes_study
 from ablations.grid import design, runs
 from hvae.records.standings import survey
 from report.data.frames import Study, load
+from report.data.metrics import ALIVE_NATS
 from report.reproduction.page import write_reproduction
 from report.study.cells import cells, levels_table
 from report.study.published import distances
@@ -125,6 +127,28 @@ def test_readme_says_of_the_documented_grid_what_its_records_say() -> None:
         shown = row.sort_values("depth")["shown"]
         said(f"| {loss.upper()} | {latent} | {' | '.join(shown)} |")
     said(*answer(study))
+    documented = {"depth": 2, "loss": "bce", "latent": 20}
+    runs, levels = (of(frame, **documented) for frame in (study.runs, study.levels))
+    units = levels.groupby("level")["active_units"].mean()
+    said(
+        f"the −ELBO is {-runs['elbo_nats'].mean():.1f} nats, and {units[1]:.1f} and {units[2]:.1f} "
+        "units are active"
+    )
+    levels = study.levels.assign(is_dead=study.levels["kl_nats"].astype(float) < ALIVE_NATS)
+    assert levels[levels["level"] > 2]["is_dead"].all()
+    second = of(levels, level=2, loss="mse").groupby("latent", observed=True)["is_dead"].all()
+    assert list(second.index[second]) == [10, 20, 50]
+
+
+def of(frame: pd.DataFrame, **settings: Any) -> pd.DataFrame:
+    """The rows of these settings."""
+    return frame[(frame[list(settings)] == pd.Series(settings)).all(axis=1)]
+
+
+def test_the_list_of_studies_says_how_long_the_documented_grid_took() -> None:
+    spent = loaded("standard").runs[["train_seconds", "evaluate_seconds"]].sum() / 60
+    took = f"took {spent.sum():.0f} minutes of one, {spent['train_seconds']:.0f} of them training"
+    said(took, page="results/README.md")
 
 
 @pytest.mark.parametrize("name", STUDIES)
