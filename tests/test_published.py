@@ -145,6 +145,12 @@ def of(frame: pd.DataFrame, **settings: Any) -> pd.DataFrame:
     return frame[(frame[list(settings)] == pd.Series(settings)).all(axis=1)]
 
 
+def test_the_reproduction_is_a_run_of_the_documented_grid_too() -> None:
+    (run,) = (PUBLISHED / "reproduce" / "runs").glob("*.json")
+    both = [json.loads(path.read_text()) for path in (run, PUBLISHED / "standard/runs" / run.name)]
+    assert both[0]["metrics"] == both[1]["metrics"]
+
+
 def test_the_list_of_studies_says_how_long_the_documented_grid_took() -> None:
     spent = loaded("standard").runs[["train_seconds", "evaluate_seconds"]].sum() / 60
     took = f"took {spent.sum():.0f} minutes of one, {spent['train_seconds']:.0f} of them training"
