@@ -106,15 +106,18 @@ def loaded(name: str) -> Study:
 
 def test_readme_says_of_the_levels_what_their_records_say() -> None:
     levels = loaded("levels")
-    found = cells(levels)
-    nlls = dict(found[found["metric"] == "nll_nats"][["variant", "shown"]].itertuples(index=False))
+    nlls = cells(levels).query("metric == 'nll_nats'").set_index(["depth", "variant"])["shown"]
     table = levels_table(levels)
-    told = ["alive", "KL (nats)", "gain of levels t to T (nats)"]
+    rows = {}
     for row in table.rows:
         texts = dict(zip(table.headings, (entry.text for entry in row), strict=True))
-        if texts["level"] == "3":
-            variant = texts["variant"]
-            said(f"| {variant} | {' | '.join(texts[name] for name in told)} | {nlls[variant]} |")
+        rows[texts["depth"], texts["level"], texts["variant"]] = texts
+    told = ["alive", "KL (nats)", "gain of levels t to T (nats)"]
+    for variant in dict.fromkeys(variant for *_, variant in rows):
+        third, fourth = (rows[top, top, variant] for top in "34")
+        columns = [variant, *(third[name] for name in told), nlls[3, variant]]
+        columns += [*(fourth[name] for name in told[:2]), nlls[4, variant]]
+        said(f"| {' | '.join(columns)} |")
     said(*answer(levels))
 
 

@@ -41,8 +41,10 @@ def diagram(study: Study) -> Drawing | None:
         axes = figure.add_axes((label / size[0], 0, 1 - label / size[0], 1))
         axes.set(xlim=(0, count + 1), ylim=(len(cells) + 0.1, -0.4), aspect="auto")
         axes.set_axis_off()
+        for level in range(1, count + 1):
+            axes.text(level + 0.5, 0, f"level {level}", ha="center", va="center", fontsize=7.5)
         for row, (name, (_, part)) in enumerate(zip(names, cells, strict=True)):
-            axes.text(0, row + 0.5, plain(name), ha="right", va="center")
+            axes.text(0.25, row + 0.5, plain(name), ha="right", va="center")
             _chain(axes, row + 0.5, part, most)
     caption = (
         f"Depth {count}, mean over seeds ({seed_count(deepest, study.cell)}), test set. Area: the "

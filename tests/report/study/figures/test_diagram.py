@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from builders import design, filled, study_of
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
 
 from hvae.config import RunConfig
@@ -30,6 +31,20 @@ def test_a_circle_is_as_large_as_the_kl_of_its_level_and_hollow_where_dead(store
     texts = [text.get_text() for text in axes.texts]
     assert {"documented", "ELBO", "8.00, 20 units", "2.00, 5 units", "0.00, 0 units"} <= set(texts)
     assert drawing.caption.startswith("Depth 3, mean over seeds (n = 3)")
+
+
+@pytest.mark.parametrize("name", ["documented", "mmm", "a variant whose name is rather long, ii"])
+def test_every_word_is_inside_the_figure(name: str, store: Store) -> None:
+    variants = {name: {}, "b": {"objective": "elbo"}}
+    drawing = diagram(filled(store, design({"depth": (3,)}, variants), kl))
+    assert drawing is not None
+    figure = drawing.figure
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    whole = figure.bbox
+    for text in figure.axes[0].texts:
+        box = text.get_window_extent(renderer)
+        assert whole.x0 <= box.x0 < box.x1 <= whole.x1, text.get_text()
+        assert whole.y0 <= box.y0 < box.y1 <= whole.y1, text.get_text()
 
 
 def test_without_levels_there_is_no_diagram(store: Store) -> None:
