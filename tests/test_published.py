@@ -199,6 +199,16 @@ def test_the_tables_of_bench_are_those_of_its_ladders(
         said(f"| {' | '.join(row)} |", page="bench/README.md")
 
 
+def test_bench_says_what_the_ladder_of_the_other_processor_ends_at() -> None:
+    file = PUBLISHED / "bench" / "ladder-intel-r-xeon-r-processor.json"
+    last = json.loads(file.read_text())["rungs"][-1]
+    rate, ratio = last["model_steps_per_second"], last["ratio_to_documented"]
+    said(
+        f"did {rate['median']:,.0f} model-steps per second, {ratio['median']:.1f} × documented",
+        page="bench/README.md",
+    )
+
+
 def said(*sentences: str, page: str = "README.md") -> None:
     """The page holds them, wherever its lines break."""
     text = " ".join((ROOT / page).read_text().replace("\n> ", "\n").split())

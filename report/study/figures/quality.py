@@ -43,7 +43,7 @@ def loss_curves(study: Study) -> Drawing | None:
         place: dict[str, Any] = {"x": "epoch", "ax": axes, "estimator": None, "legend": False}
         for label, style, group in shape.series(part[~is_lost]):
             look = style | {"marker": "", "label": label}
-            # Over seeds: seaborn's own intervals cost a call an epoch, more than all of a figure.
+            # seaborn's own intervals call pandas once an epoch, which takes longer than the figure.
             seeds = group.groupby("epoch")["loss_nats"].agg(["mean", "min", "max"]).reset_index()
             sns.lineplot(seeds, y="mean", **place, **look)
             band = (seeds["epoch"], seeds["min"], seeds["max"])

@@ -109,7 +109,7 @@ def _largest(contrasts: Sequence[Contrast]) -> float:
 
 
 def _part(study: Study, step: Step, clear: Sequence[Contrast], of: int) -> str:
-    """`2 → 3 lowers the NLL by 0.28 ± 0.12 nats`; where it stands at several places."""
+    """`2 → 3 lowers the NLL by 0.28 ± 0.12 nats`."""
     ups = {contrast.estimate.mean > 0 for contrast in clear}
     verb = "moves" if len(ups) > 1 else "raises" if True in ups else "lowers"
     return f"{_name(step)} {verb} the {clear[0].metric.label} by {_sizes(study, clear, of)}"
