@@ -57,6 +57,16 @@ def imports() -> dict[str, set[str]]:
     return {p.relative_to(ROOT).as_posix(): set(imported(p.read_text())) for p in SOURCES}
 
 
+@cache
+def nodes() -> list[tuple[str, ast.AST]]:
+    """Every node of every module, with the module's path from the root."""
+    return [
+        (path.relative_to(ROOT).as_posix(), node)
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+    ]
+
+
 def importers(library: str) -> list[str]:
     """The modules that import a library, relative to the root."""
     return [path for path, libraries in imports().items() if library in libraries]
@@ -114,9 +124,8 @@ def test_the_report_never_imports_torch_scikit_learn_or_the_suite(
 
 def test_a_broad_except_stands_only_at_the_edge_of_the_executors() -> None:
     broad = [
-        path.relative_to(ROOT).as_posix()
-        for path in SOURCES
-        for node in ast.walk(ast.parse(path.read_text()))
+        path
+        for path, node in nodes()
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
     ]
@@ -130,10 +139,7 @@ def test_git_is_called_in_one_place_only() -> None:
 
 def test_nothing_seeds_the_global_generator() -> None:
     calls = {
-        f"{path.relative_to(ROOT).as_posix()}: {ast.unparse(node.func)}"
-        for path in SOURCES
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call)
+        f"{path}: {ast.unparse(node.func)}" for path, node in nodes() if isinstance(node, ast.Call)
     }
     seeding = ("torch.manual_seed", "torch.seed", "random.seed", "np.random.seed")
     assert not [call for call in calls if call.endswith(tuple(f" {name}" for name in seeding))]
@@ -142,9 +148,8 @@ def test_nothing_seeds_the_global_generator() -> None:
 def test_no_clock_that_may_be_set_back_decides_or_measures_anything() -> None:
     """The gate alone asks for the date, to write it down."""
     asking = [
-        path.relative_to(ROOT).as_posix()
-        for path in SOURCES
-        for node in ast.walk(ast.parse(path.read_text()))
+        path
+        for path, node in nodes()
         if isinstance(node, ast.Attribute) and ast.unparse(node).endswith(WALL_CLOCKS)
     ]
     assert asking == ["bench/gate/storage.py"]

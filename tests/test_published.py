@@ -187,8 +187,7 @@ def test_readme_says_how_far_published_numbers_are() -> None:
 def test_the_tables_of_bench_are_those_of_its_ladders(
     machine: str, references: list[str], shares: list[str]
 ) -> None:
-    ladder = json.loads((PUBLISHED / "bench" / f"ladder-{machine}.json").read_text())
-    for rung in ladder["rungs"]:
+    for rung in rungs(machine):
         ratios = [rung[f"ratio_to_{name}"]["median"] for name in references]
         row = [
             rung["title"],
@@ -200,13 +199,20 @@ def test_the_tables_of_bench_are_those_of_its_ladders(
 
 
 def test_bench_says_what_the_ladder_of_the_other_processor_ends_at() -> None:
-    file = PUBLISHED / "bench" / "ladder-intel-r-xeon-r-processor.json"
-    last = json.loads(file.read_text())["rungs"][-1]
+    last = rungs("intel-r-xeon-r-processor")[-1]
     rate, ratio = last["model_steps_per_second"], last["ratio_to_documented"]
     said(
         f"did {rate['median']:,.0f} model-steps per second, {ratio['median']:.1f} × documented",
         page="bench/README.md",
     )
+
+
+def rungs(machine: str) -> list[dict[str, Any]]:
+    """Of the published ladder of a machine."""
+    found: list[dict[str, Any]] = json.loads(
+        (PUBLISHED / "bench" / f"ladder-{machine}.json").read_text()
+    )["rungs"]
+    return found
 
 
 def said(*sentences: str, page: str = "README.md") -> None:

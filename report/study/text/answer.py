@@ -11,11 +11,11 @@ from report.data.contrasts import Contrast, Step
 from report.data.factors import VARIANT, Factor
 from report.data.frames import Study
 from report.data.statistics import FEWEST_SEEDS
-from report.render.numbers import detectable, p_text, shown
+from report.render.numbers import detectable, p_text
 from report.study.published import nearest
 from report.study.text.alive import causes
 from report.study.text.cautions import untrusted
-from report.study.text.findings import few_seeds
+from report.study.text.findings import few_seeds, place, size
 
 MOST_SENTENCES = 3
 MOST_STEPS = 5  # named in a sentence
@@ -77,13 +77,15 @@ def _effect(study: Study, factor: Factor) -> str:
 
 def _is_doubtful(study: Study, contrast: Contrast) -> bool:
     """Whether it is of the NLL, and that of most runs at one of its ends is not to be trusted."""
+    if contrast.metric.name != "nll_nats":
+        return False
     (step,) = contrast.steps
     is_held = [study.runs[factor.name] == value for factor, value in contrast.held]
     runs = study.runs[np.logical_and.reduce(is_held)] if is_held else study.runs
     doubted = (
         runs["key"].isin(untrusted(study)).groupby(runs[step.factor.name], observed=True).mean()
     )
-    return contrast.metric.name == "nll_nats" and max(doubted[[step.start, step.end]]) > 0.5
+    return bool(max(doubted[[step.start, step.end]]) > 0.5)
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -120,22 +122,13 @@ def _sizes(study: Study, clear: Sequence[Contrast], of: int) -> str:
     doubtful = [_is_doubtful(study, contrast) for contrast in clear]
     if len(clear) <= MOST_PLACES:
         return _listed(
-            _size(contrast) + _aside(_place(contrast) * (of > 1), DOUBT * is_doubtful)
+            size(contrast) + _aside(place(contrast) * (of > 1), DOUBT * is_doubtful)
             for contrast, is_doubtful in zip(clear, doubtful, strict=True)
         )
     least, *_, most = sorted(clear, key=lambda c: abs(c.estimate.mean))
     places = f"{len(clear)} of {of} places" * (len(clear) < of)
     doubt = f"{sum(doubtful)} of them {DOUBT}" * any(doubtful)
-    return f"{_size(least)} to {_size(most)}{_aside(places, doubt)}"
-
-
-def _size(contrast: Contrast) -> str:
-    known = contrast.estimate
-    return f"{shown(abs(known.mean), known.half_width)} {contrast.metric.unit}"
-
-
-def _place(contrast: Contrast) -> str:
-    return ", ".join(factor.describe(value) for factor, value in contrast.held)
+    return f"{size(least)} to {size(most)}{_aside(places, doubt)}"
 
 
 def _aside(*words: str) -> str:

@@ -42,13 +42,13 @@ class Claim:
 CLAIMS = {
     "top_level_gain_nats": Claim(
         "What does a living top level add?",
-        "an image is {size} nats likelier than with a Gaussian prior in place of the top level",
-        "an image is {size} nats less likely than with a Gaussian prior in place of the top level",
+        "an image is {size} likelier than with a Gaussian prior in place of the top level",
+        "an image is {size} less likely than with a Gaussian prior in place of the top level",
     ),
     "kl_excess_nats": Claim(
         "Is the KL that the documented loss charges that of the joint posterior?",
-        "the documented loss charges {size} nats more KL than the joint posterior has",
-        "the documented loss charges {size} nats less KL than the joint posterior has",
+        "the documented loss charges {size} more KL than the joint posterior has",
+        "the documented loss charges {size} less KL than the joint posterior has",
     ),
 }
 
@@ -110,9 +110,9 @@ def _each(family: Sequence[Contrast]) -> tuple[str, ...]:
 
 def sentence(contrast: Contrast) -> str:
     """One contrast in words, with its interval, n and adjusted p."""
-    known, metric, place = contrast.estimate, contrast.metric, where(contrast)
-    subject = str(contrast.steps[0]) if contrast.steps else place
-    head = f"{subject} ({place})" if place and contrast.steps else subject or "In its one cell"
+    known, metric, aside = contrast.estimate, contrast.metric, where(contrast)
+    subject = str(contrast.steps[0]) if contrast.steps else aside
+    head = f"{subject} ({aside})" if aside and contrast.steps else subject or "In its one cell"
     head = (head[0].upper() if head[0].isascii() else head[0]) + head[1:]  # a β stays one
     if known.n < FEWEST_SEEDS:
         return f"{head}: no finding, n = {known.n} complete paired seeds."
@@ -120,24 +120,29 @@ def sentence(contrast: Contrast) -> str:
         return f"{head}: the {metric.label} is the same on every seed (n = {known.n})."
     if not contrast.is_clear:
         return f"{head}: {_unclear(contrast)}"
-    size = shown(abs(known.mean), known.half_width)
     if contrast.steps:
         verb = "raises" if known.mean > 0 else "lowers"
-        return f"{head} {verb} the {metric.label} by {size} {metric.unit} ({proof(contrast)})."
+        return f"{head} {verb} the {metric.label} by {size(contrast)} ({proof(contrast)})."
     claim = CLAIMS[metric.name]
-    said = (claim.above if known.mean > 0 else claim.below).format(size=size)
+    said = (claim.above if known.mean > 0 else claim.below).format(size=size(contrast))
     return f"{head}: {said} ({proof(contrast)})."
 
 
 def _unclear(contrast: Contrast) -> str:
     """What was measured, and the effect that it leaves room for."""
     known, metric = contrast.estimate, contrast.metric
-    size, margin = shown(known.mean, known.half_width), detectable(known.margin)
+    measured, margin = shown(known.mean, known.half_width), detectable(known.margin)
     limit = f"any effect is under {margin} {metric.unit} (two one-sided tests at 0.05)"
     if contrast.noise:
         limit += f", but for the Monte-Carlo noise of {detectable(contrast.noise)} that seeds share"
     what = f"effect on the {metric.label}" if contrast.steps else metric.label
-    return f"no {what} established, {size} {metric.unit} ({proof(contrast)}); {limit}."
+    return f"no {what} established, {measured} {metric.unit} ({proof(contrast)}); {limit}."
+
+
+def size(contrast: Contrast) -> str:
+    """`0.28 ± 0.12 nats`, without the sign."""
+    known = contrast.estimate
+    return f"{shown(abs(known.mean), known.half_width)} {contrast.metric.unit}"
 
 
 def proof(contrast: Contrast) -> str:
@@ -147,11 +152,13 @@ def proof(contrast: Contrast) -> str:
 
 def where(contrast: Contrast) -> str:
     """`BCE, mean over latent size`: what a contrast holds fixed, and what it averages."""
-    parts = [factor.describe(value) for factor, value in contrast.held]
-    if contrast.averaged:
-        over = " and ".join(factor.label for factor in contrast.averaged)
-        parts.append(f"mean over {over}")
-    return ", ".join(parts)
+    over = " and ".join(factor.label for factor in contrast.averaged)
+    return ", ".join(filter(None, (place(contrast), over and f"mean over {over}")))
+
+
+def place(contrast: Contrast) -> str:
+    """`BCE`: what a contrast holds fixed."""
+    return ", ".join(factor.describe(value) for factor, value in contrast.held)
 
 
 def _interactions(family: Sequence[Contrast]) -> tuple[str, ...]:
@@ -170,13 +177,11 @@ def _interactions(family: Sequence[Contrast]) -> tuple[str, ...]:
 
 def _interaction(contrast: Contrast) -> str:
     first, second = contrast.steps
-    known, metric, place = contrast.estimate, contrast.metric, where(contrast)
-    size = f"{shown(abs(known.mean), known.half_width)} {metric.unit}"
-    more = "higher" if known.mean > 0 else "lower"
+    aside, more = where(contrast), "higher" if contrast.estimate.mean > 0 else "lower"
     start, end = (second.factor.describe(value) for value in (second.start, second.end))
     return (
-        f"The step {first} changes the {metric.label} by {size} {more} at {end} than at {start} "
-        f"({f'{place}; ' if place else ''}{proof(contrast)})."
+        f"The step {first} changes the {contrast.metric.label} by {size(contrast)} {more} at {end} "
+        f"than at {start} ({f'{aside}; ' if aside else ''}{proof(contrast)})."
     )
 
 

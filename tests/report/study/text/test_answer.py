@@ -76,6 +76,10 @@ def test_dead_levels_and_wide_bounds_and_lost_proposals_are_named(store: Store) 
     assert found[1].text == (
         "the NLL of 3 of 9 runs (depth 3): its bounds are over 1 nat apart, 7.0 at most."
     )
+    lost = filled(store, design({"latent": (2, 3)}), with_metrics(nll_fallback_images=390.0))
+    assert (
+        "no Gaussian close to the posterior was found for over 5% of the" in cautions(lost)[-1].text
+    )
 
 
 def test_two_reasons_not_to_trust_the_same_runs_are_one_sentence(store: Store) -> None:
