@@ -20,8 +20,9 @@ from bench.gate.sides import Sides, SideWorker
 from bench.gate.statistics import CLOCKS
 from hvae.processes import lifeline, usable_cores
 
-BLOCKS = 16
 BLOCK_SECONDS = 0.1
+MOST_BLOCKS = 16  # in all as long as so many of that length: of a long call, as the evaluation's,
+FEWEST_BLOCKS = 5  # fewer
 LANES = 2  # pairs at the same time, each on a core of its own
 
 Progress = Callable[[str], None]
@@ -92,16 +93,21 @@ def _time_pair(
             seconds = statistics.mean(answer[benchmark] for answer in once)
             calls = math.ceil(BLOCK_SECONDS / seconds)
             order = {"do": "block", "device": device, "benchmark": benchmark, "calls": calls}
-            pairs[benchmark] = _time_benchmark(workers, order, lot)
+            pairs[benchmark] = _time_benchmark(workers, order, block_count(calls * seconds), lot)
     return pairs
 
 
+def block_count(seconds: float) -> int:
+    """How many blocks of so many seconds make a pair."""
+    return max(FEWEST_BLOCKS, min(MOST_BLOCKS, math.ceil(MOST_BLOCKS * BLOCK_SECONDS / seconds)))
+
+
 def _time_benchmark(
-    workers: dict[str, SideWorker], order: dict[str, Any], lot: random.Random
+    workers: dict[str, SideWorker], order: dict[str, Any], count: int, lot: random.Random
 ) -> Pair:
     blocks = [
         {name: workers[name].ask(order) for name in lot.sample(("base", "head"), 2)}
-        for _ in range(BLOCKS)
+        for _ in range(count)
     ]
     seconds = {
         name: statistics.median(block[name]["busy"] / order["calls"] for block in blocks)

@@ -4,7 +4,7 @@ torch only once it has set its threads, and exits when its lifeline ends: hvae/p
 how it is started, but a side's may be older than that.
 
     {"do": "exact", "device": "cpu"}                       counts and numerics
-    {"do": "build", "device": "cpu", "benchmarks": [...]}  warm up; seconds of a call of each
+    {"do": "build", "device": "cpu", "benchmarks": [...]}  warm up; seconds of a second call
     {"do": "block", "benchmark": "train_step", "calls": 9} seconds of so many calls, on two clocks
 """
 
@@ -25,9 +25,6 @@ try:
     from hvae.processes import keep_freed_memory, one_thread
 except ModuleNotFoundError:  # a base with flat folders
     from hvae.threads import keep_freed_memory, one_thread  # type: ignore
-
-WARM_CALLS = 2
-TRIAL_CALLS = 3
 
 
 def main() -> None:
@@ -62,7 +59,7 @@ def answer(order: dict[str, Any], calls: dict[str, Call]) -> dict[str, Any]:
     if order["do"] == "build":
         built = build_calls(order["benchmarks"], device)
         calls |= built
-        return {name: _once(call, device) for name, call in built.items()}
+        return {name: timed(call, 1, device).busy for name, call in built.items()}
     return timed(calls[order["benchmark"]], order["calls"], device)._asdict()
 
 
@@ -82,22 +79,16 @@ def exact(device: str) -> dict[str, Any]:
 
 
 def build_calls(benchmarks: list[str], device: str) -> dict[str, Call]:
-    """What to call for each benchmark, warmed up; no garbage collection from here on."""
+    """What to call for each benchmark, called once; no garbage collection from here on."""
     from bench.gate.side import workloads
 
     calls = {name: workloads.build(name, device).call for name in benchmarks}
     for call in calls.values():
-        for _ in range(WARM_CALLS):
-            call()
+        call()
     gc.collect()
     gc.freeze()
     gc.disable()
     return calls
-
-
-def _once(call: Call, device: str) -> float:
-    """About how many seconds a call takes."""
-    return timed(call, TRIAL_CALLS, device).busy / TRIAL_CALLS
 
 
 if __name__ == "__main__":
