@@ -1,11 +1,17 @@
 """Everything a report consists of, written into a folder; each file is whole or not there."""
 
-from collections.abc import Sequence
+import ctypes
+import signal
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
-from joblib import Parallel, cpu_count, delayed
+from joblib import cpu_count
 
 from hvae.records.standings import Standing
 from hvae.records.store import Store
@@ -24,7 +30,8 @@ from report.study.pictures.gallery import read_gallery
 from report.study.pictures.sample_grids import sample_grids
 
 FORMATS = ("html", "latex", "csv", "md", "png", "pdf")
-FEWEST_RUNS = 24  # of a study whose figures are drawn in processes: each imports for some seconds
+FEWEST_RUNS = 24  # of a study whose figures are drawn side by side
+DIE_WITH_PARENT = 1  # of Linux's prctl: PR_SET_PDEATHSIG
 
 
 class Figure(NamedTuple):
@@ -45,6 +52,27 @@ def drawn(figure: Figure) -> Picture | None:
     on_paper = PAPER if "pdf" in figure.kinds else {}
     content = {kind: image(_fitted(figure, drawing, on_paper[kind]), "pdf") for kind in on_paper}
     return replace(found, content={**found.content, **content})
+
+
+@contextmanager
+def side_by_side(figures: Sequence[Figure], jobs: int) -> Iterator[Iterable[Picture | None]]:
+    """`drawn` of each figure, in order, begun at once and done while the caller goes on. By forks,
+    which have imported everything: that takes another process as long as its share of the drawing.
+    One by one where the system cannot fork a process that has drawn already."""
+    if jobs == 1 or sys.platform != "linux":
+        yield map(drawn, figures)
+        return
+    forks = ProcessPoolExecutor(jobs, get_context("fork"), _follow_parent)
+    try:
+        yield forks.map(drawn, figures)
+    finally:
+        forks.shutdown(cancel_futures=True)
+
+
+def _follow_parent() -> None:
+    """A fork ends with its parent, however that ends; Ctrl-C is the parent's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
 
 
 def _fitted(figure: Figure, drawing: Drawing, inches: float) -> Drawing:
@@ -80,19 +108,19 @@ def write_report(
     images = tuple(kind for kind in ("png", "pdf") if kind in formats)
     kinds = ("svg", *images) if "html" in formats else images
     jobs = cpu_count() if len(standings) >= FEWEST_RUNS else 1
-    to_draw = [delayed(drawn)(Figure(draw, study, kinds)) for draw in figures(study) if kinds]
-    begun = Parallel(jobs, return_as="generator")(to_draw)  # what comes next is done meanwhile
-    benches = read_benches(store.folder.parent / "bench")  # where `hvae bench` writes
-    gallery = read_gallery(store, study)
-    grids = sample_grids(study, gallery)
-    page = contents(study, benches, gallery, grids) if "html" in formats else {}
-    files = {}
-    for kind, suffix in (("latex", "tex"), ("md", "md")):
-        if kind in formats:
-            files[f"cells.{suffix}"] = written(narrow, suffix).encode()
-    if "csv" in formats:
-        files |= csv_files(study)
-    pictures = [found for found in begun if found is not None]
+    to_draw = [Figure(draw, study, kinds) for draw in figures(study) if kinds]
+    with side_by_side(to_draw, jobs) as begun:
+        benches = read_benches(store.folder.parent / "bench")  # where `hvae bench` writes
+        gallery = read_gallery(store, study)
+        grids = sample_grids(study, gallery)
+        page = contents(study, benches, gallery, grids) if "html" in formats else {}
+        files = {}
+        for kind, suffix in (("latex", "tex"), ("md", "md")):
+            if kind in formats:
+                files[f"cells.{suffix}"] = written(narrow, suffix).encode()
+        if "csv" in formats:
+            files |= csv_files(study)
+        pictures = [found for found in begun if found is not None]
     if page:
         files = {"index.html": render(page, pictures, list(files)).encode()} | files
     sheets = [*grids, *contact_sheets(study, gallery)] if images else []

@@ -54,7 +54,7 @@ def test_presets_run_what_is_documented() -> None:
             "data.name": "digits",
             "train.epochs": 60,
             "train.learning_rate": 3e-3,
-            "evaluation.importance_samples": 200,
+            "evaluation.importance_samples": 100,
             "evaluation.nll_images": 100,
         },
     )

@@ -180,12 +180,11 @@ def test_every_picture_is_there_and_described(browser: Browser, page: Path) -> N
 
 
 def test_on_paper_a_study_like_quick_takes_eight_pages_at_most(
-    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    browser: Browser, tmp_path: Path
 ) -> None:
     """What is folded on the screen stays so; what was opened is printed."""
     store = Store(tmp_path)
     store.open_for_writing()
-    monkeypatch.setattr("report.study.writer.FEWEST_RUNS", 100)  # processes begin for seconds
     asked = design({"depth": (1, 2, 3, 4), "loss": ("bce", "mse"), "latent": (2, 20)}, seeds=2)
     for run in asked.runs:
         store.write(record(run))

@@ -1,7 +1,12 @@
 """The whole report, from any state of the records."""
 
 import dataclasses
+import os
 import re
+import signal
+import subprocess
+import sys
+from contextlib import suppress
 from typing import Any
 
 import pandas as pd
@@ -43,6 +48,36 @@ def test_every_file_is_written_and_listed(store: Store, monkeypatch: pytest.Monk
     assert runs.groupby("key").size().index.tolist() == sorted(map(digest, asked.runs))
     elbo = runs[(runs["metric"] == "elbo_nats")].set_index("key")["value"]
     assert elbo[digest(asked.runs[0])] == record(asked.runs[0]).metrics["elbo_nats"]
+
+
+DRAWING = """
+import os, time
+from report.study.writer import Figure, side_by_side
+
+def draw(study):
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+
+with side_by_side([Figure(draw, None, ())] * 2, 2):
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="figures are drawn one by one there")
+def test_no_fork_outlives_a_report_that_is_killed() -> None:
+    command = [sys.executable, "-c", DRAWING]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        forks = {int(process.stdout.readline()) for _ in range(2)}
+        assert len(forks) == 2
+        assert process.pid not in forks
+        process.kill()
+        try:
+            assert process.communicate(timeout=20)[0] == ""  # ends once no fork holds it
+        finally:
+            for fork in forks:
+                with suppress(ProcessLookupError):
+                    os.kill(fork, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
