@@ -17,6 +17,7 @@ CHECKS = {  # each with what it proves
     # captured = eager, GPU = CPU, exact counts
     "tests": (*PYTHON, "pytest", "-q", "-m", "cuda", "tests/hvae", "tests/bench"),
     "bench": (*HVAE, "bench", "--device", "cuda", "--rounds", "3"),  # the ladder
+    "kernels": (*PYTHON, "bench.ladder.kernels"),  # what a captured step consists of
     "gate": (*HVAE, "gate", "--aa", "--device", "cuda"),  # counts and times on the device
     "quick": (*HVAE, "run", "quick", "--device", "cuda"),  # from data to report
     "standard": (*HVAE, "run", "standard", "--device", "cuda"),  # the documented grid, 200 runs
@@ -56,10 +57,11 @@ def main(folder: Path, names: list[str]) -> int:
 def check(name: str, folder: Path) -> Result:
     """One check, what it prints kept in a file of its name."""
     log = folder / f"{name}.log"
-    options = ("--results", str(folder / "results")) if name != "tests" else ()
+    command = CHECKS[name]
+    options = ("--results", str(folder / "results")) if command[: len(HVAE)] == HVAE else ()
     started = time.perf_counter()
     with log.open("w") as file:
-        code = subprocess.call((*CHECKS[name], *options), stdout=file, stderr=subprocess.STDOUT)
+        code = subprocess.call((*command, *options), stdout=file, stderr=subprocess.STDOUT)
     lines = log.read_text(errors="replace").strip().splitlines() or [""]
     return Result(name, code, time.perf_counter() - started, lines[-1])
 
