@@ -20,9 +20,9 @@ from bench.gate.sides import Sides, SideWorker
 from bench.gate.statistics import CLOCKS
 from hvae.processes import lifeline, usable_cores
 
-BLOCK_SECONDS = 0.1
-MOST_BLOCKS = 16  # in all as long as so many of that length: of a long call, as the evaluation's,
-FEWEST_BLOCKS = 5  # fewer
+BLOCK_SECONDS = 0.1  # or a call, where that is longer
+MOST_BLOCKS = 16  # of a pair: of longer ones as many as take the same time
+FEWEST_BLOCKS = 5
 LANES = 2  # pairs at the same time, each on a core of its own
 
 Progress = Callable[[str], None]

@@ -3,7 +3,7 @@ machine with an NVIDIA GPU. Its 200 models, as one pack, on noise: which kernels
 """
 
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from itertools import product
 
@@ -55,20 +55,19 @@ def main() -> None:
 def table(taken: float, models: int, kernels: Iterable[tuple[str, float]], steps: int) -> list[str]:
     """A step's seconds, and the kernels of so many steps by kind, each with its microseconds' part
     of a step."""
-    micros: Counter[str] = Counter()
-    launched: Counter[str] = Counter()
+    micros, launched = defaultdict[str, float](float), Counter[str]()
     for name, part in kernels:
         kind = next((KINDS[mark] for mark in KINDS if mark in name), OTHER)
-        micros[kind] += part  # type: ignore[assignment]
+        micros[kind] += part
         launched[kind] += 1
-    total = micros.total()
+    total = sum(micros.values())
     lines = [
         f"{models} models: {1e3 * taken:.2f} ms a step, {models / taken:,.0f} model-steps/s; "
         f"{launched.total() / steps:,.0f} kernels, {total / 1e3:.2f} ms one by one"
     ]
     return lines + [
         f"{kind:<22}{launched[kind] / steps:6.0f} kernels{part / 1e3:8.2f} ms{part / total:6.0%}"
-        for kind, part in micros.most_common()
+        for kind, part in sorted(micros.items(), key=lambda item: -item[1])
     ]
 
 
