@@ -114,12 +114,9 @@ def write_report(
         gallery = read_gallery(store, study)
         grids = sample_grids(study, gallery)
         page = contents(study, benches, gallery, grids) if "html" in formats else {}
-        files = {}
-        for kind, suffix in (("latex", "tex"), ("md", "md")):
-            if kind in formats:
-                files[f"cells.{suffix}"] = written(narrow, suffix).encode()
-        if "csv" in formats:
-            files |= csv_files(study)
+        texts = [suffix for kind, suffix in (("latex", "tex"), ("md", "md")) if kind in formats]
+        files = {f"cells.{suffix}": written(narrow, suffix).encode() for suffix in texts}
+        files |= csv_files(study) if "csv" in formats else {}
         pictures = [found for found in begun if found is not None]
     if page:
         files = {"index.html": render(page, pictures, list(files)).encode()} | files
