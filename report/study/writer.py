@@ -55,7 +55,7 @@ def drawn(figure: Figure) -> Picture | None:
 
 
 @contextmanager
-def side_by_side(figures: Sequence[Figure], jobs: int) -> Iterator[Iterable[Picture | None]]:
+def drawn_meanwhile(figures: Sequence[Figure], jobs: int) -> Iterator[Iterable[Picture | None]]:
     """`drawn` of each figure, in order, begun at once and done while the caller goes on. By forks,
     which have imported everything: that takes another process as long as its share of the drawing.
     One by one where the system cannot fork a process that has drawn already."""
@@ -109,7 +109,7 @@ def write_report(
     kinds = ("svg", *images) if "html" in formats else images
     jobs = cpu_count() if len(standings) >= FEWEST_RUNS else 1
     to_draw = [Figure(draw, study, kinds) for draw in figures(study) if kinds]
-    with side_by_side(to_draw, jobs) as begun:
+    with drawn_meanwhile(to_draw, jobs) as begun:
         benches = read_benches(store.folder.parent / "bench")  # where `hvae bench` writes
         gallery = read_gallery(store, study)
         grids = sample_grids(study, gallery)

@@ -1,6 +1,12 @@
 import pytest
 
-from bench.ladder.kernels import main, table
+from ablations.grid import runs
+from ablations.presets import PRESETS
+from bench.ladder.kernels import documented_grid, lines_by_kind, main
+
+
+def test_the_grid_is_that_of_the_study() -> None:
+    assert documented_grid() == runs(PRESETS["standard"])
 
 
 def test_kernels_are_told_by_kind_as_parts_of_a_step() -> None:
@@ -11,7 +17,7 @@ def test_kernels_are_told_by_kind_as_parts_of_a_step() -> None:
         ("multi_tensor_apply_kernel", 200.0),
         ("memcpy32_post", 200.0),
     ]
-    assert table(0.002, 200, kernels, 2) == [
+    assert lines_by_kind(0.002, 200, kernels, 2) == [
         "200 models: 2.00 ms a step, 100,000 model-steps/s; 6 kernels, 2.00 ms one by one",
         "matrix products            2 kernels    1.20 ms   60%",
         "operators by element       3 kernels    0.30 ms   15%",

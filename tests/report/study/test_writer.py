@@ -52,13 +52,13 @@ def test_every_file_is_written_and_listed(store: Store, monkeypatch: pytest.Monk
 
 DRAWING = """
 import os, time
-from report.study.writer import Figure, side_by_side
+from report.study.writer import Figure, drawn_meanwhile
 
 def draw(study):
     print(os.getpid(), flush=True)
     time.sleep(60)
 
-with side_by_side([Figure(draw, None, ())] * 2, 2):
+with drawn_meanwhile([Figure(draw, None, ())] * 2, 2):
     time.sleep(60)
 """
 
