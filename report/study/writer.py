@@ -3,6 +3,7 @@
 import ctypes
 import signal
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -64,7 +65,11 @@ def drawn_meanwhile(figures: Sequence[Figure], jobs: int) -> Iterator[Iterable[P
         return
     forks = ProcessPoolExecutor(jobs, get_context("fork"), _follow_parent)
     try:
-        yield forks.map(drawn, figures)
+        with warnings.catch_warnings():
+            # Of a process with threads: what draws waits for no lock that one of them may hold.
+            warnings.filterwarnings("ignore", ".*fork")
+            begun = forks.map(drawn, figures)
+        yield begun
     finally:
         forks.shutdown(cancel_futures=True)
 

@@ -6,21 +6,23 @@ import re
 import signal
 import subprocess
 import sys
+import warnings
 from contextlib import suppress
 from typing import Any
 
 import pandas as pd
 import pytest
-from builders import design, filled, leave_out_layout, record, report_of, write_pictures
+from builders import design, filled, leave_out_layout, record, report_of, study_of, write_pictures
 from markup import Elements
 
 from hvae.config import RunConfig
 from hvae.records.store import Store
 from hvae.settings import digest, override
 from report.data.design import Design
+from report.data.frames import Study
 from report.study import writer
 from report.study.figures.quality import loss_curves
-from report.study.writer import FORMATS, write_report
+from report.study.writer import FORMATS, Figure, drawn_meanwhile, write_report
 
 
 def whole(store: Store, asked: Design, *formats: str) -> str:
@@ -78,6 +80,29 @@ def test_no_fork_outlives_a_report_that_is_killed() -> None:
             for fork in forks:
                 with suppress(ProcessLookupError):
                     os.kill(fork, signal.SIGKILL)
+
+
+def draw_nothing(study: Study) -> None:
+    """Of no data there is no figure."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="figures are drawn one by one there")
+def test_that_a_process_with_threads_is_forked_is_no_news(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python 3.12 warns of it, and so does JAX."""
+    forked, fork = [], os.fork
+
+    def warning() -> int:
+        warnings.warn("use of fork() may lead to deadlocks", DeprecationWarning, stacklevel=2)
+        forked.append(True)
+        return fork()
+
+    monkeypatch.setattr(os, "fork", warning)
+    study = study_of(store, design({"depth": (1, 2)}, seeds=1))
+    with drawn_meanwhile([Figure(draw_nothing, study, ())], 2) as found:
+        assert list(found) == [None]
+    assert forked
 
 
 @pytest.fixture(scope="module")
