@@ -86,11 +86,12 @@ def _python_calls(call: Call) -> int:
         nonlocal calls
         calls += event == "call"
 
-    sys.setprofile(profile)
-    try:
-        call()
-    finally:
-        sys.setprofile(None)
+    with _no_garbage_collection():
+        sys.setprofile(profile)
+        try:
+            call()
+        finally:
+            sys.setprofile(None)
     return calls
 
 
