@@ -72,8 +72,12 @@ def report_of(store: Store, asked: Design, *formats: str) -> list[Path]:
 
 
 def leave_out_layout(patch: "pytest.MonkeyPatch") -> None:
-    """Figures are not laid out, which takes as long as to draw what is in them."""
+    """Figures are not laid out, nor fonts cut to the letters they need: either takes as long as to
+    draw what is in a figure."""
+    from report.render.drawing import STYLE
+
     patch.setattr("report.render.drawing.lay_out", lambda *given: None)
+    patch.setitem(STYLE, "pdf.fonttype", 3)
 
 
 def record(config: RunConfig, **changes: Any) -> Record:

@@ -13,7 +13,9 @@ import pytest
 import tiny_study as tiny
 import worker_functions as work
 from builders import design
+from click.testing import CliRunner
 
+from ablations.cli.main import main
 from ablations.grid import Pack
 from ablations.run.cluster import ENVIRONMENT, Ray, _device, _lost, joined
 from ablations.run.executors import NodeDied, Outcome
@@ -201,16 +203,10 @@ def test_no_task_outlives_its_launcher(cluster: Any, tmp_path: Path, number: int
     assert work.eventually(lambda: not any(map(work.is_held, held)))
 
 
-def started(results: Path, *options: str) -> subprocess.Popen[str]:
-    """`hvae run` of four runs."""
-    sizes = ("--seeds", "4", "--epochs", "15", "--no-report", "--no-throughput", "--workers", "2")
-    return subprocess.Popen(
-        [*tiny.PROGRAM, "run", *STUDY, *sizes, "--results", str(results), *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | ENVIRONMENT,
-    )
+def of_four_runs(results: Path, *options: str) -> list[str]:
+    """Arguments of `hvae`."""
+    sizes = ("--seeds", "4", "--epochs", "15", "--no-report", "--no-throughput")
+    return ["run", *STUDY, *sizes, "--results", str(results), *options]
 
 
 def science(results: Path) -> dict[str, Any]:
@@ -223,14 +219,20 @@ def test_a_grid_that_loses_a_node_has_the_records_of_one_machine(
     cluster: Any, tmp_path: Path
 ) -> None:
     node = cluster.add_node(num_cpus=1)  # besides: nodes may come at any time
-    grid = started(tmp_path / "ray", "--executor", "ray", "--address", cluster.address)
-    alone = started(tmp_path / "local")
-    _, complaints = alone.communicate(timeout=work.LONG_SECONDS)
-    assert alone.returncode == 0, complaints
+    on_ray = ("--executor", "ray", "--address", cluster.address, "--workers", "2")
+    grid = subprocess.Popen(
+        [*tiny.PROGRAM, *of_four_runs(tmp_path / "ray", *on_ray)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | ENVIRONMENT,
+    )
+    alone = CliRunner().invoke(main, of_four_runs(tmp_path / "serial", "--executor", "serial"))
+    assert alone.exit_code == 0, alone.output
     assert work.eventually(lambda: Store(tmp_path / "ray" / "quick").finished())
     cluster.remove_node(node, allow_graceful=False)
     said, complaints = grid.communicate(timeout=work.LONG_SECONDS)
     assert grid.returncode == 0, complaints
     assert "raylet" not in said + complaints  # what nodes print does not get between the bars
     assert len(science(tmp_path / "ray")) == 4
-    assert science(tmp_path / "ray") == science(tmp_path / "local")
+    assert science(tmp_path / "ray") == science(tmp_path / "serial")

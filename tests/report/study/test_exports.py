@@ -69,7 +69,6 @@ def test_figures_are_no_wider_than_they_may_be(inches: float, full_study: Study)
         assert drawing.figure.get_figwidth() <= inches
 
 
-@pytest.mark.usefixtures("no_layout")
 def test_a_pdf_holds_no_font_that_publishers_refuse(full_study: Study) -> None:
     drawing = figures(full_study)[0](full_study)
     assert drawing is not None
