@@ -16,11 +16,8 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_nothing_heavy_is_imported_before_it_is_asked_for(run_python: Callable[..., str]) -> None:
-    code = (
-        "import sys, hvae; dir(hvae); print(set(sys.modules) & {'torch', 'pandas', 'numpy'}); "
-        "hvae.HierarchicalVAE; print('torch' in sys.modules)"
-    )
-    assert run_python(code).split("\n") == ["set()", "True"]
+    code = "import sys, hvae; dir(hvae); print({'torch', 'pandas', 'numpy'} & sys.modules.keys())"
+    assert run_python(code) == "set()"
 
 
 def test_every_name_that_is_offered_is_there() -> None:

@@ -114,15 +114,6 @@ def test_only_workers_that_take_every_core_have_one_each(monkeypatch: pytest.Mon
         assert processes.own_cores(4) == [4, 5, 7, 4]
 
 
-def test_one_thread_sets_threads_and_flushes_denormals(run_python: RunPython) -> None:
-    code = (
-        "from hvae.processes import one_thread; one_thread(); import os, torch; "
-        "tiny = torch.tensor([1e-40]) * 1.0; "
-        "print(torch.get_num_threads(), os.environ['OMP_NUM_THREADS'], tiny.item())"
-    )
-    assert run_python(code) == "1 1 0.0"
-
-
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these settings")
 @pytest.mark.parametrize(
     ("how", "megabytes", "mapped"),

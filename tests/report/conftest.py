@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from builders import design, filled, leave_out_layout
+from builders import design, leave_out_layout, record, study_of
 
 from hvae.records.store import Store
 from report.data.frames import Study
@@ -20,14 +20,15 @@ def store(tmp_path: Path) -> Store:
 def full_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Every run of the default `design`, finished: read only."""
     store = opened(tmp_path_factory.mktemp("full") / "study")
-    filled(store, design())
+    for run in design().runs:
+        store.write(record(run))
     return store
 
 
 @pytest.fixture(scope="session")
 def full_study(full_store: Store) -> Study:
     """The default `design`, read from `full_store`."""
-    return filled(full_store, design())
+    return study_of(full_store, design())
 
 
 @pytest.fixture

@@ -52,8 +52,8 @@ def asked(*arguments: str) -> list[dict[str, Any]]:
     """What each run has for every setting, in the order of the study."""
     result = call("status", *arguments, "--json")
     assert result.exit_code == 0, result.stderr
-    found = json.loads(result.stdout)["runs"].values()
-    return [{name: value(from_dict(r["config"]), name) for name in SETTINGS} for r in found]
+    found = [from_dict(run["config"]) for run in json.loads(result.stdout)["runs"].values()]
+    return [{name: value(run, name) for name in SETTINGS} for run in found]
 
 
 def values(runs: list[dict[str, Any]], name: str) -> list[Any]:
@@ -115,7 +115,7 @@ def test_a_study_with_any_axes_and_variants_is_planned(study: str) -> None:
 def test_a_study_with_any_axes_and_variants_is_run_and_then_known_by_its_name(study: str) -> None:
     """Trained on real digits, in this process."""
     options = ("--data", "digits", "--seeds", "1", "--device", "cpu", "--executor", "serial")
-    result = call("run", study, *options, "--no-report")
+    result = call("run", study, *options, "--no-report", "--no-throughput")
     assert result.exit_code == 0, result.stderr
     assert "mine 6/6: ELBO, warm-up, KL weight 1, digits, seed 0: " in result.stderr
     (told,) = [line for line in result.stderr.splitlines() if "mine 1/6" in line]

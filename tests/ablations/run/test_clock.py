@@ -30,12 +30,12 @@ def test_a_clock_set_back_changes_no_number_and_no_duration_is_negative(
         assert min(entry["seconds"] for entry in record.history) > 0
 
 
-@pytest.mark.parametrize("moment", [0, 2**32], ids=["1970", "2106"])
-def test_files_from_another_time_are_as_good_as_any(moment: int, tmp_path: Path) -> None:
+def test_files_from_another_time_are_as_good_as_any(tmp_path: Path) -> None:
     run(tmp_path)
     store = tiny.store_of(tmp_path)
     before = {name: store.path(name).read_bytes() for name in store.finished()}
-    for path in (*store.runs.iterdir(), store.runs, store.folder):
-        os.utime(path, (moment, moment))
-    assert "nothing to do" in run(tmp_path)
-    assert {name: store.path(name).read_bytes() for name in store.finished()} == before
+    for moment in (0, 2**32):  # 1970 and 2106
+        for path in (*store.runs.iterdir(), store.runs, store.folder):
+            os.utime(path, (moment, moment))
+        assert "nothing to do" in run(tmp_path)
+        assert {name: store.path(name).read_bytes() for name in store.finished()} == before

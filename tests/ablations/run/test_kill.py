@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import worker_functions as work
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from ablations.cli.main import main
 from hvae.native.build import c_compiler
@@ -25,6 +25,10 @@ COMMAND = [
 def start(results: Path) -> subprocess.Popen[bytes]:
     program = [sys.executable, "-c", "from ablations.cli.main import main; main()", *COMMAND]
     return subprocess.Popen([*program, "--results", str(results)], stderr=subprocess.DEVNULL)
+
+
+def in_this_process(results: Path) -> Result:
+    return CliRunner().invoke(main, [*COMMAND, "--executor", "serial", "--results", str(results)])
 
 
 def killed_after_another_record(results: Path, store: Store, before: int) -> None:
@@ -65,8 +69,7 @@ def test_a_grid_that_is_killed_again_and_again_gets_on_and_ends_bit_for_bit_the_
 ) -> None:
     """Killed after each record, until so many are there."""
     whole, killed = Store(tmp_path / "whole" / "quick"), Store(tmp_path / "killed" / "quick")
-    in_this_process = [*COMMAND, "--executor", "serial", "--results", str(tmp_path / "whole")]
-    assert CliRunner().invoke(main, in_this_process).exit_code == 0
+    assert in_this_process(tmp_path / "whole").exit_code == 0
 
     moments: dict[str, int] = {}  # when each record was written
     while len(moments) < records:
@@ -78,7 +81,7 @@ def test_a_grid_that_is_killed_again_and_again_gets_on_and_ends_bit_for_bit_the_
         moments = found
         assert beside(killed, moments).items() <= beside(whole, whole.finished()).items()
 
-    assert start(tmp_path / "killed").wait(work.LONG_SECONDS) == 0
+    assert in_this_process(tmp_path / "killed").exit_code == 0
     assert outcome(killed) == outcome(whole)
     assert len(killed.finished()) == 4
     assert beside(killed, killed.finished()) == beside(whole, whole.finished())

@@ -89,6 +89,7 @@ def test_the_traced_step_finds_what_the_compiled_one_does(
         assert one.record.metrics["elbo_nats"] == elbo
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("engine", ENGINES)
 def test_what_is_recorded_already_changes_no_bit_of_the_rest(
     pack: Pack, whole: Callable[[str], list[Finished]], engine: str
@@ -147,6 +148,7 @@ def test_the_pictures_of_a_run_are_those_of_the_run_alone(pack: Pack, tmp_path: 
         np.testing.assert_allclose(found[name].astype(int), array.astype(int), atol=1)
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("engine", ENGINES)
 def test_progress_ends_when_the_evaluation_does(pack: Pack, engine: str) -> None:
     seen: list[tuple[int, int]] = []

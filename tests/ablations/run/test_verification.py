@@ -14,7 +14,7 @@ from hvae.config import RunConfig
 from hvae.records.store import Store
 
 ONE = ("quick", "--depth", "1", "--loss", "bce", "--latent", "2", "--seeds", "1", "--epochs", "1")
-ONE = (*ONE, "--importance-samples", "10", "--no-throughput", "--no-report")
+ONE = (*ONE, "--importance-samples", "10", "--no-throughput", "--no-report", "--executor", "serial")
 
 
 def call(folder: Path, *words: str) -> Result:

@@ -13,6 +13,7 @@ from bench.gate.side.harness import ADVISORY
 from bench.gate.side.workloads import REFERENCE, Workload, pack
 from hvae.closed_form import flops_per_image, parameter_count
 
+pytestmark = pytest.mark.usefixtures("counted_apart")
 FLOAT = 4  # bytes
 
 

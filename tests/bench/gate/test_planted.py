@@ -20,6 +20,7 @@ from bench.gate.revisions import laid_out
 from bench.gate.storage import series_of
 from bench.gate.tiers import FAIL, Tier, compare_counts, compare_numerics, compare_times
 
+pytestmark = pytest.mark.usefixtures("counted_apart")
 ROOT = Path(__file__).parents[3]
 STEP = "        self.optimizer.step(list(gradients.values()))\n"
 

@@ -1,7 +1,9 @@
 """The ladder's arithmetic on windows made up here, and one tiny ladder really measured."""
 
 import json
+import pickle
 import re
+from collections import deque
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -14,7 +16,7 @@ from bench.ladder.ladder import Ladder, Window, call, ladder
 from bench.ladder.loops import Order
 from bench.ladder.output import document, table
 from bench.ladder.rungs import CPU_STEPS, GAUGES, Gauge, Rung, Source, cpu_rungs, cuda_rungs
-from hvae.processes import WorkerFailed
+from hvae.processes import Worker, WorkerFailed, answers, start_worker
 
 SOURCE = Source("mnist", Path(), 60_000)
 FIRST = Rung("documented", "documented loop", "documented", 10, "cpu")
@@ -161,9 +163,35 @@ def test_the_rungs_of_a_gpu_end_with_captured_packs_over_whole_epochs() -> None:
     assert found[-1].images(SOURCE) == 60_000
 
 
+class Here(Worker):
+    """A worker that is this process."""
+
+    def __init__(self) -> None:
+        self.said: deque[Any] = deque()
+
+    def send(self, message: object) -> None:
+        told = answers(pickle.dumps(message), lambda *progress: None)
+        self.said.extend(map(pickle.loads, told))
+
+    def receive(self) -> Any:
+        return self.said.popleft()
+
+    def stop(self) -> None:
+        pass
+
+
+@pytest.mark.usefixtures("untraced")
 def test_a_tiny_ladder_is_measured(
     make_source: Callable[[int], Source], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """One rung alone in a process of its own, which takes seconds to start."""
+    started: list[Worker] = []
+
+    def start(*given: Any) -> Worker:
+        started.append(start_worker(*given) if len(started) == 1 else Here())
+        return started[-1]
+
+    monkeypatch.setattr("bench.ladder.ladder.start_worker", start)
     monkeypatch.setitem(GAUGES, "cpu", dict.fromkeys(GAUGES["cpu"], 1))
     broken = Rung("broken", "broken, compiled", "no such loop", 1, "cpu", engine="compiled")
     single = [replace(rung, steps=1) for rung in (FIRST, SECOND)]

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from bench.throughput import measure as throughput
+from bench.throughput import tasks
 from bench.throughput.clock import seconds, timed
 from bench.throughput.measure import measure, measure_everywhere
 from bench.throughput.spread import spread
@@ -69,7 +70,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return timed
 
 
-def test_each_cell_has_every_task_at_its_own_batch_size_and_at_the_best() -> None:
+def test_each_cell_has_every_task_at_its_own_batch_size_and_at_the_best(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(tasks.EPOCH_IMAGES, "cpu", OWN)
     cells = [cell(latent=2), cell(latent=5)]
     measured = measure(cells, IMAGES, "cpu", SECONDS)
     assert len(measured) == len(cells)

@@ -2,7 +2,6 @@
 float64 unless said. Skipped where there is no C compiler."""
 
 import platform
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,13 +43,13 @@ PAIRWISE = [
     for j, sizes in enumerate(SIZES)
 ]
 ENGINES = ("traced", "compiled")
-KL = {"kl_weight": 0.5, "free_bits": 0.3, "kl_warmup_epochs": 2}
+KL = {"kl_weight": 0.5, "free_bits": 0.3, "kl_warmup_epochs": 2, "epochs": 3}
 
 
 def run(
     latent: int = 5, hidden: int = 12, depth: int = 2, pixels: int = 64, **train: Any
 ) -> RunConfig:
-    options = TrainConfig(**{"batch_size": 16, "epochs": 3} | train)
+    options = TrainConfig(**{"batch_size": 16, "epochs": 2} | train)
     return RunConfig(ModelConfig(pixels, hidden, latent, depth), options, DataConfig("digits"))
 
 
@@ -85,7 +84,7 @@ def cut(images: Images, pixels: int) -> Images:
 def test_the_step_in_c_trains_as_the_traced_one(
     depth: int, objective: str, loss: str, sizes: tuple[int, int], few_digits: Images
 ) -> None:
-    # 15 steps, three of them short; float64 rounds at 1e-16, sums over 1,024 terms at 1e-14.
+    # 10 steps, two of them short; float64 rounds at 1e-16, sums over 1,024 terms at 1e-14.
     require_equal(run(*sizes, depth, objective=objective, loss=loss), few_digits, 1e-12)
 
 
@@ -110,12 +109,12 @@ def test_any_number_of_pixels_is_trained_on(
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64, 70, 100])
 def test_any_batch_size_is_trained_on(batch_size: int, few_digits: Images) -> None:
-    require_equal(run(batch_size=batch_size), few_digits, 1e-12)
+    require_equal(run(batch_size=batch_size, epochs=1), few_digits, 1e-12)
 
 
-def test_after_200_steps_both_have_reached_the_same(few_digits: Images) -> None:
+def test_after_100_steps_both_have_reached_the_same(few_digits: Images) -> None:
     # Rounding of 1e-16 a step, which Adam's division by √v of small gradients spreads.
-    require_equal(run(20, 100, epochs=40, kl_weight=0.7), few_digits, 1e-9)
+    require_equal(run(20, 100, epochs=20, kl_weight=0.7), few_digits, 1e-9)
 
 
 def test_the_constants_of_adam_are_those_of_the_traced_engine(
@@ -190,26 +189,6 @@ def test_how_many_batches_are_laid_out_at_once_changes_no_bit(
         found.append(vector(trained([run()], few_digits, "compiled", torch.float32)[0]))
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
-
-
-FRESH = """
-from pathlib import Path
-from hvae.processes import one_thread
-one_thread()
-from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
-from hvae.data.images import load
-from hvae.training.fit import fit
-config = RunConfig(ModelConfig(64, 20, 5, 2), TrainConfig(epochs=3), DataConfig("digits"))
-fitted = fit([config], load(config.data, Path()), engine="compiled")
-found = str([p.sum().item().hex() for p in fitted.models[0].parameters()])
-print(found)
-"""
-
-
-def test_a_fresh_process_finds_the_same_bits(run_python: Callable[..., str]) -> None:
-    here: dict[str, Any] = {}
-    exec(FRESH, here)
-    assert run_python(FRESH).strip() == here["found"]
 
 
 @pytest.mark.parametrize("sick", range(3))
@@ -343,7 +322,7 @@ def test_processors_with_narrower_vectors_train_alike(
     monkeypatch.setattr(c_library, "NATIVE", f"-march={processor}")
     monkeypatch.setattr(compiled, "library", library.__wrapped__)
     pack, _ = trained(runs, few_digits, "compiled", dtype)
-    tolerance = 1e-12 if dtype == torch.float64 else 2e-4  # 15 steps of Adam's ±lr at g = 0 ± 1e-8
+    tolerance = 1e-12 if dtype == torch.float64 else 2e-4  # 10 steps of Adam's ±lr at g = 0 ± 1e-8
     for member in range(len(runs)):
         goal = vector(reference, member)
         assert float((vector(pack, member) - goal).norm() / goal.norm()) <= tolerance

@@ -28,6 +28,7 @@ from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig, as_dict
 from hvae.data.images import Images, load
 from hvae.evaluation.evaluate import evaluate
 from hvae.model.hierarchy import HierarchicalVAE, initial
+from hvae.native.build import c_compiler
 from hvae.settings import override
 from hvae.training import traced
 from hvae.training.draws import Draws, kl_ramp
@@ -270,16 +271,16 @@ def test_the_gradients_of_a_pack_are_those_of_each_member_alone(
 
 LONG = [
     (2, "documented", {}, 3),  # of two learning rates
-    (4, "elbo", {"kl_warmup_epochs": 8}, 2),
+    (4, "elbo", {"kl_warmup_epochs": 4}, 2),
     (1, "iwae", {}, 2),
 ]
 
 
 @pytest.mark.parametrize(("depth", "objective", "options", "members"), LONG)
-def test_after_60_steps_a_pack_holds_what_each_member_reaches_alone(
+def test_after_30_steps_a_pack_holds_what_each_member_reaches_alone(
     depth: int, objective: str, options: dict[str, Any], members: int, few_digits: Images
 ) -> None:
-    epochs = 12  # of 5 steps, the last of them short
+    epochs = 6  # of 5 steps, the last of them short
     runs = mixed(depth, objective, **options)[:members]
     pack, sums = Pack(runs, few_digits, "traced"), []
     for epoch in range(1, epochs + 1):
@@ -294,8 +295,7 @@ def test_after_60_steps_a_pack_holds_what_each_member_reaches_alone(
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_fit_packed_is_fit_alone(objective: str, few_digits: Images) -> None:
-    deeper = run(7, depth=3, objective=objective, epochs=3)
-    runs = [*mixed(2, objective, epochs=3), deeper]
+    runs = [*mixed(2, objective), run(7, depth=3, objective=objective)]
     packed = fit(runs, few_digits, dtype=torch.float64, engine="traced")
     for member, config in enumerate(runs):
         alone = fit([config], few_digits, dtype=torch.float64, engine="traced")
@@ -311,10 +311,11 @@ def test_fit_packed_is_fit_alone(objective: str, few_digits: Images) -> None:
 
 
 @pytest.mark.usefixtures("with_tracing")
-@pytest.mark.parametrize("objective", OBJECTIVES)
-@pytest.mark.parametrize("is_documented", [True, False])
+@pytest.mark.parametrize(
+    ("objective", "is_documented"), [*((name, True) for name in OBJECTIVES), ("elbo", False)]
+)
 def test_tracing_the_step_changes_no_bit(
-    is_documented: bool, objective: str, few_digits: Images, request: pytest.FixtureRequest
+    objective: str, is_documented: bool, few_digits: Images, request: pytest.FixtureRequest
 ) -> None:
     """Of the documented model, and of one that has all parts of the family."""
     common: dict[str, Any] = {"objective": objective, "batch_size": 35}  # traced once
@@ -337,12 +338,12 @@ def without_seconds(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("depth", [1, 2, 4])
 def test_paddings_are_bitwise_zero_at_the_end(
     depth: int, objective: str, few_digits: Images
 ) -> None:
     runs = mixed(depth, objective)
-    pack = trained(runs, few_digits, epochs=2)
+    pack = trained(runs, few_digits, epochs=1)
     for member in range(len(runs)):
         group = group_of(pack, member)
         stacked, row = transposed(group.parameters), group.members.index(member)
@@ -352,8 +353,7 @@ def test_paddings_are_bitwise_zero_at_the_end(
             assert not padded.contiguous().view(torch.int64).any(), name
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
-@pytest.mark.parametrize("sick", range(4))
+@pytest.mark.parametrize(("objective", "sick"), [(OBJECTIVES[sick % 3], sick) for sick in range(4)])
 def test_nan_in_one_member_leaves_the_others_bitwise_as_they_are(
     objective: str, sick: int, few_digits: Images
 ) -> None:
@@ -375,10 +375,10 @@ def test_permuting_the_members_changes_nothing_beyond_rounding(
     objective: str, few_digits: Images
 ) -> None:
     runs, order = mixed(3, objective), [2, 0, 3, 1]
-    straight = trained(runs, few_digits, epochs=2)
-    permuted = trained([runs[member] for member in order], few_digits, epochs=2)
+    straight = trained(runs, few_digits, epochs=1)
+    permuted = trained([runs[member] for member in order], few_digits, epochs=1)
     for place, member in enumerate(order):
-        # 10 steps of rounding; see the test over 200.
+        # 5 steps of rounding.
         assert distance(own_part(permuted, place), own_part(straight, member)) <= 1e-10
 
 
@@ -411,8 +411,7 @@ def consumed(monkeypatch: pytest.MonkeyPatch) -> dict[RunConfig, str]:
     return hashes
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
-@pytest.mark.parametrize("binarize", ["none", "dynamic"])
+@pytest.mark.parametrize(("objective", "binarize"), [("documented", "none"), ("iwae", "dynamic")])
 def test_a_member_consumes_the_same_images_and_noise_alone_packed_and_in_any_group(
     objective: str, binarize: str, few_digits: Images, consumed: dict[RunConfig, str]
 ) -> None:
@@ -449,10 +448,11 @@ from hvae.processes import one_thread
 from hvae.training.fit import fit
 one_thread()
 runs = [from_dict(values) for values in json.loads(sys.argv[1])]
-fitted = fit(runs, load(runs[0].data, Path()), engine="traced")
-weights = [p.detach().numpy().tobytes() for m in fitted.models for p in m.parameters()]
-losses = [entry["loss"] for history in fitted.histories for entry in history]
-print(hashlib.sha256(b"".join(weights)).hexdigest(), losses)
+for engine in sys.argv[2:]:
+    fitted = fit(runs, load(runs[0].data, Path()), engine=engine)
+    weights = [p.detach().numpy().tobytes() for m in fitted.models for p in m.parameters()]
+    losses = [entry["loss"] for history in fitted.histories for entry in history]
+    print(hashlib.sha256(b"".join(weights)).hexdigest(), losses)
 """
 
 
@@ -461,14 +461,16 @@ def test_the_same_fit_is_bitwise_equal_again_and_in_a_fresh_process(
 ) -> None:
     runs = mixed(2, "documented", epochs=2, batch_size=1437)[:2]  # one batch: traced once
     images = load(runs[0].data, Path())
+    engines = ["traced", *(["compiled"] if c_compiler() else [])]
     results = []
-    for _ in range(2):
-        fitted = fit(runs, images, engine="traced")
+    for engine in 2 * engines:
+        fitted = fit(runs, images, engine=engine)
         weights = [p.detach().numpy().tobytes() for m in fitted.models for p in m.parameters()]
         losses = [entry["loss"] for history in fitted.histories for entry in history]
         results.append(f"{hashlib.sha256(b''.join(weights)).hexdigest()} {losses}")
-    results.append(run_python(HASH_OF_A_FIT, json.dumps([as_dict(config) for config in runs])))
-    assert results[0] == results[1] == results[2]
+    given = json.dumps([as_dict(config) for config in runs])
+    fresh = run_python(HASH_OF_A_FIT, given, *engines).splitlines()
+    assert results == 2 * fresh
 
 
 # The optimiser.
@@ -481,8 +483,6 @@ def test_gradients_reach_the_optimiser_in_the_layout_of_their_parameters(
     objective: str, is_traced: bool, few_digits: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fused Adam walks both by memory: where the layouts differ it takes wrong entries."""
-    if is_traced:
-        monkeypatch.setattr(traced, "make_fx", make_fx)
     pack = Pack(mixed(2, objective)[:2], few_digits, "traced")
     (group,) = pack.engine.groups
     draws = [pack.draws.draw(seed, epoch=1) for seed in pack.engine.seeds]
@@ -490,6 +490,8 @@ def test_gradients_reach_the_optimiser_in_the_layout_of_their_parameters(
     noise = torch.stack([draw.noise[:BATCH] for draw in draws]).double()
     expected = gradients_of(group, x, noise)
     group.gradients.clear()
+    if is_traced:
+        monkeypatch.setattr(traced, "make_fx", make_fx)
     monkeypatch.setattr(traced, "grad", grad_in_another_layout)
     for found in (expected, gradients_of(group, x, noise)):
         for name, gradient in found.items():

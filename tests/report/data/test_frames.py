@@ -132,6 +132,7 @@ def test_absent_and_null_metrics_are_no_numbers(store: Store) -> None:
     assert runs["nll_nats"][digest(second)] == 2.0
 
 
+@pytest.mark.usefixtures("no_layout")
 def test_what_a_record_leaves_out_with_a_reason_is_no_number_and_the_report_is_written(
     store: Store,
 ) -> None:

@@ -2,8 +2,6 @@
 
 import copy
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -196,11 +194,3 @@ def test_a_folder_that_cannot_be_written_is_named(
     (tmp_path / "report").write_text("")
     with pytest.raises(ValueError, match="cannot write under"):
         write_reproduction(tmp_path)
-
-
-def test_the_page_is_written_without_torch_and_scikit_learn() -> None:
-    code = (
-        "import sys, report.reproduction.page; "
-        "sys.exit(any(name in sys.modules for name in ('torch', 'sklearn', 'ablations')))"
-    )
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

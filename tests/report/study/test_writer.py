@@ -30,6 +30,7 @@ def whole(store: Store, asked: Design, *formats: str) -> str:
     return report_of(store, asked, *(formats or ("html",)))[0].read_text().replace("\n", " ")
 
 
+@pytest.mark.usefixtures("no_layout")
 def test_every_file_is_written_and_listed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of one figure: those of every study are with the real records."""
     monkeypatch.setattr(writer, "figures", lambda study: [loss_curves])
@@ -157,6 +158,7 @@ def test_the_page_says_what_was_trained_and_how(page: str) -> None:
     assert "depth" not in said
 
 
+@pytest.mark.usefixtures("no_layout")
 def test_the_same_records_give_the_same_bytes_wherever_they_lie(store: Store) -> None:
     asked = design({"depth": (2,)}, seeds=2)
     contents = []

@@ -11,7 +11,7 @@ from hvae.config import RunConfig
 from hvae.records.store import Store
 from report.data.frames import Study
 from report.render.drawing import Drawing
-from report.study.figures.effects import MOST_ROWS, effects
+from report.study.figures.effects import effects
 
 pytestmark = pytest.mark.usefixtures("no_layout")
 OBJECTIVES = {"depth": (1, 2), "objective": ("documented", "elbo")}
@@ -53,6 +53,9 @@ def test_every_step_from_the_reference_is_named(store: Store) -> None:
     assert titles == ["NLL (nats)", "scoreboard NLL (nats)", "PSNR (dB)"]
 
 
-def test_too_many_rows_give_way_to_the_main_effects(store: Store) -> None:
-    axes = {"latent": tuple(range(1, MOST_ROWS + 2)), "loss": ("bce", "mse")}
+def test_too_many_rows_give_way_to_the_main_effects(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("report.study.figures.effects.MOST_ROWS", 5)
+    axes = {"latent": range(1, 7), "loss": ("bce", "mse")}
     assert rows(drawn(filled(store, design(axes, seeds=2)))) == ["mean over latent size"]
