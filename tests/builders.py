@@ -72,11 +72,15 @@ def report_of(store: Store, asked: Design, *formats: str) -> list[Path]:
 
 
 def leave_out_layout(patch: "pytest.MonkeyPatch") -> None:
-    """Figures are not laid out, nor fonts cut to the letters they need: either takes as long as to
-    draw what is in a figure."""
+    """Figures are not laid out, which takes as long as to draw what is in them, nor fonts cut."""
+    patch.setattr("report.render.drawing.lay_out", lambda *given: None)
+    leave_fonts_uncut(patch)
+
+
+def leave_fonts_uncut(patch: "pytest.MonkeyPatch") -> None:
+    """A PDF does not cut its fonts to the letters it needs, which takes longer than the rest."""
     from report.render.drawing import STYLE
 
-    patch.setattr("report.render.drawing.lay_out", lambda *given: None)
     patch.setitem(STYLE, "pdf.fonttype", 3)
 
 

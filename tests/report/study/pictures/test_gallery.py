@@ -5,7 +5,15 @@ import io
 
 import numpy as np
 import pytest
-from builders import design, filled, pictured, record, study_of, write_pictures
+from builders import (
+    design,
+    filled,
+    leave_fonts_uncut,
+    pictured,
+    record,
+    study_of,
+    write_pictures,
+)
 from PIL import Image
 
 from hvae.records.store import Store
@@ -13,7 +21,7 @@ from hvae.settings import digest
 from report.data.design import Design
 from report.data.frames import Study
 from report.machine.benches import Benches
-from report.render.drawing import STYLE, image
+from report.render.drawing import image
 from report.study.page import contents, render
 from report.study.pictures.contact_sheets import contact_sheets
 from report.study.pictures.gallery import Gallery, data_uri, read_gallery, sheets
@@ -186,7 +194,7 @@ def test_contact_sheets_have_a_row_per_cell_and_a_figure_per_loss(
         assert ends.x0 >= 0
         assert ends.y1 <= figure.bbox.height
     assert "(n = 1 run each" in page(study, gallery)
-    monkeypatch.setitem(STYLE, "pdf.fonttype", 3)  # to cut the letters of the other takes a second
+    leave_fonts_uncut(monkeypatch)
     assert image(drawings[0], "pdf") == image(contact_sheets(study, gallery)[0], "pdf")
 
 
