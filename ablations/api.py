@@ -9,9 +9,11 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablations.run.launch import Launch, train_missing
-from ablations.studies import Study, narrow
+from ablations.run.launch import Launch, say_what_is_lost, train_missing
+from ablations.run.progress import say
+from ablations.studies import Study, frozen, narrow
 from ablations.study_files import load_study
+from hvae.records.provenance import sources_sha256
 from hvae.records.store import Record, Store
 from hvae.settings import axis_names, setting, value
 
@@ -39,8 +41,8 @@ def run(
     `hvae.load_records` lays them out.
 
     `study` is the name of a preset, a *.toml file, or a `Study`; `axes` and `settings` are by the
-    names of `hvae.settings.SETTINGS` and take the place of its own. Raises `ValueError` naming
-    what is wrong and what is allowed.
+    names of `hvae.settings.SETTINGS` and take the place of its own. What failed or diverged is
+    said on stderr. Raises `ValueError` naming what is wrong and what is allowed.
     """
     from report.data.records import frame_of
 
@@ -55,6 +57,7 @@ def run(
         keeps_weights=keep_weights,
     )
     standings = train_missing(asked, Store(folder / asked.name), launch)
+    say_what_is_lost(asked, standings, launch)
     return frame_of(s.record for s in standings if s.record is not None)
 
 
@@ -70,7 +73,8 @@ def load_model(
     from hvae.records.attachments import read_weights
 
     store = Store(Path(path).expanduser())
-    wanted = {setting(name).name: given for name, given in (settings or {}).items()}
+    named = [(setting(name).name, given) for name, given in (settings or {}).items()]
+    wanted = {name: frozen(name, given) for name, given in named}
     record = run_with_weights(store, key, wanted)
     return with_weights(record.run, read_weights(store.weights_path(record.digest)))
 
@@ -88,8 +92,11 @@ def run_with_weights(store: Store, key: str, wanted: Mapping[str, Any]) -> Recor
         and store.weights_path(record.digest).exists()
     ]
     if len(fitting) == 1:
-        _require_finished(fitting[0])
-        return fitting[0]
+        (record,) = fitting
+        _require_finished(record)
+        if record.code.get("sources_sha256") != sources_sha256():
+            say(f"{record.digest}: trained by other sources of hvae than these")
+        return record
     asked = [f", {name} {given}" for name, given in {"key": key, **wanted}.items() if given != ""]
     found = f"study: {len(fitting)} runs under {store.folder} have weights{''.join(asked)}"
     if not fitting:

@@ -67,7 +67,7 @@ class Study:
         axes = by_name(self.axes)
         for name, values in axes.items():
             _require_axis(name, values)
-        axes = {name: tuple(_frozen(name, v) for v in values) for name, values in axes.items()}
+        axes = {name: tuple(frozen(name, v) for v in values) for name, values in axes.items()}
         variants = [Variant(v.name, by_name(v.settings.items())) for v in self.variants]
         settings = by_name(self.settings.items())
         _require_swept_once(axes, settings, variants)
@@ -122,19 +122,27 @@ def narrow(
     variants: Sequence[str] = (),
 ) -> Study:
     """The study with axes and settings put in place of its own or added, and with some of its
-    variants only; it keeps its name and its records."""
-    swept = by_name((axes or {}).items())
+    variants only; it keeps its name and its records. Data of a name take the place of those at a
+    path. Raises `ValueError` on a setting that a variant has, too."""
+    swept, fixed = by_name((axes or {}).items()), by_name((settings or {}).items())
     known = [variant.name for variant in study.variants]
     for name in variants:
         if name not in known:
             allowed = ", ".join(map(repr, known)) or "none, the study has no variants"
             raise ValueError(f"variant: {name!r} is not known; allowed: {allowed}")
-    kept = {name: value for name, value in study.settings.items() if name not in swept}
+    chosen = tuple(v for v in study.variants if not variants or v.name in variants)
+    for variant in chosen:
+        for name in filter(variant.settings.__contains__, fixed):
+            raise ValueError(
+                f"{name}: variant {variant.name!r} sets it; allowed: what no variant that runs sets"
+            )
+    replaced = {*swept, *(["data.path"] if "data.name" in {*swept, *fixed} else [])}
+    kept = {name: value for name, value in study.settings.items() if name not in replaced}
     return replace(
         study,
-        settings=kept | by_name((settings or {}).items()),
+        settings=kept | fixed,
         axes=tuple((dict(study.axes) | swept).items()),
-        variants=tuple(v for v in study.variants if not variants or v.name in variants),
+        variants=chosen,
         seeds=study.seeds if seeds is None else seeds,
     )
 
@@ -161,7 +169,7 @@ def _with_data(settings: dict[str, Any]) -> dict[str, Any]:
     return described(settings)
 
 
-def _frozen(name: str, value: Any) -> Any:
+def frozen(name: str, value: Any) -> Any:
     """A value as a run holds it, where that is a list."""
     is_list = isinstance(value_of(RunConfig(), name), tuple) and isinstance(value, list)
     return tuple(value) if is_list else value

@@ -33,6 +33,7 @@ file's.
 """
 
 import json
+import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,7 +60,7 @@ def load_study(argument: str, results: Path = Path("results")) -> Study:
     if argument in PRESETS:
         return PRESETS[argument]
     if argument.lower().endswith(".toml"):
-        return _read(Path(argument).expanduser(), argument)
+        return _read(Path(os.path.expanduser(argument)), argument)
     folder = results / argument
     if NAME.fullmatch(argument) and not _is_reserved(argument):
         if (folder / COPY).is_file():

@@ -9,6 +9,7 @@ from builders import record
 import hvae
 from ablations.presets import PRESETS
 from hvae.config import RunConfig, TrainConfig
+from hvae.records.standings import Standing
 from hvae.records.store import Store
 from hvae.settings import SETTINGS
 
@@ -41,11 +42,26 @@ def test_records_of_a_study_and_of_a_folder_of_studies_are_a_row_each(tmp_path: 
     alone = hvae.load_records(str(tmp_path / "two"))
     assert alone["digest"].tolist() == frame["digest"].tolist()[2:]
     assert isinstance(alone["kl_per_level_nats"][0], list)
+    assert frame["is_stale"].all()  # made up
 
 
 def test_a_folder_without_records_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^path: no record under .*; allowed: a folder with some"):
         hvae.load_records(tmp_path)
+
+
+def test_a_device_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^device: 'mps' is not allowed; allowed: auto"):
+        hvae.run("quick", device="mps", results=tmp_path)
+
+
+def test_runs_that_fail_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost = [Standing(RunConfig(), "d", "failed", "RuntimeError: told to")]
+    monkeypatch.setattr("ablations.api.train_missing", lambda *_: lost)
+    assert hvae.run("quick", results=tmp_path).empty
+    assert "1 of 1 runs failed; `hvae status quick` lists them" in capsys.readouterr().err
 
 
 def test_a_study_is_run_its_records_loaded_and_its_model_too(tmp_path: Path) -> None:
@@ -57,9 +73,12 @@ def test_a_study_is_run_its_records_loaded_and_its_model_too(tmp_path: Path) -> 
     assert frame[["depth", "latent", "seed", "status"]].values.tolist() == [[1, 2, 0, "finished"]]
     again = hvae.run(PRESETS["quick"], **asked, settings=few, results=tmp_path, throughput=False)
     assert again.equals(frame)
+    assert not frame["is_stale"].any()
     assert hvae.load_records(tmp_path / "quick").equals(frame)
     model = hvae.load_model(tmp_path / "quick", settings={"model.num_layers": 1})
     assert isinstance(model, hvae.HierarchicalVAE)
     assert (model.config.num_layers, model.config.latent_dim) == (1, 2)
+    listed = hvae.load_model(tmp_path / "quick", settings={"model.latent_dims": []})
+    assert listed.config == model.config
     with pytest.raises(ValueError, match=r"^study: 0 runs under .*, depth 3"):
         hvae.load_model(tmp_path / "quick", settings={"depth": 3})

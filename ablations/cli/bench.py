@@ -8,7 +8,6 @@ import click
 
 from ablations.cli.options import (
     COUNT,
-    WorkFailedError,
     data_dir_option,
     debug_option,
     device_option,
@@ -179,10 +178,6 @@ def _engines(no_compile: bool) -> list[str]:
 def _measure(rungs: "list[Rung]", source: "Source", rounds: int) -> "Ladder":
     """The ladder, with progress on stderr."""
     from bench.ladder.ladder import ladder
-    from hvae.processes import WorkerFailed
 
     with progress_line("bench") as progress:
-        try:
-            return ladder(rungs, source, rounds, progress)
-        except WorkerFailed as error:
-            raise WorkFailedError(str(error)) from error
+        return ladder(rungs, source, rounds, progress)

@@ -49,6 +49,8 @@ def compare(a: Path, b: Path, formats: tuple[str, ...], out: Path | None, as_jso
     wanted = [name.strip() for name in (",".join(formats) or default).split(",")]
     for name in wanted:
         require_choice("format", name, FORMATS)
+    if out is not None and set(wanted) == {"text"}:
+        raise ValueError("--out: has no meaning with the format text alone; allowed: md, html")
     pairings, others = paired_folders(a, b)
     comparisons = [compared(pairing) for pairing in pairings]
     written = write_comparison(comparisons, others, out or Path(), wanted)

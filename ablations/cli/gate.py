@@ -156,12 +156,12 @@ def _compare(
     else:
         with progress_line("gate") as progress:
             outcome = compare(checkout_root(Path.cwd()), base, device, progress)
-    if markdown is not None:
-        markdown.write_text(wording.markdown(outcome))
     if as_json:
         print_json(wording.as_dict(outcome))
     else:
         click.echo("\n".join(wording.lines(outcome)))
+    if markdown is not None:  # last: what was measured has been said, should it not be writable
+        markdown.write_text(wording.markdown(outcome), encoding="utf-8")
     return outcome.exit_code
 
 

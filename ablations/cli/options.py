@@ -12,13 +12,16 @@ from typing import Any
 
 import click
 
+from ablations.run.executors import DEVICES, EXECUTORS
 from ablations.terminal import prepare_streams, printable
+from hvae.processes import WorkerFailed
 from hvae.records.files import FULL, DiskFull
 from hvae.records.provenance import SourcesChanged
 from hvae.text import visible
 
 Command = Callable[..., Any]
 COUNT = click.IntRange(min=1)
+FAILURES = (SourcesChanged, WorkerFailed)
 DEBUG = "hvae.debug"  # in the context's `meta`, which all commands of one call share
 
 
@@ -67,16 +70,13 @@ class OneLineErrors(click.Group):
             return super().invoke(ctx)
         except click.UsageError as error:
             raise InputError(error.format_message()) from error
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, *FAILURES) as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # nobody reads the answer any more: click ends without a word
             if ctx.meta.get(DEBUG):
                 click.echo(visible(traceback.format_exc()), err=True)
             words = _words(error) if isinstance(error, OSError) else str(error)
-            raise (WorkFailedError if _is_full(error, ctx) else InputError)(words) from error
-        except SourcesChanged as error:  # before anything was trained
-            click.echo(f"hvae: error: {printable(str(error))}", err=True)
-            sys.exit(1)
+            raise (WorkFailedError if _is_failure(error, ctx) else InputError)(words) from error
         except KeyboardInterrupt:
             click.echo("hvae: interrupted", err=True)
             sys.exit(130)
@@ -88,10 +88,11 @@ def _words(error: OSError) -> str:
     return f"{file}{error.strerror or error}"
 
 
-def _is_full(error: Exception, ctx: click.Context) -> bool:
-    """Whether the disk is, nobody's mistake; but exit code 1 of the gate is a regression."""
+def _is_failure(error: Exception, ctx: click.Context) -> bool:
+    """Whether it is nobody's mistake, as a full disk; but exit code 1 of the gate is a
+    regression."""
     is_full = isinstance(error, DiskFull) or getattr(error, "errno", None) in FULL
-    return is_full and ctx.invoked_subcommand != "gate"
+    return (is_full or isinstance(error, FAILURES)) and ctx.invoked_subcommand != "gate"
 
 
 def debug_option(command: Command) -> Command:
@@ -115,7 +116,7 @@ def device_option(purpose: str) -> Callable[[Command], Command]:
     """--device auto|cpu|cuda, `purpose` saying what for."""
     return click.option(
         "--device",
-        type=click.Choice(("auto", "cpu", "cuda")),
+        type=click.Choice(DEVICES),
         default="auto",
         show_default=True,
         help=f"{purpose}; auto is cuda where there is one.",
@@ -148,7 +149,7 @@ workers_option = click.option(
 )
 executor_option = click.option(
     "--executor",
-    type=click.Choice(("local", "serial", "ray")),
+    type=click.Choice(EXECUTORS),
     default="local",
     show_default=True,
     help="Worker processes on this machine, this process alone, or nodes of a Ray cluster.",

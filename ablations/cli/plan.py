@@ -8,6 +8,7 @@ import click
 
 from ablations.cli.options import (
     debug_option,
+    device_option,
     executor_option,
     json_option,
     print_json,
@@ -16,7 +17,6 @@ from ablations.cli.options import (
 from ablations.cli.status import summary_dict, summary_line
 from ablations.cli.study_options import takes_study
 from ablations.grid import (
-    PACK_SIZES,
     Pack,
     cost,
     memory,
@@ -26,7 +26,7 @@ from ablations.grid import (
 )
 from ablations.prediction import lacking_memory, predict
 from ablations.presets import PRESETS
-from ablations.run.executors import choose
+from ablations.run.executors import choose, resolve_device
 from ablations.run.launch import require_workers, standings_of
 from ablations.run.progress import say
 from ablations.studies import Study
@@ -52,13 +52,7 @@ def studies() -> None:
 
 @click.command()
 @takes_study
-@click.option(
-    "--device",
-    type=click.Choice(tuple(PACK_SIZES)),
-    default="cpu",
-    show_default=True,
-    help="Device to pack for.",
-)
+@device_option("Device to pack for")
 @workers_option
 @executor_option
 @json_option
@@ -80,6 +74,7 @@ def plan(
     standings = standings_of(study, store)
     refuse_damaged(standings)
     require_workers(executor, workers)
+    device = resolve_device(device) if device == "auto" else device
     at_once = choose(executor, device, workers).workers
     chosen = packing(device, len(standings), at_once)
     cut = packs(study.name, runs(study), to_run(standings), chosen)

@@ -67,6 +67,8 @@ def report(
     if is_opened and "html" not in wanted:
         raise ValueError(f"--open: needs html among the formats; got {', '.join(wanted)}")
     metrics = [name.strip() for name in columns.split(",") if name.strip()]
+    if metrics and not {"latex", "md"} & {*wanted}:
+        raise ValueError(f"--columns: needs latex or md among the formats; got {', '.join(wanted)}")
     written = rewrite_report(study, store, standings_of(study, store), wanted, out, metrics)
     for path in written:
         click.echo(path)

@@ -14,10 +14,8 @@ from ablations.cli.options import (
 )
 from ablations.cli.report import FORMATS, rewrite_report
 from ablations.cli.study_options import takes_study
-from ablations.run.launch import Launch, train_missing
-from ablations.run.progress import say
+from ablations.run.launch import Launch, say_what_is_lost, train_missing
 from ablations.studies import Study
-from hvae.records.standings import count
 from hvae.records.store import Store
 
 
@@ -39,21 +37,21 @@ from hvae.records.store import Store
     is_flag=True,
     help="Keep each run's weights beside its record; a recorded run without is trained again.",
 )
-@click.option(
-    "--no-throughput",
-    "is_timed",
-    is_flag=True,
-    flag_value=False,
-    default=True,
-    help="Time nothing; what was timed before is kept.",
-)
+@click.option("--no-throughput", is_flag=True, help="Time nothing; what was timed before is kept.")
 @click.option("--no-report", is_flag=True, help="Write no report.")
 @click.option(
     "--verify",
     is_flag=True,
     help="Train the first recorded run again instead, compare every number, write nothing.",
 )
-def run(study: Study, store: Store, no_report: bool, verify: bool, **options: Any) -> None:
+def run(
+    study: Study,
+    store: Store,
+    no_throughput: bool,
+    no_report: bool,
+    verify: bool,
+    **options: Any,
+) -> None:
     """Run what is missing, then write the report and print its path.
 
     Run again to resume: what is recorded is not redone, what failed is retried.
@@ -66,7 +64,7 @@ def run(study: Study, store: Store, no_report: bool, verify: bool, **options: An
       hvae run standard --executor ray --workers 64
       hvae run quick --depth 2 --seeds 1 --verify
     """
-    launch = Launch(**options)
+    launch = Launch(is_timed=not no_throughput, **options)
     if verify:
         from ablations.run import verification
 
@@ -76,10 +74,5 @@ def run(study: Study, store: Store, no_report: bool, verify: bool, **options: An
     standings = train_missing(study, store, launch)
     if not no_report:
         click.echo(rewrite_report(study, store, standings, FORMATS)[0])
-    failed, diverged = len(launch.to_do(standings)), count(standings)["diverged"]
-    for number, what in ((failed, "failed"), (diverged, "diverged")):
-        if number:
-            listed = f"`hvae status {study.argument}` lists them"
-            say(f"{number} of {len(standings)} runs {what}; {listed}")
-    if failed or diverged == len(standings):
+    if say_what_is_lost(study, standings, launch):
         sys.exit(1)

@@ -1,6 +1,7 @@
 """The options that choose among runs by their settings, and those that narrow or widen a study."""
 
 import functools
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import click
 
 from ablations.cli.options import COUNT, Command, debug_option, results_option
-from ablations.studies import Study, by_name, narrow
+from ablations.studies import by_name, narrow
 from ablations.study_files import load_study
 from hvae.config import RunConfig
 from hvae.datasets import DATASETS
@@ -108,7 +109,7 @@ def takes_study(command: Command) -> Command:
         used = {name: options.pop(name) for name in (*AXES, *SINGLE)}
         whole = load_study(study, results)
         single = given(used, SINGLE)  # on an axis of the study: its one value
-        single += data_settings(data, whole)
+        single += data_settings(data)
         fixed = [pair for pair in single if pair[0] not in dict(whole.axes)]
         swept = [(name, [value]) for name, value in single if name in dict(whole.axes)]
         for name, text in assigned("--vary", sweeps):
@@ -124,7 +125,7 @@ def takes_study(command: Command) -> Command:
     return decorated
 
 
-def data_settings(data: str | None, study: Study) -> list[tuple[str, Any]]:
+def data_settings(data: str | None) -> list[tuple[str, Any]]:
     """The settings that `--data` stands for: a dataset's name, or else the path of one's own.
 
     Raises `ValueError` where it is neither.
@@ -132,9 +133,8 @@ def data_settings(data: str | None, study: Study) -> list[tuple[str, Any]]:
     if data is None:
         return []
     if data in DATASETS:
-        has_path = "data.path" in study.settings
-        return [("data.name", data), *([("data.path", "")] if has_path else [])]
-    if not Path(data).expanduser().exists():
+        return [("data.name", data)]
+    if not os.path.exists(os.path.expanduser(data)):
         names = ", ".join(DATASETS)
         raise ValueError(
             f"data: {data!r} is not allowed; allowed: {names}, or a file *.npz or a folder that "

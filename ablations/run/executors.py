@@ -18,6 +18,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from hvae import processes
 from hvae.processes import Function, Worker, WorkerDied, attempt, core_count, settle
 
+DEVICES = ("auto", "cpu", "cuda")
+EXECUTORS = ("local", "serial", "ray")
 DRIVER = "libcuda.so.1"  # of NVIDIA
 T = TypeVar("T")
 R = TypeVar("R")

@@ -11,7 +11,16 @@ from typing import NamedTuple
 
 from ablations.grid import Pack, halves, labels, packing, packs, runs, without
 from ablations.prediction import too_large
-from ablations.run.executors import NODES_LOST, Executor, NodeDied, Place, choose, resolve_device
+from ablations.run.executors import (
+    DEVICES,
+    EXECUTORS,
+    NODES_LOST,
+    Executor,
+    NodeDied,
+    Place,
+    choose,
+    resolve_device,
+)
 from ablations.run.pack import Conditions, Finished, Task, run_pack
 from ablations.run.progress import Display, say
 from ablations.run.sharing import FILE as CLAIMS
@@ -29,9 +38,17 @@ from ablations.study_files import keep
 from hvae.config import DataConfig, RunConfig
 from hvae.records.claims import Claims
 from hvae.records.provenance import SourcesChanged, code, sources_sha256
-from hvae.records.standings import Standing, refuse_damaged, survey, to_run, without_weights
+from hvae.records.standings import (
+    Standing,
+    count,
+    refuse_damaged,
+    survey,
+    to_run,
+    without_weights,
+)
 from hvae.records.store import Store
 from hvae.settings import digest
+from hvae.validation import require_choice
 
 
 @dataclass(frozen=True)
@@ -49,6 +66,8 @@ class Launch:
     is_timed: bool = True
 
     def __post_init__(self) -> None:
+        require_choice("device", self.device, DEVICES)
+        require_choice("executor", self.executor, EXECUTORS)
         require_workers(self.executor, self.workers)
         if self.address and self.executor != "ray":
             raise ValueError(
@@ -74,8 +93,10 @@ class Launch:
 
 
 def require_workers(executor: str, workers: int | None) -> None:
-    """Raise `ValueError` where the workers of a cluster are not told: they decide what is packed,
-    and nodes come and go."""
+    """Raise `ValueError` on more workers than this process is, and where those of a cluster are not
+    told: they decide what is packed, and nodes come and go."""
+    if executor == "serial" and workers not in (None, 1):
+        raise ValueError(f"workers: {workers} have no meaning with executor 'serial'; allowed: 1")
     if executor == "ray" and workers is None:
         raise ValueError("workers: none are told; allowed with executor 'ray': a number of them")
 
@@ -101,6 +122,16 @@ def train_missing(study: Study, store: Store, launch: Launch) -> list[Standing]:
     with launch.place() as place:
         _train(place, study, store, launch, standings, todo)
     return standings_of(study, store, [s for s in standings if s.digest not in todo])
+
+
+def say_what_is_lost(study: Study, standings: Sequence[Standing], launch: Launch) -> bool:
+    """Say how many runs failed or diverged; whether any failed or nothing else is there."""
+    failed, diverged = len(launch.to_do(standings)), count(standings)["diverged"]
+    for number, what in ((failed, "failed"), (diverged, "diverged")):
+        if number:
+            listed = f"`hvae status {study.argument}` lists them"
+            say(f"{number} of {len(standings)} runs {what}; {listed}")
+    return failed > 0 or diverged == len(standings)
 
 
 def _say_what_stays(standings: Sequence[Standing], launch: Launch) -> None:
@@ -131,7 +162,7 @@ def _train(
     keep(study, store.folder)
     wanted = [run for pack in cut for run in pack.runs]
     present = [s.record for s in standings if s.record and s.digest not in todo]
-    shown = Display(study.name, cut, labels(study), present)
+    shown = Display(study.name, cut, labels(study), present, is_timed=launch.is_timed)
     now = partial(survey, store, sources_sha256=found_here.sources_sha256)
     timing = Timing(
         device,

@@ -87,14 +87,15 @@ def run_pack(task: Task, progress: Progress) -> Iterator[Finished]:
 
 
 def _is_compiled(task: Task) -> bool:
-    """Whether the pack will be trained by the compiled step."""
+    """Whether the pack is trained by the compiled step: it trains all of its members, or none."""
     import torch
 
     from hvae.training.compiled import obstacle
 
-    conditions = task.conditions
-    run, device = task.pack.runs[0], torch.device(conditions.device)
-    return conditions.engine != "traced" and not obstacle(run, device, torch.float32)
+    conditions, device = task.conditions, torch.device(task.conditions.device)
+    if conditions.engine == "traced":
+        return False
+    return not any(obstacle(run, device, torch.float32) for run in task.pack.members)
 
 
 def _records(

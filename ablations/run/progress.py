@@ -35,6 +35,7 @@ class Display:
         labels: Mapping[str, str],
         present: Iterable[Record],
         clock: Callable[[], float] = time.monotonic,
+        is_timed: bool = True,
     ) -> None:
         from tqdm.auto import tqdm
 
@@ -49,7 +50,8 @@ class Display:
         is_widget = tqdm.__module__ == "tqdm.notebook"
         off = False if is_widget else None  # None: where stderr is no terminal
         self.bar = tqdm(total=1.0, bar_format=BAR, file=sys.stderr, disable=off)
-        self._show(f"{study}: {len(self.shares)} packs to train, after the throughput of each cell")
+        before = ", after the throughput of each cell" if is_timed else ""
+        self._show(f"{study}: {len(self.shares)} packs to train{before}")
 
     def advance(self, pack: Pack, done: int, total: int) -> None:
         """A pack has come so far."""

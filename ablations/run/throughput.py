@@ -81,6 +81,8 @@ def throughput(
     waiting = _groups(one for one, block in blocks.items() if block is NOT_TIMED)
     while waiting and is_timed:
         for outcome in executor.map(measure, [replace(timing, groups=tuple(waiting))]):
+            if not waiting:  # its worker died when all was said
+                continue
             group = waiting.pop(0)
             if isinstance(outcome.error, SourcesChanged):
                 raise outcome.error

@@ -1,5 +1,6 @@
 """One recorded run trained again and compared with its record: nothing is written."""
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -31,11 +32,12 @@ def verify(study: Study, store: Store, launch: Launch) -> Verdict:
     """
     standings = standings_of(study, store)
     refuse_damaged(standings)
-    record = next((s.record for s in standings if s.record is not None), None)
-    if record is None:
+    found = next(((s.run, s.record) for s in standings if s.record is not None), None)
+    if found is None:
         raise ValueError(f"results: no record of this study under {store.folder}; allowed: one")
+    run, record = found  # the run as asked for: its data may lie elsewhere now
     with launch.place() as place:
-        task = Task(Pack(study.name, (record.run,)), conditions(study, launch, place), {})
+        task = Task(Pack(study.name, (run,)), conditions(study, launch, place), {})
         (outcome,) = place.map(run_pack, [task])
     if outcome.error is not None:
         raise outcome.error
@@ -72,7 +74,8 @@ def _flat(place: str, value: Any) -> Iterator[tuple[str, Any]]:
         for key, item in value.items():
             yield from _flat(f"{place}.{key}", item)
     elif not place.endswith("seconds"):  # of the clock
-        yield place, value
+        is_number = not isinstance(value, float) or math.isfinite(value)
+        yield place, value if is_number else None  # as a record has it
 
 
 def _elsewhere(record: Record, again: Record) -> str:

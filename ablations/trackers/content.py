@@ -19,6 +19,7 @@ RATES = {  # of a measurement of throughput -> its unit in the tracker
 }
 
 
+LEFT_OUT = "left_out"  # of a record's metrics: which are not there, and why
 PLACE = ("device", "task", "engine")  # of a measurement; the first records do not say the engine
 
 
@@ -87,6 +88,7 @@ def _tags(record: Record) -> dict[str, str]:
         **record.code,
         **environment,
         **(record.environment.get("flags") or {}),
+        **{f"{LEFT_OUT}/{name}": why for name, why in record.metrics.get(LEFT_OUT, {}).items()},
     }
     return {name: str(held) for name, held in made.items() if held is not None}
 
@@ -97,11 +99,17 @@ def _points(record: Record) -> Iterator[Point]:
     for part, seconds in record.seconds.items():
         yield from _numbers(f"{part}_seconds", seconds, 0)
     for name, held in record.metrics.items():
-        yield from _numbers(name, held, 0)
+        if name != LEFT_OUT:
+            yield from _numbers(name, held, 0)
     for epoch in record.history:
         for name, held in epoch.items():
             if name != "epoch":
                 yield from _numbers(f"train/{name}", held, int(epoch["epoch"]))
+    yield from _rates(record)
+
+
+def _rates(record: Record) -> Iterator[Point]:
+    """Every measured rate and its quartiles, by where and what was timed."""
     for measured in record.throughput.get("measurements", ()):
         where = "/".join(str(measured[key]) for key in PLACE if key in measured)
         for rate, unit in RATES.items():

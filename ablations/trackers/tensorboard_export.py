@@ -4,6 +4,7 @@ A record holds no date, so all times in TensorBoard are those of the export.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ def open_tensorboard(folder: str, study: str) -> TensorBoard:
         raise ValueError(
             "to: 'tensorboard' is not installed; allowed after `pip install 'hvae[tensorboard]'`"
         ) from None
-    path = Path(folder).expanduser() / study
+    path = Path(os.path.expanduser(folder)) / study
     with writing_under(path, "to"):
         path.mkdir(parents=True, exist_ok=True)
         probe(path)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+import hvae
+from hvae.records.code_digest import code_digest, source_files
 from hvae.records.store import Record, Store
 from hvae.settings import SETTINGS, value
 from report.data.rows import run_row
@@ -17,8 +19,8 @@ def load_records(path: str | PathLike[str]) -> pd.DataFrame:
 
     Columns: `study`, `digest`, `status`, every setting by its name (`depth`, `train.epochs`),
     `parameters`, and each metric of the test set, its unit in its name (`nll_nats`); those by level
-    or unit are lists, NaN where a run has none. Raises `ValueError` where there is no record, or a
-    damaged one.
+    or unit are lists, NaN where a run has none. `is_stale`: made by other sources of hvae than
+    these. Raises `ValueError` where there is no record, or a damaged one.
     """
     folder = Path(path).expanduser()
     frame = frame_of(record for store in _stores(folder) for record in store)
@@ -29,10 +31,12 @@ def load_records(path: str | PathLike[str]) -> pd.DataFrame:
 
 def frame_of(records: Iterable[Record]) -> pd.DataFrame:
     """A row per record, in their order."""
-    return pd.DataFrame(map(_row, records))
+    package = Path(hvae.__file__).parent
+    sources = code_digest(package, source_files(package))
+    return pd.DataFrame(_row(record, sources) for record in records)
 
 
-def _row(record: Record) -> dict[str, Any]:
+def _row(record: Record, sources: str) -> dict[str, Any]:
     """A run's settings and what was measured of it."""
     run = record.run
     by_level = {name: held for name, held in record.metrics.items() if isinstance(held, list)}
@@ -40,6 +44,7 @@ def _row(record: Record) -> dict[str, Any]:
         "study": record.study,
         "digest": record.digest,
         "status": record.status,
+        "is_stale": record.code.get("sources_sha256") != sources,
         **{name: value(run, name) for name in SETTINGS},
         "parameters": record.parameters,
         **run_row(record),

@@ -199,6 +199,15 @@ def test_what_is_swept_cannot_be_set_too() -> None:
         narrow(PRESETS["quick"], settings={"depth": 1})
 
 
+def test_what_a_variant_sets_is_not_set_over_its_head() -> None:
+    study = Study("s", variants=(Variant("documented"), ELBO))
+    told = "^objective: variant 'ELBO' sets it; allowed: what no variant that runs sets$"
+    with pytest.raises(ValueError, match=told):
+        narrow(study, settings={"objective": "iwae"})
+    alone = narrow(study, settings={"objective": "iwae"}, variants=["documented"])
+    assert {run.train.objective for run in runs(alone)} == {"iwae"}
+
+
 @pytest.mark.parametrize("name", DATASETS)
 def test_data_bring_their_pixels(name: str) -> None:
     study = narrow(PRESETS["objective"], settings={"data.name": name})

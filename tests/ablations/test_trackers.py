@@ -226,6 +226,16 @@ def test_runs_that_diverged_are_marked_and_others_left_out_by_name(
     assert all(word in said for word in ("1 damaged", "1 diverged", "without pictures"))
 
 
+def test_why_a_metric_is_left_out_is_a_tag(store: Store, to: str) -> None:
+    reasons = {"probe_accuracy_per_level": "the training images are of one class"}
+    made = record(RUNS[0], metrics={"nll_nats": 7.0, "left_out": reasons}, code={"version": "x"})
+    store.write(made)
+    assert export(store, to) == (2, 0, to)
+    shown = seen(to)[made.digest]
+    assert shown.numbers["nll_nats", 0] == 7.0
+    assert reasons["probe_accuracy_per_level"] in shown.text
+
+
 def test_numbers_of_another_form_leave_out_their_run_alone(
     store: Store, to: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

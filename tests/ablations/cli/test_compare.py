@@ -56,6 +56,7 @@ def test_json_is_one_document_with_the_differences(folders: tuple[Path, Path]) -
 def test_wrong_input_is_one_line_and_exit_code_two(folders: tuple[Path, Path]) -> None:
     a, b = folders
     wrong = [(a, b, "--format", "pdf"), (a, "none"), (a, b.parent)]
+    wrong.append((a, b, "--format", "text", "--out", "nowhere"))
     for arguments in wrong:
         result = call(*arguments)
         assert (result.exit_code, result.stdout) == (2, "")

@@ -449,6 +449,23 @@ BAD = {
         ("report", "quick", "--format", "csv", "--open", "--results", "held"),
         "--open: needs html among the formats; got csv",
     ),
+    "columns of nothing": (
+        ("report", "quick", "--format", "csv", "--columns", "nll_nats", "--results", "held"),
+        "--columns: needs latex or md among the formats; got csv",
+    ),
+    "workers of one process": (
+        ("run", "quick", "--executor", "serial", "--workers", "2"),
+        "workers: 2 have no meaning with executor 'serial'; allowed: 1",
+    ),
+    "no home": (("run", "~nobody-here/x.toml"), "study: cannot read "),
+    "no home of data": (
+        ("run", "quick", "--data", "~nobody-here/x.npz"),
+        "data: '~nobody-here/x.npz' is not allowed; allowed: digits",
+    ),
+    "a variant's setting": (
+        ("run", "levels", "--set", "train.kl_weight=1"),
+        "train.kl_weight: variant 'β = 1' sets it; allowed: what no variant that runs sets",
+    ),
     "unknown dataset": (("data", "fetch", "cifar"), "'cifar' is not one of 'digits', 'mnist'"),
 }
 

@@ -91,5 +91,5 @@ def test_a_dataset_by_name_takes_the_place_of_a_file(
 
     study = load_study(str(path))
     assert study.cells[0].run.data.name == "shapes"
-    named = narrow(study, settings=dict(data_settings("digits", study)))
+    named = narrow(study, settings=dict(data_settings("digits")))
     assert (named.cells[0].run.data.name, named.cells[0].run.data.path) == ("digits", "")

@@ -103,6 +103,19 @@ def test_what_is_recorded_already_changes_no_bit_of_the_rest(
     assert resumed[0].record.environment["flags"] == flags
 
 
+@pytest.mark.usefixtures("untraced")
+def test_one_member_that_is_traced_makes_all_traced_whatever_is_recorded_already(
+    pack: Pack,
+) -> None:
+    bce, mse = pack.runs[0], replace(pack.runs[1], train=replace(pack.runs[1].train, loss="mse"))
+    other = replace(bce, train=replace(bce.train, loss="gaussian"))
+    mixed = Pack("quick", (bce, mse, other))
+    expected = run_all(mixed)
+    (resumed,) = run_all(without(mixed, {digest(mse), digest(other)}))
+    assert science(resumed) == science(expected[0])
+    assert resumed.record.environment["flags"] == expected[0].record.environment["flags"]
+
+
 @pytest.mark.skipif(len(ENGINES) == 1, reason="needs a C compiler")
 def test_each_run_of_the_compiled_step_is_known_before_the_next_is_evaluated(
     pack: Pack, monkeypatch: pytest.MonkeyPatch

@@ -1,6 +1,6 @@
 """What is timed of a study, and what is not timed again; the clock itself is replaced."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ from builders import design
 from ablations.grid import Pack
 from ablations.prediction import assumed
 from ablations.run import throughput as module
-from ablations.run.executors import Executor, Local, Serial
+from ablations.run.executors import Executor, Local, Outcome, Serial
 from ablations.run.throughput import Timing, seconds_for, shape, throughput
 from hvae.config import RunConfig, TrainConfig
 from hvae.data.images import Images, load
+from hvae.processes import WorkerDied
 from hvae.records.provenance import SourcesChanged, sources_sha256
 
 RUNS = design({"depth": (1, 2), "loss": ("bce", "mse"), "latent": (2, 20)}, seeds=2).runs
@@ -97,6 +98,22 @@ def test_a_shape_that_cannot_be_timed_lacks_its_numbers_and_nothing_else(
             assert block["environment"]["device"] == "cpu"
     line = "no throughput measured of depth 2, latent size 20: MemoryError: no room"
     assert capsys.readouterr().err.splitlines() == [line]
+
+
+class DiesLast(Serial):
+    """Its worker dies when it has told all results."""
+
+    def map(self, *given: Any) -> Iterator[Outcome[Any, Any]]:
+        yield from super().map(*given)
+        yield Outcome(None, error=WorkerDied("killed"))
+
+
+@pytest.mark.usefixtures("timed")
+def test_a_worker_that_dies_when_all_is_timed_costs_nothing(tmp_path: Path) -> None:
+    few = design({"depth": (1,), "latent": (2,)}, seeds=1).runs
+    assert blocks(tmp_path / "a", DiesLast(work.nothing), runs=few) == blocks(
+        tmp_path / "b", runs=few
+    )
 
 
 def test_a_second_start_times_only_what_was_not_timed(tmp_path: Path, timed: list[Any]) -> None:

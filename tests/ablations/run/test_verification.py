@@ -1,18 +1,27 @@
 """A record that is trained again is what it was, or it is said what is not."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from builders import record
 from click.testing import CliRunner, Result
 
 from ablations.cli.main import main
+from ablations.grid import runs
+from ablations.presets import PRESETS
 from ablations.run.verification import compare
+from ablations.studies import narrow
 from hvae.config import RunConfig
+from hvae.processes import WorkerDied
 from hvae.records.store import Store
 
+AXES = {"depth": [1], "loss": ["bce"], "latent": [2]}
+SETTINGS = {"train.epochs": 1, "evaluation.importance_samples": 10}
 ONE = ("quick", "--depth", "1", "--loss", "bce", "--latent", "2", "--seeds", "1", "--epochs", "1")
 ONE = (*ONE, "--importance-samples", "10", "--no-throughput", "--no-report", "--executor", "serial")
 
@@ -37,6 +46,36 @@ def test_a_run_is_equal_bit_for_bit_and_a_changed_number_is_named(tmp_path: Path
     assert result.exit_code == 1
     assert "1 of " in result.stdout
     assert "the first metrics.psnr_db: " in result.stdout
+
+
+def test_what_is_no_number_is_as_its_record_has_it() -> None:
+    now = record(RunConfig())
+    now = replace(now, status="diverged", metrics=now.metrics | {"psnr_db": math.nan})
+    then = replace(now, metrics=now.metrics | {"psnr_db": None})
+    assert compare(then, now).is_equal
+    assert not compare(then, replace(now, metrics=now.metrics | {"psnr_db": 1.0})).is_equal
+
+
+def test_images_of_ones_own_are_read_where_they_lie_now(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (128, 6, 6), dtype=np.uint8)
+    then, now = (tmp_path / name / "noise.npz" for name in ("then", "now"))
+    then.parent.mkdir()
+    np.savez(then, train=pixels, test=pixels[:20])
+    assert call(tmp_path, "--data", str(then)).exit_code == 0
+    then.parent.rename(now.parent)
+    result = call(tmp_path, "--data", str(now), "--verify")
+    assert "numbers are equal, bit for bit" in result.stdout, result.stderr
+
+
+def test_a_worker_that_died_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Store(tmp_path / "quick").open_for_writing()
+    dead = SimpleNamespace(error=WorkerDied("killed by SIGKILL"))
+    monkeypatch.setattr("ablations.run.executors.Serial.map", lambda *_: iter([dead]))
+    (run,) = runs(narrow(PRESETS["quick"], AXES, SETTINGS, seeds=1))
+    Store(tmp_path / "quick").write(record(run))
+    result = call(tmp_path, "--verify")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines()[-1] == "hvae: error: a worker died: killed by SIGKILL"
 
 
 def test_without_a_record_there_is_nothing_to_compare(tmp_path: Path) -> None:
