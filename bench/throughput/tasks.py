@@ -133,7 +133,7 @@ def sampling(run: RunConfig, x: Tensor) -> Call:
 
 def flops_per_image(name: str, run: RunConfig) -> int:
     """FLOPs of the matrix products of a task, per image: a forward pass costs 2 for each weight
-    that it uses, a training step as `hvae.config.flops_per_image` says."""
+    that it uses, a training step as `hvae.closed_form.flops_per_image` says."""
     if name == "train_step":
         return training_flops(run)
     model = run.model

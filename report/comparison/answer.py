@@ -20,7 +20,8 @@ def sides(comparison: Comparison) -> list[str]:
     said = []
     for side, store in zip("ab", comparison.pairing.stores, strict=True):
         held = {n: str(getattr(facts[n], side)) for n in facts}
-        commit = ", ".join(one[:10] for one in held["code_git_commit"].split(", "))
+        commits = held["code_git_commit"]
+        commit = commits if commits == UNKNOWN else ", ".join(c[:10] for c in commits.split(", "))
         changed = " with changes" if held["code_git_dirty"] == "True" else ""
         engine = held.get("engine", UNKNOWN)
         parts = (f"commit {commit}{changed}", held["device_name"], f"engine {engine}")

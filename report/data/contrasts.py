@@ -223,7 +223,7 @@ class _Grid(NamedTuple):
                     tuple((f, f.values[i]) for f, i in zip(held, place, strict=True)),
                     tuple(over),
                     estimate(sides, signs),
-                    0.0 if noise is None else float(np.nan_to_num(noise[place]).mean()),
+                    0.0 if noise is None else _present_mean(noise[place]),
                     math.nan
                     if by_image is None
                     else test_set_error([by_image[*corner, *place] for corner in corners], signs),
@@ -237,6 +237,12 @@ class _Grid(NamedTuple):
         order = [self.factors.index(factor) for factor in (*along, *held, *over)]
         values = values.transpose(*order, *range(len(order), values.ndim))
         return np.asarray(values.mean(tuple(range(len(along) + len(held), len(order)))))
+
+
+def _present_mean(values: Floats) -> float:
+    """The mean over the seeds that have a value; 0 where none has."""
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if present.size else 0.0
 
 
 def test_set_error(sides: Sequence[Floats], signs: Sequence[int]) -> float:

@@ -61,11 +61,11 @@ def closed_form_nats(record: Record) -> float:
 
     K_t are closed forms at the sampled z_{t+1}. Beyond one level they average over a fresh z_t
     below a prior mean made from the drawn one: their covariance is dropped, and Σ K_t is not the
-    KL of the joint posterior. R is the reconstruction in nats with BCE; with MSE it is the squared
-    error, twice these nats without the Gaussian's constant D/2 · log 2π.
+    KL of the joint posterior. R is the reconstruction in nats; with MSE it is the squared error,
+    twice these nats without the Gaussian's constant D/2 · log 2π.
     """
     loss, error = (number(record, name) for name in ("loss_documented", "reconstruction_nats"))
-    if record.run.train.loss != "bce":
+    if record.run.train.loss == "mse":
         error = 2 * error - record.run.model.input_dim * math.log(2 * math.pi)
     return (loss - error) / 2
 

@@ -138,8 +138,9 @@ def errors(
     """The three standard errors of a cell's mean, apart; `kinds` names for each metric those that
     hold its Monte-Carlo and its test-set error in a run.
 
-    `seed_error` shrinks with seeds (it contains the Monte-Carlo error), `monte_carlo_error` with
-    samples and seeds, `test_set_error` only with test images: all runs share them.
+    `seed_error` shrinks with seeds, `monte_carlo_error` with samples and `test_set_error` with test
+    images: all runs share both. Of the Monte-Carlo error that is at most so, and is given as that
+    of one run: equal draws mean something else to each model, and that part is in `seed_error`.
     """
     tables = []
     for metric, (noise, images) in kinds.items():
@@ -151,7 +152,7 @@ def errors(
             monte_carlo_error=(noise, "mean"),
             test_set_error=(images, "mean"),
         )
-        table["monte_carlo_error"] = np.sqrt(table["monte_carlo_error"] / table["n"])
+        table["monte_carlo_error"] = np.sqrt(table["monte_carlo_error"])
         tables.append(table.assign(metric=metric))
     columns = [*cell, "metric", "n", "seed_error", "monte_carlo_error", "test_set_error"]
     return pd.concat(tables) if tables else pd.DataFrame(columns=columns)

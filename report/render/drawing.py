@@ -36,6 +36,8 @@ PANEL_HEIGHT = 2.6
 LETTER = 0.075  # inches, of a legend's text on average; a sample and its margins take five letters
 # Letters as wide as those that were laid out: Verdana's are, where DejaVu is not there.
 ATTRIBUTES = """aria-hidden="true" font-family="'DejaVu Sans', Verdana, sans-serif\""""
+ROW_INCHES, LINE_INCHES = 0.22, 0.15  # of a row with a name, and of each line more
+NAMES_SHARE = 0.45  # of the width, at most
 MARGIN = 0.05  # inches, around what stands beside a panel
 MOST_COLUMNS = 5
 LEAST_PANEL = 2.2  # inches: a figure that may not be wider has fewer columns
@@ -137,6 +139,11 @@ def at_most(inches: float) -> Iterator[None]:
         _width.reset(before)
 
 
+def widest() -> float:
+    """The inches that a figure may take."""
+    return _width.get()
+
+
 def facets(
     frame: pd.DataFrame,
     layout: Layout,
@@ -170,6 +177,18 @@ def facets(
             axes.remove()
         lay_out(figure, grid, _legend(figure))
     return figure
+
+
+def row_names(names: Sequence[str], panels: int) -> tuple[list[str], float]:
+    """Names of rows beside so many panels, in lines that leave these most of the width, and the
+    inches that a row takes."""
+    width = min(PANEL_WIDTHS[1] if panels == 1 else 2 * PANEL_WIDTHS[2], _width.get())
+    wrapped = [
+        textwrap.fill(name, int(NAMES_SHARE * width / LETTER), break_on_hyphens=False)
+        for name in names
+    ]
+    lines = max(name.count("\n") + 1 for name in wrapped)
+    return [plain(name) for name in wrapped], ROW_INCHES + LINE_INCHES * (lines - 1)
 
 
 def _across(layout: Layout) -> int | None:
@@ -240,7 +259,24 @@ def error_lines(axes: Axes, layout: Layout, part: pd.DataFrame, x: Factor) -> No
         letters = sum(2 + max(map(len, text.splitlines())) for text in texts)
         if LETTER * letters > axes.bbox.width / axes.figure.dpi:
             turned = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
+    else:
+        inches = axes.bbox.width / axes.figure.dpi / (max(at.values()) - min(at.values()) or 1.0)
+        texts = _apart(texts, [inches * place for place in at.values()])
     axes.set_xticks(list(at.values()), texts, **turned)
+
+
+def _apart(texts: Sequence[str], places: Sequence[float]) -> list[str]:
+    """Texts at places, in inches and in order, without those that would stand on the one before;
+    the last stays."""
+    half = [(LETTER * len(text) + MARGIN) / 2 for text in texts]
+    kept: list[int] = []
+    for i, place in enumerate(places):
+        is_last = i == len(places) - 1
+        while is_last and kept and place - places[kept[-1]] < half[i] + half[kept[-1]]:
+            kept.pop()
+        if not kept or place - places[kept[-1]] >= half[i] + half[kept[-1]]:
+            kept.append(i)
+    return [text if i in kept else "" for i, text in enumerate(texts)]
 
 
 def _places(x: Factor, values: Sequence[Any]) -> list[float]:

@@ -15,7 +15,8 @@ from report.data.metrics import Metric
 # stay apart from them; each has a contrast of 3 on the light page and on the dark one (tested).
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#6048f0", "#3c9ad6")
 MARKERS = "osD^vP"
-LINES = ("-", "--", ":")
+LINES = ("-", "--", "-.")  # dotted is what is lost
+FILLS = ("full", "none", "bottom")
 ROOM = len(PALETTE)  # lines in a panel; more are panels
 
 
@@ -80,11 +81,13 @@ def plain(text: str) -> str:
 
 
 def style(colour: int, dash: int) -> dict[str, Any]:
-    """How a line and its points look: only the first kind of line has filled points."""
-    place = colour % len(PALETTE)
-    look = {"color": PALETTE[place], "marker": MARKERS[place], "linestyle": LINES[dash % 3]}
-    filling = "none" if dash else PALETTE[place]
-    return {**look, "markersize": 4.5, "markerfacecolor": filling, "lw": 1.4}
+    """How a line and its points look: those of the first kind of line are filled, of the second
+    hollow, of the third half filled."""
+    place, kind = colour % len(PALETTE), dash % len(LINES)
+    look = {"color": PALETTE[place], "marker": MARKERS[place], "linestyle": LINES[kind]}
+    filling = "none" if FILLS[kind] == "none" else PALETTE[place]
+    filled = {"fillstyle": FILLS[kind], "markerfacecolor": filling}
+    return {**look, **filled, "markersize": 4.5, "lw": 1.4}
 
 
 def layout(study: Study, metric: Metric | None, *inside: Factor, is_split: bool = False) -> Layout:

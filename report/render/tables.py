@@ -2,6 +2,7 @@
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +13,20 @@ from hvae.text import visible
 from report.render.numbers import ABSENT
 from report.render.output import templates
 
+GREEK = "αβγδεζηθικλμνξπρσςτυφχψωΓΔΘΛΞΠΣΦΨΩ"
+GREEK_NAMES = (
+    r"\alpha \beta \gamma \delta \epsilon \zeta \eta \theta \iota \kappa \lambda \mu \nu \xi \pi "
+    r"\rho \sigma \varsigma \tau \upsilon \phi \chi \psi \omega "
+    r"\Gamma \Delta \Theta \Lambda \Xi \Pi \Sigma \Phi \Psi \Omega"
+)
+ACCENTS = dict(zip("\u0300\u0301\u0302\u0303\u0308\u030a\u030c\u0327", "`'^~\"rvc", strict=True))
 LATEX = str.maketrans(
-    {character: f"\\{character}" for character in "&%$#_{}"}
+    {character: f"\\{character}" for character in "&%$#_"}
+    | {a: f"${name}$" for a, name in zip(GREEK, GREEK_NAMES.split(), strict=True)}
     | {
         "\\": r"\textbackslash{}",
+        "{": r"\textbraceleft{}",  # BibTeX counts a brace behind a backslash, too
+        "}": r"\textbraceright{}",
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
         "<": r"\textless{}",
@@ -32,7 +43,12 @@ LATEX = str.maketrans(
         "–": "--",
         "→": r"$\to$",
         "·": r"$\cdot$",
-        "Δ": r"$\Delta$",
+        "≤": r"$\le$",
+        "≈": r"$\approx$",
+        "∞": r"$\infty$",
+        "²": "$^2$",
+        "³": "$^3$",
+        "…": r"\ldots{}",
         "\n": " ",
         "\t": " ",
     }
@@ -111,7 +127,15 @@ def escape_markdown(text: str) -> str:
 
 def escape_latex(text: str) -> str:
     """ASCII that LaTeX prints as `text`; a character it has no name for becomes `?`."""
-    return visible(text).translate(LATEX).encode("ascii", "replace").decode()
+    known = "".join(map(_accented, visible(text).translate(LATEX)))
+    return known.encode("ascii", "replace").decode()
+
+
+def _accented(character: str) -> str:
+    """`é` as its letter below its accent."""
+    parts = unicodedata.normalize("NFD", character)
+    is_known = len(parts) == 2 and parts[1] in ACCENTS
+    return rf"\{ACCENTS[parts[1]]}{{{parts[0]}}}" if is_known else character
 
 
 def csv(frame: pd.DataFrame) -> bytes:

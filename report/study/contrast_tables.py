@@ -25,8 +25,9 @@ CONTRAST_NOTE = (
     "level of Holm's first step finds with power 0.8 at this n."
 )
 ERROR_NOTE = (
-    "Standard errors in nats. Seed to seed contains the Monte-Carlo error. All runs share the "
-    "test images: more seeds do not shrink the last one, and it largely cancels in contrasts."
+    "Standard errors in nats. Monte-Carlo: of one run, for all are evaluated with the same draws; "
+    "what seeds do not share of it is contained in seed to seed. All runs share the test images, "
+    "too: more seeds do not shrink their error, and it largely cancels in contrasts."
 )
 
 

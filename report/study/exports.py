@@ -14,6 +14,7 @@ from report.study.text.findings import where
 from report.study.text.setup import setup
 
 BOLD_NOTE = "Bold: not distinguishable from the best (paired t test over seeds, Holm p ≥ 0.05)."
+OWN_IMAGES = "data.sha256"  # empty where the images are a dataset's
 INTERVAL_NOTE = "Intervals: 95 % t over seeds."
 OF_CONTRASTS = (
     *("contrast", "held", "metric", "unit", "n", "difference", "lower", "upper", "p", "holm_p"),
@@ -49,7 +50,11 @@ def csv_files(study: Study) -> dict[str, bytes]:
         "curves": study.curve,
         "history": study.epochs.assign(is_lost=study.epochs["is_lost"].astype(bool)),
     }
-    return {f"{name}.csv": csv(frame) for name, frame in frames.items()}
+    own = [] if study.grid[OWN_IMAGES].any() else [OWN_IMAGES]
+    return {
+        f"{name}.csv": csv(frame.drop(columns=own, errors="ignore"))
+        for name, frame in frames.items()
+    }
 
 
 def long_runs(study: Study) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import pandas as pd
 from report.data.contrasts import Step
 from report.data.frames import STATUSES, Study
 from report.data.metrics import COMMON, OWN
-from report.render.tables import Table, table
+from report.render.tables import Table, escape_latex, table
 from report.study.cells import setting
 
 MADE = {  # column of `Study.made` -> what a reader calls it
@@ -66,9 +66,10 @@ def citation(study: Study) -> str:
     versions = sorted(set(made.get("code_version", pd.Series(dtype=str)).dropna()))
     commits = sorted({c[:12] for c in made.get("code_git_commit", pd.Series(dtype=str)).dropna()})
     software = " ".join(["hvae", *versions]) + (f", commit {', '.join(commits)}" if commits else "")
+    title = f"{study.design.name}: {study.design.question or 'an ablation study'}"
     return (
         f"@misc{{hvae-{study.design.name},\n"
-        f"  title = {{{study.design.name}: {study.design.question or 'an ablation study'}}},\n"
+        f"  title = {{{escape_latex(title)}}},\n"
         f"  howpublished = {{{software}}},\n"
         f"  note = {{{len(study.runs)} runs}}\n}}"
     )

@@ -11,9 +11,17 @@ from report.data.factors import words
 from report.data.frames import Study
 from report.data.metrics import ALIVE_NATS
 from report.data.statistics import groups
-from report.render.drawing import INK, LETTER, Drawing, styled
+from report.render.drawing import (
+    INK,
+    LETTER,
+    LINE_INCHES,
+    Drawing,
+    row_names,
+    styled,
+    widest,
+)
 from report.render.numbers import cell_text, count_text
-from report.render.panels import PALETTE, plain, seed_count
+from report.render.panels import PALETTE, seed_count
 
 MOST_ROWS = 12
 ROW_INCHES, STEP_INCHES = 0.75, 1.2
@@ -30,13 +38,19 @@ def diagram(study: Study) -> Drawing | None:
         return None
     deepest = levels[levels.groupby("key")["level"].transform("max") == levels["level"].max()]
     others = [factor for factor in study.varying if factor.name != LEVELS]
-    cells = list(groups(deepest, [factor.name for factor in others]))[:MOST_ROWS]
+    every = list(groups(deepest, [factor.name for factor in others]))
+    cells = every[:MOST_ROWS]
     names = [words(others, (place[factor.name] for factor in others)) for place, _ in cells]
     most = float(deepest.groupby([*study.cell, "level"], observed=True)["kl_nats"].mean().max())
     count = int(levels["level"].max())
-    label = LETTER * max(map(len, names))
+    names, _ = row_names(names, 1)
+    letters = max(len(line) for name in names for line in name.splitlines() or [""])
+    label = LETTER * letters
+    step = min(STEP_INCHES, (widest() - label) / (count + 1))
+    is_narrow = step < STEP_INCHES
+    row_inches = ROW_INCHES + LINE_INCHES * is_narrow
     with styled():
-        size = (label + STEP_INCHES * (count + 1), ROW_INCHES * len(cells) + 0.4)
+        size = (label + step * (count + 1), row_inches * len(cells) + 0.4)
         figure = Figure(figsize=size)
         axes = figure.add_axes((label / size[0], 0, 1 - label / size[0], 1))
         axes.set(xlim=(0, count + 1), ylim=(len(cells) + 0.1, -0.4), aspect="auto")
@@ -44,19 +58,21 @@ def diagram(study: Study) -> Drawing | None:
         for level in range(1, count + 1):
             axes.text(level + 0.5, 0, f"level {level}", ha="center", va="center", fontsize=7.5)
         for row, (name, (_, part)) in enumerate(zip(names, cells, strict=True)):
-            axes.text(0.25, row + 0.5, plain(name), ha="right", va="center")
-            _chain(axes, row + 0.5, part, most)
+            axes.text(0.25, row + 0.5, name, ha="right", va="center")
+            _chain(axes, row + 0.5, part, most, "\n" if is_narrow else ", ")
+    shown = pd.concat([part for _, part in cells])
+    left = f"The first {len(cells)} of {len(every)} cells. " * (len(cells) < len(every))
     caption = (
-        f"Depth {count}, mean over seeds ({seed_count(deepest, study.cell)}), test set. Area: the "
-        "level's KL, which stands below in nats beside its active units. Hollow: dead "
+        f"{left}Depth {count}, mean over seeds ({seed_count(shown, study.cell)}), test set. Area: "
+        "the level's KL, which stands below in nats beside its active units. Hollow: dead "
         f"(under {ALIVE_NATS} nats). The image x is decoded from level 1; each level is the prior "
         "of the one to its left."
     )
     return Drawing("diagram", "Where the code lies", caption, figure)
 
 
-def _chain(axes: Axes, y: float, part: pd.DataFrame, most: float) -> None:
-    """x and the levels of one cell at height y."""
+def _chain(axes: Axes, y: float, part: pd.DataFrame, most: float, between: str) -> None:
+    """x and the levels of one cell at height y, `between` the two numbers of a level."""
     axes.text(0.5, y, "x", ha="center", va="center", style="italic")
     means: pd.DataFrame = part.groupby("level")[["kl_nats", "active_units"]].mean()
     for level, row in means.iterrows():
@@ -64,8 +80,8 @@ def _chain(axes: Axes, y: float, part: pd.DataFrame, most: float) -> None:
         axes.annotate("", (x - 0.75, y), (x - 0.35, y), arrowprops=ARROW)
         axes.scatter([x], [y], s=_area(nats, most), zorder=2, **(ALIVE if _lives(nats) else DEAD))
         units = row["active_units"]
-        text = cell_text(nats) + (f", {count_text(units)} units" if pd.notna(units) else "")
-        axes.text(x, y + 0.42, text, ha="center", va="center", fontsize=7.5)
+        text = cell_text(nats) + (f"{between}{count_text(units)} units" if pd.notna(units) else "")
+        axes.text(x, y + 0.3, text, ha="center", va="top", fontsize=7.5)
 
 
 def _lives(nats: float) -> bool:

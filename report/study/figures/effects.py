@@ -7,12 +7,12 @@ from matplotlib.ticker import MaxNLocator
 from report.data.contrasts import Contrast
 from report.data.factors import Factor
 from report.data.frames import Study
-from report.render.drawing import INK, Drawing, facets
-from report.render.panels import Layout, plain, span, style
+from report.render.drawing import INK, Drawing, facets, row_names
+from report.render.panels import Layout, span, style
 from report.study.text.findings import where
 
 MOST_ROWS = 30  # beyond, the main effects stand for the contrasts cell by cell
-ROW_INCHES, LEAST_INCHES = 0.22, 1.1
+LEAST_INCHES = 1.1
 
 
 def effects(study: Study, factor: Factor) -> Drawing | None:
@@ -24,9 +24,10 @@ def effects(study: Study, factor: Factor) -> Drawing | None:
         rows = [contrast for contrast in known.effects[factor.name] if contrast.estimate.n]
     if not rows or (study.varying == [factor] and all(c.estimate.n > 1 for c in rows)):
         return None
-    named = [plain(_name(contrast, factor)) for contrast in rows]
+    named = [_name(contrast, factor) for contrast in rows]
     metrics = [contrast.metric.heading for contrast in rows]
     names, headings = (list(dict.fromkeys(texts)) for texts in (named, metrics))
+    texts, row_inches = row_names(names, len(headings))
     frame = pd.DataFrame({"contrast": rows, "row": named}, dtype=object)
     frame["panel"] = pd.Categorical(metrics, headings)
     shape = Layout((), (Factor("panel", "", "", tuple(headings)),), is_shared=True)
@@ -39,10 +40,10 @@ def effects(study: Study, factor: Factor) -> Drawing | None:
             place = (known.mean, names.index(row))
             axes.errorbar(*place, xerr=known.half_width, capsize=2.5, **look)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.set_yticks(range(len(names)), names)
+        axes.set_yticks(range(len(names)), texts)
         axes.set_ylim(len(names) - 0.5, -0.5)
 
-    height = LEAST_INCHES + ROW_INCHES * len(names)
+    height = LEAST_INCHES + row_inches * len(names)
     figure = facets(frame, shape, draw, "difference", "", height)
     n = span([contrast.estimate.n for contrast in rows])
     what = ", ".join(map(str, dict.fromkeys(contrast.steps[0] for contrast in rows)))

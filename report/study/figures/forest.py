@@ -12,11 +12,11 @@ from report.data.contrasts import Contrast
 from report.data.factors import Factor
 from report.data.frames import Study
 from report.data.metrics import Metric
-from report.render.drawing import FAINT, INK, Drawing, facets
-from report.render.panels import Layout, plain, span, style
+from report.render.drawing import FAINT, INK, Drawing, facets, row_names
+from report.render.panels import Layout, span, style
 
 MOST_ROWS = 45
-ROW_INCHES, LEAST_INCHES = 0.22, 1.1
+LEAST_INCHES = 1.1
 LARGE = 60  # times the median interval: then the scale is logarithmic
 AVERAGED = "averaged over the other factors where the metric means the same for all their values"
 FILLED = "Filled: Holm p below 0.05 among all contrasts of the factor."
@@ -40,6 +40,7 @@ def forest(study: Study) -> Drawing | None:
     frame = pd.DataFrame({"contrast": shown}, dtype=object)
     frame["panel"] = pd.Categorical(metrics, headings)
     shape = Layout((), (Factor("panel", "", "", tuple(headings)),), is_shared=True)
+    texts, row_inches = row_names(names, len(headings))
     colours = {name: number for number, name in enumerate(families)}
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:
@@ -52,10 +53,10 @@ def forest(study: Study) -> Drawing | None:
             look = style(colours[contrast.steps[0].factor.name], dash=int(not contrast.is_clear))
             look |= {"linestyle": "", "capsize": 2.5}
             axes.errorbar(known.mean, row, xerr=known.half_width, **look)
-        axes.set_yticks(range(len(names)), map(plain, names))
+        axes.set_yticks(range(len(names)), texts)
         axes.set_ylim(len(names) - 0.5, -0.5)
 
-    height = LEAST_INCHES + ROW_INCHES * len(names)
+    height = LEAST_INCHES + row_inches * len(names)
     figure = facets(frame, shape, draw, "difference", "", height)
     return Drawing("forest", "Every main effect", _caption(shown, contrasts), figure)
 

@@ -33,10 +33,22 @@ def sample_grids(study: Study, gallery: Gallery) -> list[Drawing]:
     for cell in gallery.cells:
         key = tuple(cell.settings[factor.name] for factor in apart)
         figures.setdefault(key, []).append(cell)
+    if len(down.values) * len(across.values) > MOST_PANELS:
+        return []
+    places = [words(apart, values) for values in figures]
     return [
-        _drawing(study, (down, across), words(apart, values), cells, nats)
-        for values, cells in figures.items()
-        if len(down.values) * len(across.values) <= MOST_PANELS
+        _drawing(study, name, (down, across), place, cells, nats)
+        for name, place, cells in zip(_names(places), places, figures.values(), strict=True)
+    ]
+
+
+def _names(places: Sequence[str]) -> list[str]:
+    """Of the figures, by their places: numbered where these are the same in the letters of a
+    file's name."""
+    slugs = [slug(place) for place in places]
+    return [
+        "-".join(filter(None, ["samples", name, str(number) * (slugs.count(name) > 1)]))
+        for number, name in enumerate(slugs, start=1)
     ]
 
 
@@ -59,6 +71,7 @@ def _nats(study: Study) -> tuple[Metric | None, dict[tuple[Any, ...], float]]:
 
 def _drawing(
     study: Study,
+    name: str,
     axes: tuple[Factor, Factor],
     place: str,
     cells: Sequence[CellPictures],
@@ -70,7 +83,7 @@ def _drawing(
     caption = "16 samples of each cell, from the prior, the same noise where sizes are equal."
     if metric is not None:
         caption += f" Above each: the {metric.label}, mean over seeds ({metric.unit})."
-    return Drawing("-".join(filter(None, ["samples", slug(place)])), title, caption, figure)
+    return Drawing(name, title, caption, figure)
 
 
 def _figure(
@@ -79,9 +92,10 @@ def _figure(
     cells: Sequence[CellPictures],
     means: dict[tuple[Any, ...], float],
 ) -> Figure:
-    """One image of all sheets: axes for each take ten times as long to draw."""
+    """One image of all sheets, each in the middle of its place: axes for each take ten times as
+    long to draw."""
     down, across = axes
-    height, width = cells[0].sheets[0].pixels.shape
+    height, width = np.max([cell.sheets[0].pixels.shape for cell in cells], 0)
     gap = round(width * TEXT_INCHES / PANEL_INCHES)  # above each sheet, and beside it
     shape = (len(down.values) * (height + gap), len(across.values) * (width + gap))
     canvas = np.full(shape, np.nan)  # where nothing is drawn
@@ -92,7 +106,9 @@ def _figure(
         for cell in cells:
             row, column = (f.values.index(cell.settings[f.name]) for f in axes)
             top, left = row * (height + gap) + gap, column * (width + gap)
-            canvas[top : top + height, left : left + width] = cell.sheets[0].pixels
+            pixels = cell.sheets[0].pixels
+            y, x = top + (height - pixels.shape[0]) // 2, left + (width - pixels.shape[1]) // 2
+            canvas[y : y + pixels.shape[0], x : x + pixels.shape[1]] = pixels
             mean = means.get(tuple(cell.settings[name] for name in study.cell))
             text = "" if mean is None else rounded(mean, 2)
             panel.text(left + width / 2, top - gap / 6, text, ha="center", va="bottom")

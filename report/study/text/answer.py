@@ -10,8 +10,10 @@ import numpy as np
 from report.data.contrasts import Contrast, Step
 from report.data.factors import VARIANT, Factor
 from report.data.frames import Study
+from report.data.metrics import Metric
 from report.data.statistics import FEWEST_SEEDS
 from report.render.numbers import detectable, p_text
+from report.render.panels import span
 from report.study.published import nearest
 from report.study.text.alive import causes
 from report.study.text.cautions import untrusted
@@ -49,30 +51,42 @@ def asked(study: Study) -> list[Factor]:
 
 
 def _effect(study: Study, factor: Factor) -> str:
-    """What the steps of a factor change in the first metric that speaks for them."""
+    """What the steps of a factor change in the first metric that speaks for all of them; where none
+    does, in the first, and which it does not speak for."""
     known = [c for c in study.contrasts.effects[factor.name] if c.estimate.n >= FEWEST_SEEDS]
     if not known:
         return ""
-    metric = known[0].metric
-    steps: dict[Step, list[Contrast]] = {}
+    spoken: dict[Metric, dict[Step, list[Contrast]]] = {}
     for contrast in known:
-        if contrast.metric == metric:
-            steps.setdefault(contrast.steps[0], []).append(contrast)
+        by_step = spoken.setdefault(contrast.metric, {})
+        by_step.setdefault(contrast.steps[0], []).append(contrast)
+    every = [step for step in study.contrasts.differing if step.factor == factor]
+    whole = [metric for metric, by_step in spoken.items() if len(by_step) == len(every)]
+    metric = (whole or [*spoken])[0]
+    steps = spoken[metric]
     clear = {step: [c for c in every if c.is_clear] for step, every in steps.items()}
     largest = sorted(filter(clear.get, steps), key=lambda s: -_largest(clear[s]))[:MOST_STEPS]
     named = [step for step in steps if step in largest]
     parts = [_part(study, step, clear[step], len(steps[step])) for step in named]
     left = sum(map(bool, clear.values())) - len(largest)
     more = f", and {left} more of its steps change it" if left > 0 else ""
-    n, p = known[0].estimate.n, max((c.holm_p for c in known if c.is_clear), default=1.0)
-    proof = f" (n = {n}, Holm p {p_text(p) if p < 0.001 else f'≤ {p:.2g}'})" if largest else ""
+    proof = _proof([contrast for step in named for contrast in clear[step]]) if named else ""
     said = [f"{'; '.join(parts)}{more}{proof}"] if parts else []
     if none := [step for step in steps if not clear[step]]:
         under = detectable(max(c.estimate.margin for step in none for c in steps[step]))
         which = _listed(map(_name, none)) if len(none) <= MOST_STEPS else f"{len(none)} others"
         what = f"no effect on the {metric.label} is established for {which}"
         said.append(f"{what} (any is under {under} {metric.unit})")
+    if mute := [step for step in every if step not in steps]:
+        said.append(f"the {metric.label} cannot judge {_listed(map(_name, mute))}")
     return f"{_subject(factor)} {'; '.join(said)}."
+
+
+def _proof(named: Sequence[Contrast]) -> str:
+    """` (n = 5, Holm p ≤ 0.047)`, of all that are named."""
+    p = max(contrast.holm_p for contrast in named)
+    n = span([contrast.estimate.n for contrast in named])
+    return f" ({n}, Holm p {p_text(p) if p < 0.001 else f'≤ {p:.2g}'})"
 
 
 def _is_doubtful(study: Study, contrast: Contrast) -> bool:

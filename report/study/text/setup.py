@@ -9,7 +9,7 @@ from report.data.frames import Study
 
 SAID = (  # in words of their own
     *("data.name", "data.binarize", "data.path", "train.epochs", "train.batch_size"),
-    *("train.learning_rate", "evaluation.importance_samples", "evaluation.nll_images"),
+    *("train.learning_rate", "evaluation.importance_samples"),
 )
 BINARISED = {
     "none": "grey levels",

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from builders import design, filled, study_of
+from builders import design, filled, record, study_of
 
 from hvae.config import RunConfig
 from hvae.records.attachments import arrays_file
@@ -82,6 +82,29 @@ def test_other_images_are_compared_by_what_they_have_in_common(
     assert {metric for _, metric in judged(study, axis)} == metrics
     held = [v for c in study.contrasts.effects["depth"] for v, _ in [names(c)]]
     assert [values[0]] in held  # what may not be compared is never averaged either
+
+
+def test_images_of_ones_own_are_other_images_whatever_they_are_called(store: Store) -> None:
+    sizes = (20, 10, 6, 6)
+    own = [
+        {"data.path": f"{name}/x.npz", "data.name": "x", "data.sha256": 64 * name}
+        | {"data.sizes": sizes}
+        for name in "ab"
+    ]
+    same = {**own[0], "data.path": "c/x.npz"}
+    study = filled(store, design({"depth": (1, 2)}, {"a": own[0], "b": own[1], "c": same}))
+    assert {step for step, _ in judged(study, "variant")} == {"a → c"}
+
+
+def test_noise_is_that_of_the_seeds_that_are_there(store: Store) -> None:
+    def excess(run: RunConfig) -> dict[str, Any]:
+        rate = math.nan if run.train.seed else 7.0
+        known = {"rate_nats": rate, "elbo_nats": -57.5, "reconstruction_nats": 50.0}
+        return {"metrics": record(run).metrics | known}
+
+    study = filled(store, design({"depth": (2,), "loss": ("bce", "mse")}), excess)
+    noises = [c.noise for c in study.contrasts.against_zero["kl_excess_nats"]]
+    assert noises == pytest.approx([0.5, 0.5])
 
 
 def test_a_number_under_a_second_name_speaks_once(store: Store) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from luminance import linear, relative_luminance
 
-from report.render.panels import MARKERS, PALETTE
+from report.render.panels import MARKERS, PALETTE, style
 
 PAPERS = ("#ffffff", "#16181b")
 # Machado, Oliveira & Fernandes (2009, doi:10.1109/TVCG.2009.113), severity 1, in linear RGB.
@@ -49,3 +49,8 @@ def test_every_colour_stands_out_from_the_page(paper: str) -> None:
 
 def test_no_line_is_told_by_its_colour_alone() -> None:
     assert len(set(MARKERS)) == len(PALETTE)
+
+
+def test_points_of_all_kinds_of_lines_differ_without_a_line() -> None:
+    kinds = [style(0, dash) | {"linestyle": ""} for dash in range(3)]
+    assert not any(a == b for a, b in combinations(kinds, 2))

@@ -24,10 +24,17 @@ def test_markdown_escapes_what_would_break_the_row() -> None:
 
 def test_latex_escapes_every_special_character() -> None:
     text = written(TABLE, "tex")
-    assert r"50\% \$x\_1\$ \#\{y\} \textasciitilde{}\textasciicircum{}\textbackslash{}" in text
+    braces = r"\#\textbraceleft{}y\textbraceright{}"
+    signs = r"\textasciitilde{}\textasciicircum{}\textbackslash{}"
+    assert rf"50\% \$x\_1\$ {braces} {signs}" in text
     assert text.isascii()
     for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
         assert rule in text
+
+
+def test_latex_has_the_letters_of_greek_and_of_accents() -> None:
+    said = r"$\beta$ = 1, $\Delta$ $\le$ $\lambda$$^2$, \'{e}\"{U}\c{c}, ?"
+    assert escape_latex("β = 1, Δ ≤ λ², éÜç, 漢") == said
 
 
 def test_columns_are_aligned_as_their_first_row_and_no_row_is_no_error() -> None:

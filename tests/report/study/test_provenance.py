@@ -1,11 +1,13 @@
 """How the records were made, said on their page."""
 
+from dataclasses import replace
+
 import pytest
 from builders import ENVIRONMENT, design, filled, record, report_of
 
 from hvae.config import RunConfig
 from hvae.records.store import Store
-from report.study.provenance import made_table
+from report.study.provenance import citation, made_table
 
 ASKED = design({"depth": (1, 2)}, seeds=2)
 CODE = record(ASKED.runs[0]).code
@@ -30,6 +32,13 @@ TOLD = {
     "device name": {"One CPU": 3, "Another CPU": 1},
     "digest of its sources": {"cd" * 32: 3, "ef" * 32: 1},
 }
+
+
+def test_a_citation_compiles_whatever_the_study_is_called(store: Store) -> None:
+    asked = replace(ASKED, name="wake_up", question="What do 50 % & {β} do?")
+    (title,) = (line for line in citation(filled(store, asked)).splitlines() if "title" in line)
+    braces = r"\textbraceleft{}$\beta$\textbraceright{}"
+    assert title == rf"  title = {{wake\_up: What do 50 \% \& {braces} do?}},"
 
 
 @pytest.mark.usefixtures("no_figures")

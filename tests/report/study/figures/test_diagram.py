@@ -1,5 +1,7 @@
 """Where the code of the deepest models lies."""
 
+import math
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from matplotlib.collections import PathCollection
 from hvae.config import RunConfig
 from hvae.records.store import Store
 from report.data.design import Design
+from report.render.drawing import at_most
 from report.study.figures.diagram import LARGEST_AREA, LEAST_AREA, diagram
 
 
@@ -33,18 +36,33 @@ def test_a_circle_is_as_large_as_the_kl_of_its_level_and_hollow_where_dead(store
     assert drawing.caption.startswith("Depth 3, mean over seeds (n = 3)")
 
 
+@pytest.mark.parametrize("inches", [math.inf, 6.9, 3.4])
 @pytest.mark.parametrize("name", ["documented", "mmm", "a variant whose name is rather long, ii"])
-def test_every_word_is_inside_the_figure(name: str, store: Store) -> None:
+def test_every_word_is_inside_the_figure_and_on_no_other(
+    name: str, inches: float, store: Store
+) -> None:
     variants = {name: {}, "b": {"objective": "elbo"}}
-    drawing = diagram(filled(store, design({"depth": (3,)}, variants), kl))
+    study = filled(store, design({"depth": (3,)}, variants), kl)
+    with at_most(inches):
+        drawing = diagram(study)
     assert drawing is not None
     figure = drawing.figure
+    assert figure.get_figwidth() <= inches
     renderer = FigureCanvasAgg(figure).get_renderer()
     whole = figure.bbox
-    for text in figure.axes[0].texts:
-        box = text.get_window_extent(renderer)
+    texts = [text for text in figure.axes[0].texts if text.get_text()]
+    boxes = {text: text.get_window_extent(renderer) for text in texts}
+    for text, box in boxes.items():
         assert whole.x0 <= box.x0 < box.x1 <= whole.x1, text.get_text()
         assert whole.y0 <= box.y0 < box.y1 <= whole.y1, text.get_text()
+    assert not any(a.overlaps(b) for a, b in combinations(boxes.values(), 2))
+
+
+def test_cells_that_are_left_out_are_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("report.study.figures.diagram.MOST_ROWS", 2)
+    drawing = diagram(filled(store, design({"depth": (2,), "latent": (2, 5, 20)}), kl))
+    assert drawing is not None
+    assert drawing.caption.startswith("The first 2 of 3 cells. Depth 2, ")
 
 
 def test_without_levels_there_is_no_diagram(store: Store) -> None:

@@ -32,6 +32,27 @@ def test_rows_and_columns_are_the_ordered_factors_and_figures_the_others(store: 
     assert canvas.shape[0] - height - gap < y < canvas.shape[0] - height
 
 
+def test_images_of_two_sizes_stand_in_the_middle_of_their_places(store: Store) -> None:
+    axes = {"depth": (1, 2), "data.name": ("digits", "mnist")}
+    study, gallery = pictured(store, design(axes, seeds=1))
+    (drawing,) = sample_grids(study, gallery)
+    canvas = np.asarray(drawing.figure.axes[0].images[0].get_array())
+    small, large = (
+        next(c for c in gallery.cells if c.settings["data.name"] == name).sheets[0].pixels
+        for name in axes["data.name"]
+    )
+    assert np.isfinite(canvas).sum() == 2 * (small.size + large.size)
+    assert (canvas[-large.shape[0] :] == large[:, :1]).all(0).any()  # the last row ends with it
+
+
+def test_places_that_are_one_file_name_are_numbered(store: Store) -> None:
+    variants = {"β < 1": {"train.kl_weight": 0.5}, "β > 1": {"train.kl_weight": 2.0}}
+    axes = {"depth": (1, 2), "latent": (2, 20)}
+    study, gallery = pictured(store, design(axes, variants, seeds=1))
+    names = [drawing.name for drawing in sample_grids(study, gallery)]
+    assert names == ["samples-1-1", "samples-1-2"]
+
+
 def test_one_factor_or_no_picture_has_no_grid(store: Store) -> None:
     study, gallery = pictured(store, design({"depth": (1, 2)}, seeds=1))
     assert sample_grids(study, gallery) == []
