@@ -151,22 +151,27 @@ def _cells(
     settings: dict[str, Any], axes: dict[str, Sequence[Any]], variants: Sequence[Variant]
 ) -> Iterator[Cell]:
     """Variants in their order, in each the product of the axes, the last one fastest."""
+    found: dict[str, Mapping[str, Any]] = {}
     for variant in variants or [Variant("")]:
         for values in product(*axes.values()):
             own = dict(zip(axes, values, strict=True))
-            run = override(RunConfig(), _with_data({**settings, **own, **variant.settings}))
+            run = override(RunConfig(), _with_data({**settings, **own, **variant.settings}, found))
             for name, asked in own.items():
                 _require_effective(name, asked, value_of(run, name))
             yield Cell(run, variant.name)
 
 
-def _with_data(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings, with what is found at a path of data, where one is given."""
-    if not settings.get("data.path"):
+def _with_data(settings: dict[str, Any], found: dict[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The settings, with what is at a path of data, where one is given; what is `found` already, by
+    path, is not read again."""
+    path = settings.get("data.path")
+    if not path:
         return settings
-    from hvae.data.own import described  # needs numpy
+    if str(path) not in found:
+        from hvae.data.own import described  # needs numpy
 
-    return described(settings)
+        found[str(path)] = described({"data.path": path})
+    return {**settings, **found[str(path)]}
 
 
 def frozen(name: str, value: Any) -> Any:

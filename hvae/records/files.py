@@ -1,7 +1,8 @@
 """Files that are whole or not there, whatever is killed and whoever writes beside us.
 
-Temporary file in the same folder → flush → fsync → link or rename. What a kill leaves behind is
-swept by whoever opens the folder next, perhaps while we write: then the write is tried again.
+Temporary file in the same folder → flush → fsync → link or rename. What a kill leaves behind beside
+records is swept by whoever opens their folder next, perhaps while we write: then the write is tried
+again.
 """
 
 import contextlib

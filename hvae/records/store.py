@@ -82,17 +82,15 @@ class UnreadableError(RecordError):
 
 
 class Store:
-    """The records of one study, under `folder/runs`.
-
-    Raises `ValueError` naming the path where the folder cannot be made or written.
-    """
+    """The records of one study, under `folder/runs`, which need not be there to be read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.runs = folder / "runs"
 
     def open_for_writing(self) -> None:
-        """Make the folder and prove it writable; sweep what killed writers left behind."""
+        """Make the folder and prove it writable; sweep what killed writers left behind. Raises
+        `ValueError` naming the folder where that cannot be."""
         with writing_under(self.folder):
             self.runs.mkdir(parents=True, exist_ok=True)
             sweep(self.runs)

@@ -9,6 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from ablations.cli.main import main
+from ablations.studies import Study
+from hvae.data import own
 from hvae.records.store import Store
 
 FEW = ("--depth", "2", "--loss", "bce", "--latent", "2", "--seeds", "1", "--epochs", "2")
@@ -58,6 +60,17 @@ def test_a_study_of_ones_own_images_is_run_shown_and_drawn_from(
     assert "1 done" in hvae(
         "status", "quick", *FEW, "--data", "elsewhere/shapes.npz", "--results", "r"
     )
+
+
+def test_images_are_read_once_however_many_cells_there_are(
+    shapes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+    real = own.read
+    monkeypatch.setattr(own, "read", lambda path: reads.append(path) or real(path))
+    study = Study("s", settings={"data.path": str(shapes)}, axes=(("depth", (1, 2, 3)),))
+    assert [cell.run.model.input_dim for cell in study.cells] == [30, 30, 30]
+    assert reads == [str(shapes)]
 
 
 @pytest.mark.parametrize(
