@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from hvae.closed_form import parameter_count
 from hvae.config import DataConfig, RunConfig, as_dict
@@ -21,6 +22,8 @@ from hvae.records.provenance import code
 from hvae.records.store import Record
 from hvae.settings import digest
 
+settings.register_profile("hvae", deadline=None)  # machines are shared, disks slow
+settings.load_profile("hvae")
 FEW = 70  # training images: four batches of 16 and a short one of 6
 
 

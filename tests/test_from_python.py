@@ -1,7 +1,11 @@
 """`import hvae` offers what the commands do, and imports nothing heavy before it is asked."""
 
+import contextlib
+import io
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import record
@@ -64,21 +68,45 @@ def test_runs_that_fail_are_said(
     assert "1 of 1 runs failed; `hvae status quick` lists them" in capsys.readouterr().err
 
 
-def test_a_study_is_run_its_records_loaded_and_its_model_too(tmp_path: Path) -> None:
-    asked = {"axes": {"depth": [1], "latent": [2], "loss": ["bce"]}, "seeds": 1}
-    few = {"train.epochs": 1, "evaluation.importance_samples": 10}
-    frame = hvae.run(
-        "quick", **asked, settings=few, results=tmp_path, throughput=False, keep_weights=True
-    )
-    assert frame[["depth", "latent", "seed", "status"]].values.tolist() == [[1, 2, 0, "finished"]]
-    again = hvae.run(PRESETS["quick"], **asked, settings=few, results=tmp_path, throughput=False)
-    assert again.equals(frame)
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str]:
+    """The folder in which README's snippet was run, its names, and what it printed."""
+    folder, found, said = tmp_path_factory.mktemp("snippet"), dict[str, Any](), io.StringIO()
+    (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    with contextlib.chdir(folder), contextlib.redirect_stdout(said):
+        exec(snippet, found)
+    return folder, found, said.getvalue()
+
+
+def test_a_study_is_run_and_its_runs_are_rows(ran: tuple[Path, dict[str, Any], str]) -> None:
+    folder, found, said = ran
+    frame = found["runs"]
+    head, *rows = said.splitlines()
+    assert head.split() == ["depth", "seed", "nll_nats"]
+    assert len(rows) == len(frame) == 6
+    settings = ["depth", "latent", "train.epochs", "status"]
+    expected = [[depth, 2, 5, "finished"] for depth in (1, 2) for _ in range(3)]
+    assert sorted(frame[settings].values.tolist()) == expected
     assert not frame["is_stale"].any()
-    assert hvae.load_records(tmp_path / "quick").equals(frame)
-    model = hvae.load_model(tmp_path / "quick", settings={"model.num_layers": 1})
-    assert isinstance(model, hvae.HierarchicalVAE)
+    again = hvae.run(
+        PRESETS["quick"],
+        axes={"depth": [1, 2], "latent": [2], "loss": ["bce"]},
+        settings={"train.epochs": 5},
+        results=folder / "results",
+        throughput=False,
+    )
+    assert again.equals(frame)
+    everything = found["everything"].set_index("digest").loc[frame["digest"]].reset_index()
+    assert everything[[*frame]].equals(frame)
+
+
+def test_a_model_is_found_among_them(ran: tuple[Path, dict[str, Any], str]) -> None:
+    folder, found, _ = ran
+    assert isinstance(found["model"], hvae.HierarchicalVAE)
+    path, asked = folder / "results" / "quick", {"model.num_layers": 1, "seed": 2}
+    model = hvae.load_model(path, settings=asked)
     assert (model.config.num_layers, model.config.latent_dim) == (1, 2)
-    listed = hvae.load_model(tmp_path / "quick", settings={"model.latent_dims": []})
+    listed = hvae.load_model(path, settings=asked | {"model.latent_dims": []})
     assert listed.config == model.config
     with pytest.raises(ValueError, match=r"^study: 0 runs under .*, depth 3"):
-        hvae.load_model(tmp_path / "quick", settings={"depth": 3})
+        hvae.load_model(path, settings={"depth": 3})

@@ -1,38 +1,25 @@
 """What README prints works as it is printed, in an empty folder."""
 
 import re
+import shlex
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any
 
+import click
 import pytest
 
+from ablations.cli.main import main
 from ablations.study_files import load_study
 
 ROOT = Path(__file__).parent.parent
+PACKAGES = ("ablations", "bench", "hvae", "report", "results")
 README = (ROOT / "README.md").read_text()
-
-
-def block(language: str) -> str:
-    """The one block of that language."""
-    (found,) = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-    return str(found)
-
-
-def test_the_snippet_of_python_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    found: dict[str, Any] = {}
-    exec(block("python"), found)
-    head, *rows = capsys.readouterr().out.splitlines()
-    assert head.split() == ["depth", "seed", "nll_nats"]
-    assert found["model"].config.num_layers == 2
-    assert len(found["everything"]) == len(rows) > 0
 
 
 def test_the_study_of_toml_is_one(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text(block("toml"))
+    (toml,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    path.write_text(toml)
     study = load_study(str(path))
     assert (len(study.cells), study.seeds) == (8, 3)
 
@@ -55,6 +42,26 @@ def test_every_folder_of_the_packages_is_on_the_map() -> None:
         for path in (ROOT / package).rglob("*.py")
     }
     named = set(re.findall(r"^\| `(\w+/(?:\w+/)*)` \|", README, re.MULTILINE))
-    below = ("bench/", "report/")  # hold only what they name
-    inside = {f for f in there if any(f.startswith(n) and f != n for n in named - {*below})}
-    assert there - named - inside <= set(below)
+    said = {f"{word}/" for row in README.splitlines() for word in re.findall(r"`([a-z_]+)/`", row)}
+    inside = {f for f in there - named if f.split("/")[-2] + "/" in said}
+    assert there - named - inside == {"bench/", "report/"}  # hold only what they name
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"{name}/README.md" for name in PACKAGES)])
+def test_the_commands_of_every_page_parse(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("main/results/quick").mkdir(parents=True)
+    printed = re.findall(r"`(hvae [^`]+)`", (ROOT / page).read_text())
+    printed += re.findall(r"^(?:\.venv/bin/)?(hvae .+)$", (ROOT / page).read_text(), re.MULTILINE)
+    assert printed
+    for text in printed:
+        words = shlex.split(" ".join(text.split()), comments=True)[1:]
+        chosen: click.Command = main
+        while isinstance(chosen, click.Group) and words and not words[0].startswith("-"):
+            chosen = chosen.commands[words.pop(0)]
+        if words or not isinstance(chosen, click.Group):
+            is_named_alone = not words  # as `hvae run`, where the command is meant
+            with suppress(click.MissingParameter) if is_named_alone else nullcontext():
+                chosen.make_context("hvae", words)

@@ -176,6 +176,7 @@ def test_where_neither_home_nor_tmpdir_execute_another_folder_does_and_is_named(
     result = hvae(folder, RUN, "", homes)
     assert result.returncode == 0, result.stderr
     assert record(folder)["environment"]["flags"]["engine"] == "compiled"
+    assert str(noexec) in result.stderr
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from ablations.cli.main import main
 from ablations.grid import runs
 from ablations.presets import PRESETS
+from ablations.run.verification import Verdict
 from ablations.studies import narrow
 from hvae.config import OBJECTIVES
 from hvae.records.store import Store
@@ -81,6 +82,7 @@ def test_a_command_line_is_refused_in_a_line_or_done_as_it_says(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setattr("ablations.cli.run.FORMATS", ("csv",))  # a page takes seconds
     monkeypatch.setattr("ablations.run.launch._train", lambda *given: None)
+    monkeypatch.setattr("ablations.run.verification.verify", lambda *given: Verdict("", True))
     monkeypatch.setattr("hvae.data.download._download", _no_network)
     (tmp_path / "mine.toml").write_text("seeds = 2\n[axes]\ndepth = [1, 2]\n")
     store = Store(tmp_path / "results" / "quick")

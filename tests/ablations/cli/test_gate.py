@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import worker_functions as work
 from click.testing import CliRunner, Result
-from repositories import clone, git
+from repositories import git
 
 from ablations.cli import gate as gating
 from ablations.cli.main import main
@@ -170,15 +171,17 @@ def test_interrupted_it_leaves_no_worktree_no_folder_and_no_process(
 ) -> None:
     checkout, temporary = tmp_path / "checkout", tmp_path / "temporary"
     temporary.mkdir()
-    clone(str(ROOT), checkout)
-    for name in ("bench", "hvae", "ablations"):  # as they stand; the worker never answers
-        for file in (ROOT / name).glob("*.py"):
-            (checkout / name / file.name).write_bytes(file.read_bytes())
+    for name in ("bench", "hvae", "ablations", "report"):  # as they stand
+        shutil.copytree(ROOT / name, checkout / name)
+    git(checkout, "init", "--quiet")
+    git(checkout, "add", "--all")
+    git(checkout, "commit", "--quiet", "--message=as it is")
     pid_file = tmp_path / "pid"
     worker = f"import os, sys, time\nopen({str(pid_file)!r}, 'a').write(f'{{os.getpid()}} ')\n"
-    (checkout / "bench/gate/side/worker.py").write_text(f"{worker}time.sleep(600)\n")
+    side = checkout / "bench/gate/side/worker.py"  # never answers
+    side.write_text(f"{worker}time.sleep(600)\n")
     command = [sys.executable, "-c", COMMAND, "gate", "--base", "HEAD"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)}
+    environment = os.environ | {"PYTHONPATH": str(checkout), "TMPDIR": str(temporary)}
     gate = subprocess.Popen(
         command,
         cwd=checkout,

@@ -57,9 +57,9 @@ def test_a_study_of_ones_own_images_is_run_shown_and_drawn_from(
     moved = tmp_path / "elsewhere"
     moved.mkdir()
     os.rename(shapes, moved / "shapes.npz")  # the same images: the same record
-    assert "1 done" in hvae(
-        "status", "quick", *FEW, "--data", "elsewhere/shapes.npz", "--results", "r"
-    )
+    there = ("quick", *FEW, "--data", "elsewhere/shapes.npz", "--results", "r")
+    assert "1 done" in hvae("status", *there)
+    assert "numbers are equal, bit for bit" in hvae("run", *there, "--verify")
 
 
 def test_images_are_read_once_however_many_cells_there_are(

@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny_study as tiny
 import worker_functions as work
 from builders import design
-from click.testing import CliRunner
 
-from ablations.cli.main import main
 from ablations.grid import Pack
 from ablations.run.cluster import ENVIRONMENT, Ray, _device, _lost, joined
 from ablations.run.executors import NodeDied, Outcome
@@ -24,7 +21,6 @@ from ablations.run.pack import Conditions, Task, run_pack
 from hvae.config import DataConfig
 from hvae.processes import WorkerDied
 from hvae.records.provenance import SourcesChanged
-from hvae.records.store import Store
 
 needs_ray = pytest.mark.ray
 STUDY = ("quick", "--depth", "1", "--loss", "bce", "--latent", "2", "--importance-samples", "10")
@@ -201,38 +197,3 @@ def test_no_task_outlives_its_launcher(cluster: Any, tmp_path: Path, number: int
     assert said == ("interrupted\n" if number == signal.SIGINT else "")
     assert complaints == ""
     assert work.eventually(lambda: not any(map(work.is_held, held)))
-
-
-def of_four_runs(results: Path, *options: str) -> list[str]:
-    """Arguments of `hvae`."""
-    sizes = ("--seeds", "4", "--epochs", "15", "--no-report", "--no-throughput")
-    return ["run", *STUDY, *sizes, "--results", str(results), *options]
-
-
-def science(results: Path) -> dict[str, Any]:
-    store = Store(results / "quick")
-    return {name: tiny.science(store.read(name)) for name in store.finished()}
-
-
-@needs_ray
-def test_a_grid_that_loses_a_node_has_the_records_of_one_machine(
-    cluster: Any, tmp_path: Path
-) -> None:
-    node = cluster.add_node(num_cpus=1)  # besides: nodes may come at any time
-    on_ray = ("--executor", "ray", "--address", cluster.address, "--workers", "2")
-    grid = subprocess.Popen(
-        [*tiny.PROGRAM, *of_four_runs(tmp_path / "ray", *on_ray)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | ENVIRONMENT,
-    )
-    alone = CliRunner().invoke(main, of_four_runs(tmp_path / "serial", "--executor", "serial"))
-    assert alone.exit_code == 0, alone.output
-    assert work.eventually(lambda: Store(tmp_path / "ray" / "quick").finished())
-    cluster.remove_node(node, allow_graceful=False)
-    said, complaints = grid.communicate(timeout=work.LONG_SECONDS)
-    assert grid.returncode == 0, complaints
-    assert "raylet" not in said + complaints  # what nodes print does not get between the bars
-    assert len(science(tmp_path / "ray")) == 4
-    assert science(tmp_path / "ray") == science(tmp_path / "serial")

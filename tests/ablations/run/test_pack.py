@@ -24,7 +24,7 @@ from hvae.native.build import c_compiler
 from hvae.pictures.samples import samples
 from hvae.records.attachments import read_arrays, read_weights
 from hvae.records.provenance import SourcesChanged, code
-from hvae.records.store import ARRAYS, WEIGHTS
+from hvae.records.store import ARRAYS, WEIGHTS, Store
 from hvae.settings import digest, override
 
 ENGINES = ["traced", "compiled"] if c_compiler() else ["traced"]
@@ -77,6 +77,37 @@ def test_a_record_holds_all_that_design_promises(
         assert record.environment["flags"] == {"pack_size": 4, "engine": engine}
         assert set(record.seconds) == {"train", "evaluate"}
         assert len(record.data_sha256) == len(record.code["sources_sha256"]) == 64
+
+
+def test_the_nll_by_image_is_what_the_nll_is_the_mean_of(
+    whole: Callable[[str], list[Finished]], tmp_path: Path
+) -> None:
+    for finished in whole(ENGINES[-1]):
+        (tmp_path / "x.npz").write_bytes(finished.files[ARRAYS])
+        beside = read_arrays(tmp_path / "x.npz")
+        for name in ("nll_nats", "scoreboard_nll_nats"):
+            if name in beside:
+                assert len(beside[name]) == finished.record.run.data.dataset.test_images
+                mean = float(beside[name].astype(float).mean())
+                assert mean == pytest.approx(finished.record.metrics[name], rel=1e-6)
+        assert "nll_nats" in beside
+
+
+@pytest.mark.usefixtures("untraced")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_run_that_diverges_is_recorded_as_that_and_takes_no_other_along(
+    pack: Pack, engine: str, tmp_path: Path
+) -> None:
+    sound = pack.runs[0]
+    lost = replace(sound, train=replace(sound.train, learning_rate=1e30))
+    store = Store(tmp_path)
+    store.open_for_writing()
+    for finished in run_all(Pack("quick", (sound, lost)), engine=engine):
+        store.write(*finished)
+    found = {record.run: record for record in store}
+    assert (found[sound].status, found[lost].status) == ("finished", "diverged")
+    assert math.isfinite(found[sound].metrics["nll_nats"])
+    assert found[lost].metrics["elbo_nats"] is None
 
 
 @pytest.mark.skipif(len(ENGINES) == 1, reason="needs a C compiler")

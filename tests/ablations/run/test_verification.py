@@ -6,7 +6,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 from builders import record
 from click.testing import CliRunner, Result
@@ -54,17 +53,6 @@ def test_what_is_no_number_is_as_its_record_has_it() -> None:
     then = replace(now, metrics=now.metrics | {"psnr_db": None})
     assert compare(then, now).is_equal
     assert not compare(then, replace(now, metrics=now.metrics | {"psnr_db": 1.0})).is_equal
-
-
-def test_images_of_ones_own_are_read_where_they_lie_now(tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (128, 6, 6), dtype=np.uint8)
-    then, now = (tmp_path / name / "noise.npz" for name in ("then", "now"))
-    then.parent.mkdir()
-    np.savez(then, train=pixels, test=pixels[:20])
-    assert call(tmp_path, "--data", str(then)).exit_code == 0
-    then.parent.rename(now.parent)
-    result = call(tmp_path, "--data", str(now), "--verify")
-    assert "numbers are equal, bit for bit" in result.stdout, result.stderr
 
 
 def test_a_worker_that_died_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import pytest
+import worker_functions as work
 
 from bench.gate import paired_timing as pairs
 from bench.gate.paired_timing import MOST_BLOCKS, Pair, block_count, time_pairs
@@ -75,7 +76,7 @@ def test_a_busy_core_takes_fewer_pairs(scratch: Any, monkeypatch: pytest.MonkeyP
 
     def time_pair(line: Any, sides: Any, names: Any, core: int, *rest: Any) -> dict[str, Pair]:
         if core == 0:
-            five.wait()
+            assert five.wait(work.LONG_SECONDS)
         else:
             on_second.append(core)
             if len(on_second) == 5:

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -112,9 +111,9 @@ def test_why_a_side_cannot_be_measured_is_one_line(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_no_worker_outlives_the_gate(side: Path, number: signal.Signals) -> None:
-    """Busy ones of older sources, though SIGKILL strikes the gate alone."""
+def test_no_worker_outlives_the_gate(side: Path) -> None:
+    """Busy ones of older sources, though SIGKILL strikes the gate alone; signals that it hears are
+    tested in test_gate.py of the command line."""
     (side / MEASURED / "processes.py").write_text(
         "def one_thread(): pass\ndef keep_freed_memory(): pass\n"
     )
@@ -127,10 +126,7 @@ def test_no_worker_outlives_the_gate(side: Path, number: signal.Signals) -> None
     held = [folder / "held" for folder in (side, head)]
     assert work.eventually(lambda: all(map(work.is_held, held)) or gate.poll() is not None)
     assert gate.poll() is None, log.read_text()
-    if number == signal.SIGINT:  # a terminal sends it to the whole group
-        os.killpg(gate.pid, number)
-    else:
-        gate.send_signal(number)
+    gate.kill()
     gate.wait(work.LONG_SECONDS)
     assert work.eventually(lambda: not any(map(work.is_held, held)))
 

@@ -300,6 +300,7 @@ def test_fetching_unpacks_what_was_downloaded_and_keeps_the_damaged_file(
 def test_no_network_is_one_line_that_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     write_family("mnist", tmp_path / "elsewhere")
     serve_archives(tmp_path / "elsewhere", monkeypatch)
     with pytest.raises(ValueError, match="cannot be fetched") as caught:

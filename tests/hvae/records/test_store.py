@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from worker_functions import eventually
 
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig, as_dict
 from hvae.records import store as records
@@ -381,6 +382,8 @@ def test_two_writers_killed_at_any_moment_leave_whole_records(store: Store) -> N
     moments, starts = random.Random(0), itertools.count(0, 100_000)
     for _ in range(4):
         writers = [writer(store, next(starts)) for _ in range(2)]
+        there = len(store.finished())
+        assert eventually(lambda there=there: len(store.finished()) > there)
         for process in writers:
             time.sleep(moments.uniform(0, 0.15))
             process.send_signal(signal.SIGKILL)

@@ -1,6 +1,7 @@
 """The page of a reproduction, from any state of its folder."""
 
 import copy
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -70,7 +71,8 @@ def test_the_page_comes_first_and_every_figure_beside_it(written: list[Path]) ->
     assert [p.relative_to(report).as_posix() for p in paths[1:]] == expected
     assert paths[1].read_bytes().startswith(b"\x89PNG")
     assert paths[-1].read_bytes().startswith(b"%PDF")
-    assert {p.stat().st_mode & 0o777 for p in paths} == {0o644}
+    os.umask(umask := os.umask(0))
+    assert {p.stat().st_mode & 0o777 for p in paths} == {0o666 & ~umask}
     assert paths[0].stat().st_size < 3e6
 
 

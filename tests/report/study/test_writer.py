@@ -20,6 +20,7 @@ from hvae.records.store import Store
 from hvae.settings import digest, override
 from report.data.design import Design
 from report.data.frames import Study
+from report.render.drawing import PAPER
 from report.study import writer
 from report.study.figures.quality import loss_curves
 from report.study.writer import FORMATS, Figure, drawn_meanwhile, write_report
@@ -45,7 +46,13 @@ def test_every_file_is_written_and_listed(store: Store, monkeypatch: pytest.Monk
     assert all(path.stat().st_size for path in paths)
     figures = {path.name for path in paths[9:]}
     assert {"pictures.png", "pictures.pdf"} <= figures
-    assert {"loss-curves.pdf", "loss-curves.column.pdf"} <= figures
+    for name, inches in (
+        ("loss-curves.pdf", PAPER["pdf"]),
+        ("loss-curves.column.pdf", PAPER["column.pdf"]),
+    ):
+        content = (paths[0].parent / "figures" / name).read_bytes()
+        (box,) = re.findall(rb"/MediaBox \[ 0 0 ([\d.]+) ", content)
+        assert 0.5 * inches < float(box) / 72 <= inches + 0.01
     assert not list(store.folder.rglob(".partial-*"))
     runs = pd.read_csv(paths[4])
     assert runs.groupby("key").size().index.tolist() == sorted(map(digest, asked.runs))

@@ -1,5 +1,6 @@
 """What a page says first: what was trained, the answer, and what not to trust."""
 
+from dataclasses import replace
 from typing import Any
 
 from builders import design, filled, record
@@ -65,6 +66,14 @@ def test_a_variant_of_another_likelihood_is_answered_by_what_all_share(store: St
     apart = VARIANTS | {"KMNIST": {"data.name": "kmnist"}}
     (said,) = answer(filled(store, design({"depth": (1,)}, apart), known))
     assert said.endswith("; the NLL cannot judge KMNIST.")
+
+
+def test_an_answer_has_three_sentences_at_most(store: Store) -> None:
+    axes = {"depth": (1, 2), "latent": (2, 20), "loss": ("bce", "mse"), "train.epochs": (1, 2)}
+    asked_for = replace(design(axes), question="")
+    study = filled(store, asked_for, with_metrics(nll_nats=nll))
+    assert len(asked(study)) == 4
+    assert len(answer(study)) == 3
 
 
 def test_nothing_is_claimed_of_two_seeds_or_of_none(store: Store) -> None:
