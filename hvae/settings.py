@@ -89,6 +89,8 @@ def shared(run: RunConfig) -> RunConfig:
     differing = [known for known in SETTINGS.values() if known.may_differ]
     if run.model.inference == "top-down":  # a padded unit would be no fixed point of merging
         differing.remove(setting("latent"))
+    if run.model.latent_dims or run.model.hidden_dims:  # as many sizes as levels
+        differing.remove(setting("depth"))
     sections = {name: getattr(run, name) for name in SECTIONS}
     for known in differing:
         section, neutral = (

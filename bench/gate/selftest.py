@@ -27,7 +27,8 @@ from hvae.records.files import prove_writable
 
 CONFIDENCE = 0.95  # of one-sided bounds
 JUDGES = tuple(
-    f"bench/gate/{name}.py" for name in ("gate", "tiers", "sides", "paired_timing", "statistics")
+    f"bench/gate/{name}.py"
+    for name in ("gate", "tiers", "sides", "paired_timing", "statistics", "planted", "revisions")
 )
 
 Document = dict[str, Any]

@@ -3,8 +3,8 @@
 Where nothing changed, base and head of a pair can be exchanged, so a ratio is symmetric about 0 and
 the exact signed-rank test fails with probability at most `ALPHA`, for all benchmarks and clocks
 together (Holm). The screen can only turn a failure into a pass. A regression needs size *and*
-significance; where the pairs scatter too much to see the smallest effect that counts, the verdict
-is "inconclusive", never "pass".
+significance; where the pairs scatter too much to see the smallest effect that counts, or have that
+size and no significance, the verdict is "inconclusive", never "pass".
 """
 
 import math
@@ -73,8 +73,10 @@ def robust_error(values: Sequence[float]) -> float:
 def is_screened(values: Sequence[float], clock: Clock) -> bool:
     """Whether the first pairs are enough to pass: no sign of a slowdown, little scatter."""
     first = values[:SCREEN_PAIRS]
-    is_small = statistics.median(first) < math.log1p(clock.screen_limit)
-    is_mixed = sum(value > 0 for value in first) < SCREEN_POSITIVE
+    centre = statistics.median(first)
+    is_small = centre < math.log1p(clock.screen_limit)
+    is_few = sum(value > 0 for value in first) < SCREEN_POSITIVE
+    is_mixed = is_few and centre < math.log1p(clock.smallest_effect)
     return (is_small or is_mixed) and robust_error(first) <= clock.screen_limit
 
 
@@ -105,11 +107,12 @@ def judge(series: Series) -> dict[Key, Judgement]:
 
 def _judgement(values: Sequence[float], clock: Clock, p: float, is_rejected: bool) -> Judgement:
     centre, error = statistics.median(values), robust_error(values)
-    is_enough = is_screened(values, clock)
+    is_enough, counts = is_screened(values, clock), centre >= math.log1p(clock.smallest_effect)
+    is_known = len(values) >= FULL_PAIRS and error <= clock.largest_error and not counts
     status = PASS
-    if is_rejected and centre >= math.log1p(clock.smallest_effect):
+    if is_rejected and counts:
         status = FAIL
-    elif not is_enough and (len(values) < FULL_PAIRS or error > clock.largest_error):
+    elif not is_enough and not is_known:
         status = INCONCLUSIVE
     return Judgement(status, math.expm1(centre), error, None if is_enough else p, len(values))
 

@@ -118,7 +118,10 @@ def _compare_training(
 ) -> Iterator[Finding]:
     before, after = base["values"], head["values"]
     if gone := sorted(before.keys() - after.keys()):
-        yield Finding(FAIL, f"{name}: {gone[0]} is missing in head ({len(gone)} in all)")
+        change = (f"{name}.values", len(before), len(before) - len(gone))
+        accepted = [waiver for waiver in waivers if waiver.accepts_count(*change)]
+        text = f"{name}: {gone[0]} is missing in head ({len(gone)} in all)"
+        yield _worse(text, accepted, line(*change))
     if new := sorted(after.keys() - before.keys()):
         yield Finding(NOTE, f"{name}: {new[0]} is new in head ({len(new)} in all)")
     sizes = {key: relative_difference(before[key], after[key]) for key in before if key in after}

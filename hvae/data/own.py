@@ -172,7 +172,7 @@ def _levels(arrays: Arrays) -> int:
         return 1 if is_binary else 255
     is_known = given.size == 1 and given.dtype.kind in "iu"
     levels = int(given.reshape(-1)[0]) if is_known else 0
-    largest = max(int(part.max()) for part in images if part.dtype.kind != "f")
+    largest = max((int(part.max()) for part in images if part.dtype.kind != "f"), default=0)
     if not max(1, largest) <= levels <= 255:
         raise ValueError(
             f"has levels {given.tolist()}; allowed: an integer from the largest pixel to 255"

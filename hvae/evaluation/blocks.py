@@ -6,6 +6,7 @@ Shapes: S samples, s of them at once, B images of a block, n images, D pixels, T
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,12 +29,13 @@ class Inputs(NamedTuple):
     x: Tensor  # [B, D]
     binary: Tensor  # [B, D]
     noise: list[Tensor]  # [s, B, T, L] each, as many draws in all as were asked for
+    is_binary: bool  # all of the test set, and `binary` the same images
 
     def targets(self, model: HierarchicalVAE) -> dict[str, Target]:
         """The images as the model was trained on them, and as all models are compared by them, by
         what the names of their metrics begin with; one of them where both are the same."""
         targets = {"": Target(self.x, model.loss, model.logvar)}
-        if model.loss != "bce" or not torch.equal(self.x, self.binary):
+        if model.loss != "bce" or not self.is_binary:
             pixels = "mean" if model.loss == "continuous-bernoulli" else "bce"
             targets[SCOREBOARD] = Target(self.binary, pixels)
         return targets
@@ -56,12 +58,14 @@ class BlockSource(NamedTuple):
         """The test images of the rows [n] with noise for so many draws: a block at a time, on a
         GPU, which that would not fill, several as one."""
         at_once = GPU_ROWS // BLOCK_SAMPLES if self.device.type == "cuda" else BLOCK_IMAGES
+        levels = self.images.test_levels
+        is_binary = np.array_equal(self.images.test, self.images.test_binary * levels)
         for start in range(0, len(rows), at_once):
             part = rows[start : start + at_once].numpy()
             x = torch.tensor(self.images.test[part], device=self.device).float()
             binary = torch.tensor(self.images.test_binary[part], device=self.device).float()
             noise = self.noise(purpose, start, len(part), samples)
-            yield Inputs(start + len(part), x / self.images.test_levels, binary, noise)
+            yield Inputs(start + len(part), x / levels, binary, noise, is_binary)
 
     def noise(self, purpose: str, start: int, images: int, samples: int) -> list[Tensor]:
         """Standard normal noise of the images from there on, for the deepest and the widest of the

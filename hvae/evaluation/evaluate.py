@@ -32,7 +32,7 @@ from hvae.evaluation.importance import Aggregate
 from hvae.evaluation.levels import aggregates
 from hvae.evaluation.likelihood import PixelSums, Target, fastest_sums, pixel_nlls
 from hvae.evaluation.nll import Corrected, Gap, certify, corrected, sampled, subset
-from hvae.evaluation.probes import TRAIN_IMAGES, probe_accuracies
+from hvae.evaluation.probes import probe_accuracies
 from hvae.evaluation.units import Values, active_units, unit_sums
 from hvae.model.gaussians import LOG_2_PI
 from hvae.model.hierarchy import HierarchicalVAE, posterior_means
@@ -259,7 +259,7 @@ def _reasons(images: Images, squared_error: float) -> dict[str, str]:
     reasons = {}
     if squared_error == 0.0:
         reasons["psnr_db"] = "every pixel is reconstructed exactly"
-    if len(np.unique(images.train_labels[:TRAIN_IMAGES])) < 2:
+    if len(np.unique(images.train_labels)) < 2:
         reasons["probe_accuracy_per_level"] = "the training images are of one class"
     return reasons
 

@@ -77,7 +77,9 @@ def library(is_double: bool = False) -> ctypes.CDLL | None:
         declare(found)
         return found
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-        reason = (getattr(error, "stderr", None) or str(error)).strip().partition("\n")[0]
+        said = getattr(error, "stderr", None) or str(error)
+        words = said.decode(errors="replace") if isinstance(said, bytes) else said
+        reason = words.strip().partition("\n")[0]
         warnings.warn(f"cannot compile {SOURCE.name}, going on without: {reason}", stacklevel=2)
         return None
 

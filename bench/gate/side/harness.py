@@ -6,7 +6,15 @@ those of HEAD that are named in `FILES`: same measuring code, different measured
 
 BENCHMARKS = ("train_step", "train_pack", "train_compiled", "evaluation")  # counted and timed
 # Followed number by number.
-TRAININGS = ("documented", "elbo", "iwae", "compiled", "compiled_elbo", "evaluation")
+TRAININGS = (
+    "documented",
+    "elbo",
+    "iwae",
+    "compiled",
+    "compiled_elbo",
+    "evaluation",
+    "compiled_evaluation",
+)
 OPERATORS = "operators."  # begins the metric of an operator, which counts its calls
 ADVISORY = ("python_calls",)  # differs between versions of Python and of torch: reported only
 

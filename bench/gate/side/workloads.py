@@ -6,7 +6,8 @@ base's sources as well. Shapes: U seeds, B batch, D pixels, S samples, T levels,
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -34,7 +35,8 @@ COMPILED_IMAGES = 64 + 32  # a full batch and, as MNIST has it, a half one
 
 
 class Workload(NamedTuple):
-    """`call` is timed; `counted` does the same operator by operator, without a captured graph."""
+    """`call` is timed; `counted` does the same operator by operator, without a captured graph or
+    compiled sums."""
 
     call: Call
     counted: Call
@@ -95,13 +97,14 @@ def compiled_training(device: str) -> Workload:
 
 
 def evaluation(device: str) -> Workload:
-    """All test metrics of one untrained model on one block of random images."""
+    """All test metrics of one untrained model on one block of random images; counted with sums over
+    pixels by torch, whose operators can be."""
     model, images = initial(REFERENCE), random_images()
 
-    def call() -> None:
-        evaluate([model], images, SAMPLES, device, **PLAIN)
+    def call(**sums: Any) -> None:
+        evaluate([model], images, SAMPLES, device, **sums)
 
-    return Workload(call, call, sum(p.numel() for p in model.parameters()))
+    return Workload(call, partial(call, **PLAIN), sum(p.numel() for p in model.parameters()))
 
 
 def random_images(train_images: int = TRAIN_IMAGES) -> Images:

@@ -1,5 +1,6 @@
 """What two sides' numbers come to, tier by tier."""
 
+import copy
 import math
 from typing import Any
 
@@ -105,6 +106,18 @@ def test_the_largest_relative_difference_is_named_and_blocks_until_waived() -> N
     assert compare_numerics(numerics(), head, in_force("", finding.waiver)).status == PASS
     larger = numerics("b", loss=1.5 * (1 + 3e-6))
     assert compare_numerics(numerics(), larger, in_force("", finding.waiver)).status == FAIL
+
+
+def test_a_number_that_is_gone_on_purpose_has_its_waiver() -> None:
+    head = copy.deepcopy(numerics())
+    del head["elbo"]["values"]["kl"]
+    (finding,) = compare_numerics(numerics(), head, []).findings
+    assert finding.status == FAIL
+    assert "kl is missing in head (1 in all)" in finding.text
+    accepted = in_force("", finding.waiver)
+    assert compare_numerics(numerics(), head, accepted).status == PASS
+    del head["elbo"]["values"]["loss"]
+    assert compare_numerics(numerics(), head, accepted).status == FAIL
 
 
 def test_final_parameters_that_differ_in_their_last_bits_only_are_seen() -> None:

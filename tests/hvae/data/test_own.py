@@ -92,6 +92,8 @@ def test_grey_levels_are_as_the_file_has_them(
 def test_the_white_byte_may_be_told(tmp_path: Path) -> None:
     few = {"train": TRAIN // 16, "test": TEST // 16}
     assert read(npz(tmp_path, **few, levels=16)).grey.levels == 16
+    floats = {"train": TRAIN / 255, "test": TEST / 255}
+    assert read(npz(tmp_path, **floats, levels=16)).grey.levels == 16
 
 
 def test_without_labels_all_are_of_one_class(tmp_path: Path) -> None:

@@ -504,6 +504,17 @@ def test_evaluation_repeats_itself_and_leaves_the_global_generator_alone(digits:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("step", [1, -1])
+def test_a_block_that_happens_to_be_binary_is_one_of_grey_images(step: int, digits: Images) -> None:
+    few = first(digits, N)
+    grey = few.test.copy()
+    grey[:BLOCK_IMAGES] = few.test_binary[:BLOCK_IMAGES] * few.test_levels
+    order = np.arange(N)[::step].copy()
+    mixed = replace(few, test=grey[order], test_binary=few.test_binary[order])
+    found = metrics(network(2), mixed, 10)
+    assert found["scoreboard_nll_nats"] != found["nll_nats"]
+
+
 def test_one_importance_sample_has_no_monte_carlo_error(digits: Images) -> None:
     found = metrics(network(2), first(digits, 20), 1)
     assert math.isnan(found["elbo_standard_error_nats"])

@@ -119,3 +119,13 @@ def test_the_probe_uses_means_of_the_model_as_it_is_and_repeats_itself() -> None
     before = torch.get_rng_state()
     assert probe_accuracies(model, images) == probe_accuracies(model, images)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_of_a_sorted_set_some_of_every_part_are_learned_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(probes, "TRAIN_IMAGES", 4)
+    mixed, ordered = np.array([0, 1, 0, 1, 0, 1, 0, 1]), np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    assert probes.probe_rows(mixed).tolist() == [0, 1, 2, 3]
+    assert np.bincount(ordered[probes.probe_rows(ordered)]).tolist() == [2, 2]
+    assert probes.probe_rows(ordered[:2]).tolist() == [0, 1]

@@ -73,6 +73,15 @@ def test_a_broken_compiler_is_one_line(bin: Path, body: str, cache: Path) -> Non
     assert not list(cache.glob("**/*.so"))
 
 
+def test_a_slow_compiler_is_one_line(
+    bin: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hvae.native.build.SECONDS", 0.5)
+    script(bin / "cc", "echo 'cc1: warning: thinking' >&2; while :; do :; done")
+    with pytest.warns(UserWarning, match="going on without: cc1: warning: thinking"):
+        assert build() is None
+
+
 @HAS_NONE
 def test_a_folder_that_takes_nothing_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -100,6 +100,13 @@ def test_a_narrower_member_is_padded_by_what_stays_zero(name: str, few_digits: I
             torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
 
 
+def test_sizes_by_level_are_trained_at_other_depths_than_the_usual(few_digits: Images) -> None:
+    runs = [run("unequal levels", 3, seed=seed) for seed in (0, 1)]
+    for one, model in zip(runs, fit(runs, few_digits, dtype=torch.float64).models, strict=True):
+        for found, expected in zip(model.parameters(), plainly(one, few_digits), strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
+
+
 @pytest.mark.parametrize("name", FAMILY)
 def test_nan_in_one_member_leaves_the_others_as_they_are(name: str, few_digits: Images) -> None:
     runs = [run(name, seed=seed) for seed in (0, 1)]
@@ -150,7 +157,8 @@ def plainly(one: RunConfig, images: Images) -> list[Tensor]:
     settings = Settings(ONE.double(), -torch.inf * ONE.double(), live)
     for epoch in range(1, train.epochs + 1):
         optimizer.param_groups[0]["lr"] = train.rate(epoch)
-        eps = noise("noise", train.seed, epoch, count, 2, one.model.latent_dim).double()
+        sizes = one.model.num_layers, one.model.latent_dim
+        eps = noise("noise", train.seed, epoch, count, *sizes).double()
         places = order(train.seed, epoch, count)
         for batch in torch.arange(count).split(BATCH):
             pixels = torch.from_numpy(images.train)[places[batch]].float() / images.train_levels
