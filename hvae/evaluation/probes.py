@@ -38,13 +38,13 @@ def probe_accuracies(model: HierarchicalVAE, images: Images) -> list[float]:
     ]
 
 
-def probe_rows(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def probe_rows(labels: npt.NDArray[Any]) -> slice | npt.NDArray[Any]:
     """The training images that the probe learns from: the first, or where these lack a digit that
     others show, as in a set that is sorted, some of every part of it."""
-    first = np.arange(min(len(labels), TRAIN_IMAGES))
+    first = slice(TRAIN_IMAGES)
     if len(np.unique(labels[first])) == len(np.unique(labels)):
         return first
-    return np.linspace(0, len(labels) - 1, len(first)).astype(int)
+    return np.linspace(0, len(labels) - 1, TRAIN_IMAGES).astype(int)
 
 
 def _accuracy(train: Tensor, labels: Tensor, test: Tensor, test_labels: Tensor) -> float:
