@@ -1,4 +1,4 @@
-"""What a run is: frozen, validated settings. A run is a pure function of its `RunConfig`.
+"""What a run is: frozen, validated settings.
 
 The defaults are the documented setting: 784-100-20, two levels, BCE, 30 epochs of MNIST. They are a
 contract: a digest is made of what differs from them, so that a new field with a neutral default
@@ -28,7 +28,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 ACTIVATIONS = ("relu", "tanh")
 PRIOR_VARIANCES = ("unit", "learned")  # of all levels but the topmost, whose prior is N(0, I)
 INFERENCES = ("bottom-up", "top-down")
-OUTPUT_BIASES = ("drawn", "data")  # of the pixels, at first: like any other, or the data's mean
+OUTPUT_BIASES = ("drawn", "data")  # of the pixels, at first: as any other, or the logit of the mean
 
 
 @dataclass(frozen=True)
@@ -263,7 +263,8 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One training, whole: the same `RunConfig` on the same machine gives the same record."""
+    """One training, whole: the same `RunConfig` on the same machine, by the same engine (of the
+    traced one in the same pack), gives the same record."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
