@@ -35,7 +35,7 @@ from ablations.run.throughput import (
 )
 from ablations.studies import Study
 from ablations.study_files import keep
-from hvae.config import DataConfig, RunConfig
+from hvae.config import DataConfig, RunConfig, TrainConfig
 from hvae.records.claims import Claims
 from hvae.records.provenance import SourcesChanged, code, sources_sha256
 from hvae.records.standings import (
@@ -119,6 +119,7 @@ def train_missing(study: Study, store: Store, launch: Launch) -> list[Standing]:
     if not todo:
         say(f"{study.name}: nothing to do, every run is there")
         return standings
+    _say_what_never_comes([s.run.train for s in standings if s.digest in todo])
     with launch.place() as place:
         _train(place, study, store, launch, standings, todo)
     return standings_of(study, store, [s for s in standings if s.digest not in todo])
@@ -132,6 +133,17 @@ def say_what_is_lost(study: Study, standings: Sequence[Standing], launch: Launch
             listed = f"`hvae status {study.argument}` lists them"
             say(f"{number} of {len(standings)} runs {what}; {listed}")
     return failed > 0 or diverged == len(standings)
+
+
+def _say_what_never_comes(trains: Sequence[TrainConfig]) -> None:
+    """Say what the runs ask for that their last epoch comes before."""
+    late = {
+        "train.kl_warmup_epochs": sum(t.kl_warmup_epochs >= t.epochs for t in trains),
+        "train.rate_steps": sum(max(t.rate_steps, default=0) >= t.epochs for t in trains),
+    }
+    for name, number in late.items():
+        if number:
+            say(f"{name}: {number} of {len(trains)} runs end before it does")
 
 
 def _say_what_stays(standings: Sequence[Standing], launch: Launch) -> None:

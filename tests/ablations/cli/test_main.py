@@ -258,6 +258,16 @@ def test_failed_runs_end_in_exit_code_one_and_are_retried(
     assert call("status", "quick", *SMALL, "--results", str(tmp_path)).exit_code == 0
 
 
+@pytest.mark.usefixtures("trainer")
+def test_a_warm_up_that_is_longer_than_the_training_is_said(tmp_path: Path) -> None:
+    long = ("--set", "train.kl_warmup_epochs=4", "--set", "train.rate_steps=2-4")
+    said = run_small(tmp_path, *long, "--epochs", "4", "--no-report").stderr
+    assert "train.kl_warmup_epochs: 2 of 2 runs end before it does" in said
+    assert "train.rate_steps: 2 of 2 runs end before it does" in said
+    fits = run_small(tmp_path, *long, "--epochs", "5", "--no-report").stderr
+    assert "end before" not in fits
+
+
 def test_an_interrupted_run_keeps_its_records_and_says_how_to_resume(
     tmp_path: Path, trainer: StandIn
 ) -> None:
