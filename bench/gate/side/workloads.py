@@ -27,7 +27,7 @@ from bench.throughput.clock import Call
 from hvae.config import RunConfig
 
 REFERENCE = RunConfig()
-SAMPLES = 100  # importance samples: most of an evaluation, as with the 1,000 of a real one
+SAMPLES = 100  # of an image: sums over pixels take an eighth of it, most with a real one's 1,000
 TEST_IMAGES = 100  # one block of the evaluation
 TRAIN_IMAGES = 20  # of the evaluation's probe, which is not what is measured
 DARK = 0.8  # of the training pixels, as in MNIST
