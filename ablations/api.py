@@ -13,7 +13,8 @@ from ablations.run.launch import Launch, say_what_is_lost, train_missing
 from ablations.run.progress import say
 from ablations.studies import Study, frozen, narrow
 from ablations.study_files import load_study
-from hvae.records.provenance import sources_sha256
+from hvae.records.sources import sources_sha256
+from hvae.records.standings import staleness
 from hvae.records.store import Record, Store
 from hvae.settings import axis_names, setting, value
 
@@ -94,8 +95,8 @@ def run_with_weights(store: Store, key: str, wanted: Mapping[str, Any]) -> Recor
     if len(fitting) == 1:
         (record,) = fitting
         _require_finished(record)
-        if record.code.get("sources_sha256") != sources_sha256():
-            say(f"{record.digest}: trained by other sources of hvae than these")
+        if reason := staleness(record, sources_sha256()):
+            say(f"{record.digest}: {reason}")
         return record
     asked = [f", {name} {given}" for name, given in {"key": key, **wanted}.items() if given != ""]
     found = f"study: {len(fitting)} runs under {store.folder} have weights{''.join(asked)}"

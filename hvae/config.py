@@ -17,6 +17,7 @@ from hvae.validation import (
     require_integer,
     require_integers,
     require_known,
+    require_neutral,
     require_number,
 )
 
@@ -153,9 +154,7 @@ class TrainConfig:
             require_integer(name, getattr(self, name), minimum=0)
         for name in ("kl_weight", "free_bits", "learning_rate", "rate_factor"):
             positive = name in ("learning_rate", "rate_factor")
-            require_number(name, getattr(self, name), positive=positive)
-            # 1 and 1.0, 0.0 and -0.0: one digest
-            object.__setattr__(self, name, float(getattr(self, name)) + 0.0)
+            object.__setattr__(self, name, require_number(name, getattr(self, name), positive))
         self._require_steps()
         self._require_combination()
 
@@ -171,26 +170,18 @@ class TrainConfig:
                 f"rate_steps: {list(steps)} is not allowed; allowed: epochs in ascending order"
             )
         object.__setattr__(self, "rate_steps", steps)
-        if not steps and self.rate_factor != TrainConfig.rate_factor:
-            raise ValueError(
-                f"rate_factor: {self.rate_factor!r} has no meaning without rate_steps; allowed: "
-                f"{TrainConfig.rate_factor!r}"
-            )
+        if not steps:
+            factor = TrainConfig.rate_factor
+            require_neutral("rate_factor", self.rate_factor, factor, "without rate_steps")
 
     def _require_combination(self) -> None:
         if self.objective == "iwae":
             for name, neutral in (("kl_weight", 1.0), ("kl_warmup_epochs", 0), ("free_bits", 0.0)):
-                value = getattr(self, name)
-                if value != neutral:
-                    raise ValueError(
-                        f"{name}: {value!r} has no meaning for objective 'iwae', "
-                        f"whose bound has no separate KL; allowed: {neutral!r}"
-                    )
-        elif self.importance_samples != 1:
-            raise ValueError(
-                f"importance_samples: {self.importance_samples!r} is used by objective 'iwae' "
-                f"only; allowed with {self.objective!r}: 1"
-            )
+                where = "for objective 'iwae', whose bound has no separate KL"
+                require_neutral(name, getattr(self, name), neutral, where)
+        else:
+            where = f"for objective {self.objective!r}, but for 'iwae'"
+            require_neutral("importance_samples", self.importance_samples, 1, where)
 
 
 @dataclass(frozen=True)

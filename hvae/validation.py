@@ -34,16 +34,23 @@ def require_integers(name: str, value: Any, minimum: int) -> tuple[int, ...]:
     return tuple(value)
 
 
-def require_number(name: str, value: Any, positive: bool) -> None:
-    """Raise `ValueError` unless `value` is finite and > 0 (`positive`) or ≥ 0."""
+def require_number(name: str, value: Any, positive: bool) -> float:
+    """A number as a float. Raises `ValueError` unless it is finite and > 0 (`positive`) or ≥ 0."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     is_finite = is_number and abs(value) <= sys.float_info.max  # also of integers beyond floats
     if not is_finite or value < 0 or (positive and value == 0):
         bound = "> 0" if positive else "≥ 0"
         raise ValueError(f"{name}: {value!r} is not allowed; allowed: finite numbers {bound}")
+    return float(value) + 0.0  # 1 and 1.0, 0.0 and -0.0: one digest
 
 
 def require_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
     """Raise `ValueError` unless `value` is one of `allowed`."""
     if value not in allowed:
         raise ValueError(f"{name}: {value!r} is not allowed; allowed: {', '.join(allowed)}")
+
+
+def require_neutral(name: str, value: Any, neutral: Any, where: str) -> None:
+    """Raise `ValueError` unless `value` is the one that says nothing, where no other would act."""
+    if value != neutral:
+        raise ValueError(f"{name}: {value!r} has no meaning {where}; allowed: {neutral!r}")

@@ -16,7 +16,7 @@ from ablations.run.executors import DEVICES, EXECUTORS
 from ablations.terminal import prepare_streams, printable
 from hvae.processes import WorkerFailed
 from hvae.records.files import FULL, DiskFull
-from hvae.records.provenance import SourcesChanged
+from hvae.records.sources import SourcesChanged
 from hvae.text import visible
 
 Command = Callable[..., Any]

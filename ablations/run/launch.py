@@ -1,28 +1,26 @@
 """From a study to its records: what is left to do is cut into packs and trained, every run is
 recorded as it ends, and what fails is tried again."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from ablations.grid import Pack, halves, labels, packing, packs, runs, without
+from ablations.grid import Pack, labels, packing, packs, runs, without
 from ablations.prediction import too_large
 from ablations.run.executors import (
     DEVICES,
     EXECUTORS,
-    NODES_LOST,
     Executor,
-    NodeDied,
     Place,
     choose,
     resolve_device,
 )
-from ablations.run.pack import Conditions, Finished, Task, run_pack
+from ablations.run.pack import Conditions, Task, run_pack
 from ablations.run.progress import Display, say
+from ablations.run.recording import Recording
 from ablations.run.sharing import FILE as CLAIMS
 from ablations.run.sharing import Sharing
 from ablations.run.throughput import (
@@ -37,7 +35,8 @@ from ablations.studies import Study
 from ablations.study_files import keep
 from hvae.config import DataConfig, RunConfig, TrainConfig
 from hvae.records.claims import Claims
-from hvae.records.provenance import SourcesChanged, code, sources_sha256
+from hvae.records.provenance import code
+from hvae.records.sources import sources_sha256
 from hvae.records.standings import (
     Standing,
     count,
@@ -47,7 +46,6 @@ from hvae.records.standings import (
     without_weights,
 )
 from hvae.records.store import Store
-from hvae.settings import digest
 from hvae.validation import require_choice
 
 
@@ -272,50 +270,3 @@ def own_throughput(
 ) -> dict[RunConfig, Throughput]:
     """The throughput of its own shapes: a task may have far to go."""
     return {one: throughput[one] for one in map(shape, pack.members) if one in throughput}
-
-
-def retries(pack: Pack, error: BaseException) -> list[Pack]:
-    """What is tried after a failure: the halves of what is left of a pack, so that no run takes
-    others along, nor what lacks memory; nothing of one run, or where the sources changed."""
-    if len(pack.runs) < 2 or isinstance(error, SourcesChanged):
-        return []
-    return halves(pack)
-
-
-@dataclass
-class Recording:
-    """What becomes of the runs: recorded or failed. A disk that is full fails a run, no more."""
-
-    store: Store
-    sharing: Sharing
-    recorded: set[str] = field(default_factory=set)
-    nodes_lost: Counter[tuple[RunConfig, ...]] = field(default_factory=Counter)
-
-    def retries(self, pack: Pack, error: BaseException) -> list[Pack]:
-        """What is tried after a failure; the whole pack where it was its node's."""
-        if isinstance(error, NodeDied) and self.nodes_lost[pack.members] < NODES_LOST:
-            self.nodes_lost[pack.members] += 1
-            return [pack] if pack.runs else []
-        return retries(pack, error)
-
-    def publish(self, finished: Finished) -> None:
-        """Put a run into the store."""
-        try:
-            self.store.write(*finished)
-        except OSError as error:
-            self.sharing.say_once(
-                f"cannot write under {self.store.runs}: {error.strerror or error}"
-            )
-            return
-        self.recorded.add(finished.record.digest)
-        self.sharing.release(finished.record.digest)
-        self.sharing.shown.add(finished.record)
-
-    def fail(self, pack: Pack, error: BaseException) -> None:
-        """Leave word of why the runs of a pack have no record."""
-        if isinstance(error, SourcesChanged) and pack.runs:
-            self.sharing.say_once(str(error))
-        for run in pack.runs:
-            with suppress(OSError):  # of a full disk
-                self.store.write_failure(run, error)
-            self.sharing.release(digest(run))

@@ -11,7 +11,8 @@ from ablations.run.throughput import NOT_TIMED, Throughput, shape
 from hvae.closed_form import flops_per_image, run_parameters
 from hvae.config import RunConfig, as_dict
 from hvae.processes import Progress, give_back_freed_memory
-from hvae.records.provenance import environment, require_sources
+from hvae.records.provenance import environment
+from hvae.records.sources import require_sources
 from hvae.records.store import ARRAYS, WEIGHTS, Files, Record
 from hvae.settings import digest
 
@@ -87,15 +88,14 @@ def run_pack(task: Task, progress: Progress) -> Iterator[Finished]:
 
 
 def _is_compiled(task: Task) -> bool:
-    """Whether the pack is trained by the compiled step: it trains all of its members, or none."""
+    """Whether the compiled step trains the pack, whichever of its members are left to train."""
     import torch
 
-    from hvae.training.compiled import obstacle
+    from hvae.training.fit import chosen
 
-    conditions, device = task.conditions, torch.device(task.conditions.device)
-    if conditions.engine == "traced":
-        return False
-    return not any(obstacle(run, device, torch.float32) for run in task.pack.members)
+    device = torch.device(task.conditions.device)
+    is_compiled, _ = chosen(task.pack.members, device, engine=task.conditions.engine)
+    return is_compiled
 
 
 def _records(

@@ -18,7 +18,8 @@ from ablations.run.progress import say
 from hvae.config import DataConfig, RunConfig, TrainConfig
 from hvae.processes import Progress, give_back_freed_memory
 from hvae.records.files import overwrite, read_whole
-from hvae.records.provenance import SourcesChanged, device_name, environment, require_sources
+from hvae.records.provenance import device_name, environment
+from hvae.records.sources import SourcesChanged, require_sources
 from hvae.settings import describe, digest, value
 
 Throughput = dict[str, Any]

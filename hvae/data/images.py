@@ -6,6 +6,7 @@ those of one's own.
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -47,6 +48,11 @@ class Images:
     test_levels: int
     test_binary: Bytes
     sha256: str
+
+    @cached_property
+    def is_test_binary(self) -> bool:
+        """Whether the test images are black and white, and so the very same as `test_binary`."""
+        return np.array_equal(self.test, self.test_binary * self.test_levels)
 
 
 def load(config: DataConfig, folder: Path) -> Images:

@@ -6,7 +6,6 @@ Shapes: S samples, s of them at once, B images of a block, n images, D pixels, T
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,13 +58,12 @@ class BlockSource(NamedTuple):
         GPU, which that would not fill, several as one."""
         at_once = GPU_ROWS // BLOCK_SAMPLES if self.device.type == "cuda" else BLOCK_IMAGES
         levels = self.images.test_levels
-        is_binary = np.array_equal(self.images.test, self.images.test_binary * levels)
         for start in range(0, len(rows), at_once):
             part = rows[start : start + at_once].numpy()
             x = torch.tensor(self.images.test[part], device=self.device).float()
             binary = torch.tensor(self.images.test_binary[part], device=self.device).float()
             noise = self.noise(purpose, start, len(part), samples)
-            yield Inputs(start + len(part), x / levels, binary, noise, is_binary)
+            yield Inputs(start + len(part), x / levels, binary, noise, self.images.is_test_binary)
 
     def noise(self, purpose: str, start: int, images: int, samples: int) -> list[Tensor]:
         """Standard normal noise of the images from there on, for the deepest and the widest of the

@@ -21,7 +21,7 @@ from hvae.model.hierarchy import HierarchicalVAE
 from hvae.pictures.samples import EXTENT, first_of_each_digit, largest, manifold, samples
 from hvae.records.attachments import Arrays, arrays_file
 from hvae.records.files import overwrite, read_whole, sweep
-from hvae.records.provenance import sources_sha256
+from hvae.records.sources import sources_sha256
 
 FACTS, ARRAYS = "reproduction.json", "reproduction.npz"
 SAMPLES = 64  # as documented

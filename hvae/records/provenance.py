@@ -5,46 +5,26 @@ from pathlib import Path
 from typing import Any
 
 from hvae import __version__
-from hvae.records.code_digest import code_digest, source_files
+from hvae.records import sources
 from hvae.records.git import GitError, git
-
-SOURCES = Path(__file__).parents[1]  # of the package
-
-
-class SourcesChanged(RuntimeError):
-    """The sources on disk are no longer those that a grid was started with."""
-
-
-def sources_sha256() -> str:
-    """Digest of the code of `hvae` as it lies on disk: a record made by another is stale."""
-    return code_digest(SOURCES, source_files(SOURCES))
-
-
-def require_sources(expected_sha256: str) -> None:
-    """Raise `SourcesChanged` where the sources on disk are not those of this digest."""
-    sha256 = sources_sha256()
-    if sha256 != expected_sha256:
-        raise SourcesChanged(
-            "hvae's sources changed while the grid ran: their digest was "
-            f"{expected_sha256[:12]}, it is {sha256[:12]}; start the command again"
-        )
 
 
 def code() -> dict[str, Any]:
     """Version, digest of the sources, git commit, whether the sources differ from it (both `None`
     outside a checkout), and where git could not say, its words as `git_error`."""
-    return {"version": __version__, "sources_sha256": sources_sha256()} | _commit()
+    return {"version": __version__, "sources_sha256": sources.sources_sha256()} | _commit()
 
 
 def _commit() -> dict[str, Any]:
     """Of the repository whose top level holds the sources, and of no other around them: a virtual
     environment may lie in anyone's."""
     found: dict[str, Any] = {"git_commit": None, "git_dirty": None}
-    if not (SOURCES.parent / ".git").exists():  # a file in a worktree
+    folder = sources.SOURCES
+    if not (folder.parent / ".git").exists():  # a file in a worktree
         return found
     try:
-        changes = git(SOURCES, "status", "--porcelain", "--", ".")
-        return {"git_commit": git(SOURCES, "rev-parse", "HEAD"), "git_dirty": bool(changes)}
+        changes = git(folder, "status", "--porcelain", "--", ".")
+        return {"git_commit": git(folder, "rev-parse", "HEAD"), "git_dirty": bool(changes)}
     except GitError as error:
         return found | {"git_error": str(error)}
 

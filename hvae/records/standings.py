@@ -75,6 +75,15 @@ def refuse_damaged(standings: Iterable[Standing]) -> None:
             raise ValueError(standing.reason)
 
 
+def staleness(record: Record, sources_sha256: str) -> str:
+    """Why a record is stale; empty where it is not."""
+    if record.schema != SCHEMA:
+        return f"schema {record.schema}; this hvae writes {SCHEMA}"
+    if record.code.get("sources_sha256") != sources_sha256:
+        return f"made by other sources of hvae (version {record.code.get('version', 'unknown')})"
+    return ""
+
+
 def _standing(
     store: Store, run: RunConfig, sources_sha256: str, finished: set[str], failed: set[str]
 ) -> Standing:
@@ -92,18 +101,9 @@ def _recorded(store: Store, run: RunConfig, name: str, sources_sha256: str) -> S
     except RecordError as error:
         state = "unreadable" if isinstance(error, UnreadableError) else "damaged"
         return Standing(run, name, state, str(error))
-    reason = _staleness(record, sources_sha256)
+    reason = staleness(record, sources_sha256)
     state = "stale" if reason else "diverged" if record.status == "diverged" else "done"
     return Standing(run, name, state, reason, store.weights_path(name).exists(), record)
-
-
-def _staleness(record: Record, sources_sha256: str) -> str:
-    """Why a record is stale; empty where it is not."""
-    if record.schema != SCHEMA:
-        return f"schema {record.schema}; this hvae writes {SCHEMA}"
-    if record.code.get("sources_sha256") != sources_sha256:
-        return f"made by other sources of hvae (version {record.code.get('version', 'unknown')})"
-    return ""
 
 
 def _failure(store: Store, name: str) -> str:

@@ -50,18 +50,18 @@ def fit(
     require_packable(runs)
     started = time.perf_counter()
     means = torch.tensor(images.train.mean(0) / images.train_levels)
-    chosen, declined = choose(runs, torch.device(device), dtype, engine, means)
+    trainer, declined = choose(runs, torch.device(device), dtype, engine, means)
     draws, train = Draws(runs, images, torch.device(device)), runs[0].train
     histories: list[list[dict[str, Any]]] = [[] for _ in runs]
     for epoch in range(1, train.epochs + 1):
         epoch_started = time.perf_counter()
-        sums = chosen.epoch(draws, epoch, kl_ramp(epoch, train.kl_warmup_epochs))
+        sums = trainer.epoch(draws, epoch, kl_ramp(epoch, train.kl_warmup_epochs))
         share = (time.perf_counter() - epoch_started) / len(runs)
         for run, history, row in zip(runs, histories, sums / len(images.train), strict=True):
             history.append(_entry(epoch, row[: 2 + run.model.num_layers].tolist(), share))
         progress(epoch, train.epochs)
-    models = [chosen.model(member) for member in range(len(runs))]
-    return Fit(models, histories, time.perf_counter() - started, chosen.name, declined)
+    models = [trainer.model(member) for member in range(len(runs))]
+    return Fit(models, histories, time.perf_counter() - started, trainer.name, declined)
 
 
 def choose(
@@ -74,16 +74,28 @@ def choose(
     """The engine for the runs, and why it is not the compiled one where that was wanted; the means
     of the training images [D] are wanted by an output bias from the data. Raises `ValueError` as
     `fit` does."""
+    is_compiled, declined = chosen(runs, device, dtype, engine)
+    if is_compiled:
+        return Compiled(runs, dtype, pixel_means), declined
+    return Traced(runs, device, dtype, pixel_means), declined
+
+
+def chosen(
+    runs: Sequence[RunConfig],
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    engine: str = "auto",
+) -> tuple[bool, str]:
+    """Whether the compiled engine trains the runs, all of them or none, and why not where that was
+    wanted. Raises `ValueError` as `fit` does."""
     if engine not in ENGINES:
         raise ValueError(f"engine: {engine!r} is not allowed; allowed: {', '.join(ENGINES)}")
     if engine == "traced":
-        return Traced(runs, device, dtype, pixel_means), ""
+        return False, ""
     reason = next(filter(None, (obstacle(run, device, dtype) for run in runs)), "")
-    if not reason:
-        return Compiled(runs, dtype, pixel_means), ""
-    if engine == "compiled":
+    if reason and engine == "compiled":
         raise ValueError(f"engine: 'compiled' cannot train these runs: {reason}")
-    return Traced(runs, device, dtype, pixel_means), reason
+    return not reason, reason
 
 
 def _entry(epoch: int, sums: list[float], seconds: float) -> dict[str, Any]:

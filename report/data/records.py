@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-import hvae
-from hvae.records.code_digest import code_digest, source_files
+from hvae.records.sources import sources_sha256
+from hvae.records.standings import staleness
 from hvae.records.store import Record, Store
 from hvae.settings import SETTINGS, value
 from report.data.rows import run_row
@@ -20,7 +20,7 @@ def load_records(path: str | PathLike[str]) -> pd.DataFrame:
     Columns: `study`, `digest`, `status`, every setting by its name (`depth`, `train.epochs`),
     `parameters`, and each metric of the test set, its unit in its name (`nll_nats`); those by level
     or unit are lists, NaN where a run has none. `is_stale`: made by other sources of hvae than
-    these. Raises `ValueError` where there is no record, or a damaged one.
+    these, or of an older schema. Raises `ValueError` where there is no record, or a damaged one.
     """
     folder = Path(path).expanduser()
     frame = frame_of(record for store in _stores(folder) for record in store)
@@ -31,8 +31,7 @@ def load_records(path: str | PathLike[str]) -> pd.DataFrame:
 
 def frame_of(records: Iterable[Record]) -> pd.DataFrame:
     """A row per record, in their order."""
-    package = Path(hvae.__file__).parent
-    sources = code_digest(package, source_files(package))
+    sources = sources_sha256()
     return pd.DataFrame(_row(record, sources) for record in records)
 
 
@@ -44,7 +43,7 @@ def _row(record: Record, sources: str) -> dict[str, Any]:
         "study": record.study,
         "digest": record.digest,
         "status": record.status,
-        "is_stale": record.code.get("sources_sha256") != sources,
+        "is_stale": bool(staleness(record, sources)),
         **{name: value(run, name) for name in SETTINGS},
         "parameters": record.parameters,
         **run_row(record),

@@ -26,7 +26,7 @@ Fuzz = Callable[[str, int, SearchStrategy[Any], Check], None]
 def fuzz(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Fuzz:
     """Check inputs of a kind: so many, or `TIMES` as many. Neither is anything trained to predict
     a time, nor a page opened, nor are the sources read anew for every input."""
-    from hvae.records.provenance import sources_sha256
+    from hvae.records.sources import sources_sha256
 
     is_slow, sources = request.config.getoption("--run-slow"), sources_sha256()
     monkeypatch.setattr("ablations.prediction._training_seconds", lambda run: 1.0)

@@ -18,7 +18,7 @@ from ablations.grid import runs
 from ablations.study_files import load_study
 from hvae.model.hierarchy import initial, state
 from hvae.records.attachments import arrays_file, weights_file
-from hvae.records.provenance import sources_sha256
+from hvae.records.sources import sources_sha256
 from hvae.records.store import Store
 from hvae.settings import digest
 

@@ -27,8 +27,8 @@ from bench.throughput.clock import Call
 from hvae.config import RunConfig
 
 REFERENCE = RunConfig()
-SAMPLES = 100  # of an image: sums over pixels take an eighth of it, most with a real one's 1,000
-TEST_IMAGES = 100  # one block of the evaluation
+SAMPLES = 500  # of an image: sums over pixels take a quarter of it, a third with a real one's 1,000
+TEST_IMAGES = 20
 TRAIN_IMAGES = 20  # of the evaluation's probe, which is not what is measured
 DARK = 0.8  # of the training pixels, as in MNIST
 COMPILED_IMAGES = 64 + 32  # a full batch and, as MNIST has it, a half one

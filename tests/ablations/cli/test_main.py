@@ -21,7 +21,7 @@ from ablations.run import launch as launching
 from ablations.studies import narrow
 from hvae import __version__
 from hvae.config import RunConfig
-from hvae.records.provenance import SourcesChanged
+from hvae.records.sources import SourcesChanged
 from hvae.records.standings import STATES
 from hvae.records.store import Record, Store
 from hvae.settings import digest

@@ -20,7 +20,7 @@ from ablations.run.launch import Launch, Wanted, found
 from ablations.run.pack import Conditions, Task, run_pack
 from hvae.config import DataConfig
 from hvae.processes import WorkerDied
-from hvae.records.provenance import SourcesChanged
+from hvae.records.sources import SourcesChanged
 
 needs_ray = pytest.mark.ray
 STUDY = ("quick", "--depth", "1", "--loss", "bce", "--latent", "2", "--importance-samples", "10")

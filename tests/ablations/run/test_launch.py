@@ -13,10 +13,11 @@ from displays import Shown, shared
 from ablations.grid import Pack
 from ablations.run import launch as launching
 from ablations.run.executors import Executor, Local, NodeDied, Serial
-from ablations.run.launch import retries, run_study
+from ablations.run.launch import run_study
 from ablations.run.pack import Conditions, Finished, Task
+from ablations.run.recording import retries
 from hvae.config import RunConfig
-from hvae.records.provenance import SourcesChanged
+from hvae.records.sources import SourcesChanged
 from hvae.records.store import Record, Store
 from hvae.settings import digest
 

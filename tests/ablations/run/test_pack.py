@@ -23,7 +23,8 @@ from hvae.model.hierarchy import with_weights
 from hvae.native.build import c_compiler
 from hvae.pictures.samples import samples
 from hvae.records.attachments import read_arrays, read_weights
-from hvae.records.provenance import SourcesChanged, code
+from hvae.records.provenance import code
+from hvae.records.sources import SourcesChanged
 from hvae.records.store import ARRAYS, WEIGHTS, Store
 from hvae.settings import digest, override
 
@@ -219,7 +220,7 @@ def test_sources_that_change_leave_no_record_after_that(
 ) -> None:
     unfinished = run_pack(task_of(pack), lambda *_: None)
     next(unfinished)
-    monkeypatch.setattr("hvae.records.provenance.sources_sha256", lambda: "others")
+    monkeypatch.setattr("hvae.records.sources.sources_sha256", lambda: "others")
     with pytest.raises(SourcesChanged):
         next(unfinished)
 

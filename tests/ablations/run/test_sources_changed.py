@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hvae.records.provenance import sources_sha256
+from hvae.records.sources import sources_sha256
 from hvae.records.store import Store
 
 ROOT = Path(__file__).parents[3]

@@ -17,7 +17,7 @@ from ablations.run.throughput import Timing, seconds_for, shape, throughput
 from hvae.config import RunConfig, TrainConfig
 from hvae.data.images import Images, load
 from hvae.processes import WorkerDied
-from hvae.records.provenance import SourcesChanged, sources_sha256
+from hvae.records.sources import SourcesChanged, sources_sha256
 
 RUNS = design({"depth": (1, 2), "loss": ("bce", "mse"), "latent": (2, 20)}, seeds=2).runs
 TWICE = design({"data.binarize": ("none", "dynamic"), "latent": (2, 20)}, seeds=1).runs
@@ -154,7 +154,7 @@ def test_other_sources_another_machine_and_a_damaged_file_are_timed_anew(
     timed.clear()
     blocks(tmp_path, machine={"torch": "another"})
     assert len(timed) == 5
-    monkeypatch.setattr("hvae.records.provenance.sources_sha256", lambda: "others")
+    monkeypatch.setattr("hvae.records.sources.sources_sha256", lambda: "others")
     timed.clear()
     blocks(tmp_path, sources_sha256="others")
     assert len(timed) == 5
@@ -176,7 +176,7 @@ def test_sources_that_change_while_it_is_timed_end_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def edit(cells: Any, *given: Any) -> list[Any]:
-        monkeypatch.setattr("hvae.records.provenance.sources_sha256", lambda: "others")
+        monkeypatch.setattr("hvae.records.sources.sources_sha256", lambda: "others")
         return [[] for _ in cells]
 
     monkeypatch.setattr(MEASURE, edit)

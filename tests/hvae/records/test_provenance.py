@@ -11,56 +11,9 @@ from repositories import git
 
 from hvae import __version__
 from hvae.records import provenance as environment
+from hvae.records.sources import sources_sha256
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git on the PATH")
-
-
-@pytest.fixture
-def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of sources in place of the package's, outside any checkout."""
-    folder = tmp_path / "hvae"
-    folder.mkdir()
-    (folder / "a.py").write_text("x = 1\n")
-    (folder / "b.py").write_text("y = 2\n")
-    monkeypatch.setattr(environment, "SOURCES", folder)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    return folder
-
-
-def digest() -> str:
-    return environment.sources_sha256()
-
-
-def test_the_digest_of_the_sources_follows_code_and_names(sources: Path) -> None:
-    seen = [digest()]
-    (sources / "a.py").write_text('"""Words."""\nx = 1  # more words\n')
-    assert digest() == seen[0]
-    (sources / "a.py").write_text("x = 2\n")
-    seen.append(digest())
-    (sources / "a.py").rename(sources / "c.py")
-    seen.append(digest())
-    (sources / "deep" / "er").mkdir(parents=True)
-    (sources / "deep" / "er" / "d.py").write_text("")
-    seen.append(digest())
-    assert len(set(seen)) == 4
-    assert all(len(value) == 64 for value in seen)
-
-
-def test_files_that_are_no_sources_leave_the_digest_alone(sources: Path) -> None:
-    before = digest()
-    (sources / "__pycache__").mkdir()
-    (sources / "__pycache__" / "a.cpython-311.pyc").write_bytes(b"\0")
-    (sources / "notes.txt").write_text("n")
-    assert digest() == before
-
-
-def test_sources_that_changed_are_refused_until_they_are_as_before(sources: Path) -> None:
-    before = digest()
-    (sources / "a.py").write_text("x = 2\n")
-    with pytest.raises(environment.SourcesChanged, match=rf"was {before[:12]}, .*{digest()[:12]};"):
-        environment.require_sources(before)
-    (sources / "a.py").write_text("x = 1\n")
-    environment.require_sources(before)
 
 
 @pytest.mark.usefixtures("sources")
@@ -68,7 +21,7 @@ def test_outside_a_checkout_the_code_has_no_commit() -> None:
     code = environment.code()
     assert code == {
         "version": __version__,
-        "sources_sha256": digest(),
+        "sources_sha256": sources_sha256(),
         "git_commit": None,
         "git_dirty": None,
     }
@@ -91,7 +44,7 @@ def test_in_a_checkout_the_code_has_its_commit_and_whether_its_sources_changed(
     clean = environment.code()
     assert (clean["git_commit"], clean["git_dirty"]) == (commit, False)
     (sources / "a.py").write_text("x = 3\n")
-    assert environment.code() == clean | {"git_dirty": True, "sources_sha256": digest()}
+    assert environment.code() == clean | {"git_dirty": True, "sources_sha256": sources_sha256()}
     (sources / "a.py").write_text("x = 1\n")
     (sources / "new.py").write_text("")
     assert environment.code()["git_dirty"]
@@ -106,7 +59,7 @@ def test_a_repository_around_the_sources_that_does_not_hold_them_is_none_of_thei
     inner.mkdir()
     (inner / "a.py").write_text("x = 1\n")
     committed(sources.parent)
-    monkeypatch.setattr(environment, "SOURCES", inner)
+    monkeypatch.setattr("hvae.records.sources.SOURCES", inner)
     code = environment.code()
     assert (code["git_commit"], code["git_dirty"]) == (None, None)
     assert "git_error" not in code

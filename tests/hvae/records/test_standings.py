@@ -7,7 +7,7 @@ import pytest
 
 from ablations.grid import runs
 from ablations.presets import PRESETS
-from hvae.records.provenance import sources_sha256
+from hvae.records.sources import sources_sha256
 from hvae.records.standings import STATES, count, refuse_damaged, survey, to_run
 from hvae.records.store import SCHEMA, Record, Store
 from hvae.settings import digest
