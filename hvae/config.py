@@ -180,7 +180,7 @@ class TrainConfig:
                 where = "for objective 'iwae', whose bound has no separate KL"
                 require_neutral(name, getattr(self, name), neutral, where)
         else:
-            where = f"for objective {self.objective!r}, but for 'iwae'"
+            where = f"for objective {self.objective!r}, only for 'iwae'"
             require_neutral("importance_samples", self.importance_samples, 1, where)
 
 

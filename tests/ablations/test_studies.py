@@ -103,7 +103,7 @@ def test_combinations_are_validated_not_what_they_have_in_common() -> None:
     )
     for study in studies:
         assert runs(study)[-1].train.importance_samples == 5
-    told = r"^train\.importance_samples: 5 has no meaning for objective 'elbo', but for 'iwae'"
+    told = r"^train\.importance_samples: 5 has no meaning for objective 'elbo', only for 'iwae'"
     with pytest.raises(ValueError, match=told):
         Study("s", settings=samples, axes=(("objective", ("iwae", "elbo")),))
 

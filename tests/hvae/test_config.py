@@ -218,7 +218,8 @@ def test_iwae_refuses_what_weighs_a_kl_and_the_others_take_it(name: str, value: 
 
 @pytest.mark.parametrize("other", ["documented", "elbo"])
 def test_importance_samples_belong_to_iwae_alone(other: str) -> None:
-    with pytest.raises(ValueError, match=f"importance_samples: 5 .*'{other}', but for 'iwae'; allowed: 1"):
+    told = f"importance_samples: 5 .*'{other}', only for 'iwae'; allowed: 1"
+    with pytest.raises(ValueError, match=told):
         TrainConfig(objective=other, importance_samples=5)
     assert TrainConfig(objective="iwae", importance_samples=5).importance_samples == 5
 
