@@ -245,7 +245,7 @@ class EvaluationConfig:
     and how many these are; the others take over what that corrects of their bound by few."""
 
     importance_samples: int = setting_field(1000, "importance samples S", is_log=True)
-    nll_images: int = setting_field(400, "images of the unbiased NLL", is_log=True)
+    nll_images: int = setting_field(400, "images sampled for the NLL", is_log=True)
 
     def __post_init__(self) -> None:
         require_integer("importance_samples", self.importance_samples, minimum=1)

@@ -99,8 +99,8 @@ def nearest(study: Study) -> str:
     metric = METRICS[ordered[0].published.metric]
     where = f"At {places[0]} the" if is_one and places[0] else "The"
     sources = "; ".join(dict.fromkeys(distance.published.source for distance in ordered))
-    subject = f"{where} {metric.label} is, in {metric.unit},"
-    return f"{subject} {'; '.join(parts)}, which were published ({sources})."
+    subject = f"{where} {metric.label}, measured against published, in {metric.unit}:"
+    return f"{subject} {'; '.join(parts)} ({sources})."
 
 
 def _place(study: Study, distance: Distance) -> str:
@@ -110,8 +110,8 @@ def _place(study: Study, distance: Distance) -> str:
 
 
 def _in_words(distance: Distance, place: str) -> str:
-    """`95.82 with 1 level, 9.06 above the 86.76`."""
+    """`1 level: 95.82 against 86.76, 9.06 above`."""
     side = "above" if distance.difference > 0 else "below"
     off, published = (rounded(v, 2) for v in (abs(distance.difference), distance.published.value))
     cell = ", ".join(filter(None, [distance.published.variant, place]))
-    return f"{distance.measured} with {cell}, {off} {side} the {published}"
+    return f"{cell}: {distance.measured} against {published}, {off} {side}"

@@ -3,7 +3,8 @@
 Nothing is claimed from fewer than three paired seeds.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -65,28 +66,69 @@ def _effect(study: Study, factor: Factor) -> str:
     metric = (whole or [*spoken])[0]
     steps = spoken[metric]
     clear = {step: [c for c in every if c.is_clear] for step, every in steps.items()}
-    largest = sorted(filter(clear.get, steps), key=lambda s: -_largest(clear[s]))[:MOST_STEPS]
-    named = [step for step in steps if step in largest]
-    parts = [_part(study, step, clear[step], len(steps[step])) for step in named]
-    left = sum(map(bool, clear.values())) - len(largest)
-    more = f", and {left} more of its steps change it" if left > 0 else ""
-    proof = _proof([contrast for step in named for contrast in clear[step]]) if named else ""
-    said = [f"{'; '.join(parts)}{more}{proof}"] if parts else []
+    said = [changes] if (changes := _changes(study, clear, steps)) else []
     if none := [step for step in steps if not clear[step]]:
         under = detectable(max(c.estimate.margin for step in none for c in steps[step]))
         which = _listed(map(_name, none)) if len(none) <= MOST_STEPS else f"{len(none)} others"
         what = f"no effect on the {metric.label} is established for {which}"
         said.append(f"{what} (any is under {under} {metric.unit})")
+    cells: dict[Step, list[Contrast]] = {step: [] for step in steps}
+    for contrast in study.contrasts.by_cell[factor.name]:
+        if contrast.metric == metric and contrast.steps[0] in cells:
+            cells[contrast.steps[0]].append(contrast)
+    if changes := _changes(study, _otherwise(clear, cells), cells):
+        said.append(f"in single cells {changes}")
     if mute := [step for step in every if step not in steps]:
         said.append(f"the {metric.label} cannot judge {_listed(map(_name, mute))}")
-    return f"{_subject(factor)} {'; '.join(said)}."
+    averaged = next(iter(steps.values()))[0].averaged
+    over = f", on average over {_listed(f.label for f in averaged)}" if averaged else ""
+    return f"{_subject(factor)}{over}: {'; '.join(said)}."
 
 
-def _proof(named: Sequence[Contrast]) -> str:
+Clear = Mapping[Step, Sequence[Contrast]]
+
+
+def _changes(study: Study, clear: Clear, known: Clear) -> str:
+    """What the steps change for certain, the largest of them by name; of `known` places each."""
+    largest = sorted(filter(clear.get, clear), key=lambda s: -_largest(clear[s]))[:MOST_STEPS]
+    if not largest:
+        return ""
+    named = [step for step in clear if step in largest]
+    parts = [_part(study, step, clear[step], len(known[step])) for step in named]
+    left = sum(map(bool, clear.values())) - len(largest)
+    more = f", and {left} more of its steps change it" if left > 0 else ""
+    return f"{'; '.join(parts)}{more}{proof_of([c for step in named for c in clear[step]])}"
+
+
+def _otherwise(clear: Clear, cells: Clear) -> Clear:
+    """The cells that change for certain where no mean over them does, or the other way."""
+    return {
+        step: [
+            cell
+            for cell in cells[step]
+            if cell.is_clear and not any(_agrees(mean, cell) for mean in means)
+        ]
+        for step, means in clear.items()
+    }
+
+
+def _agrees(mean: Contrast, cell: Contrast) -> bool:
+    """Whether a mean is over the cell, among others, and of its sign."""
+    is_over_it = all(held in cell.held for held in mean.held)
+    return is_over_it and (mean.estimate.mean > 0) == (cell.estimate.mean > 0)
+
+
+def proof_of(named: Sequence[Contrast]) -> str:
     """` (n = 5, Holm p ≤ 0.047)`, of all that are named."""
     p = max(contrast.holm_p for contrast in named)
     n = span([contrast.estimate.n for contrast in named])
-    return f" ({n}, Holm p {p_text(p) if p < 0.001 else f'≤ {p:.2g}'})"
+    return f" ({n}, Holm p {p_text(p) if p < 0.001 else f'≤ {_raised(p):.2g}'})"
+
+
+def _raised(value: float) -> float:
+    """To two digits, never down: what is said to be a bound stays one."""
+    step = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return math.ceil(value / step) * step
 
 
 def _is_doubtful(study: Study, contrast: Contrast) -> bool:
@@ -110,8 +152,8 @@ def _listed(names: Iterable[str]) -> str:
 
 def _subject(factor: Factor) -> str:
     if factor.is_ordered:
-        return f"{factor.label[0].upper()}{factor.label[1:]}:"
-    return f"Against {factor.describe(factor.values[0])}:"
+        return f"{factor.label[0].upper()}{factor.label[1:]}"
+    return f"Against {factor.describe(factor.values[0])}"
 
 
 def _name(step: Step) -> str:

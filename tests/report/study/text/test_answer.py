@@ -3,12 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from builders import design, filled, record
 
 from hvae.config import RunConfig
 from hvae.records.store import Store
 from report.data.frames import Study
-from report.study.text.answer import answer, asked
+from report.study.text.answer import answer, asked, proof_of
 from report.study.text.cautions import cautions
 from report.study.text.setup import setup
 
@@ -47,8 +48,53 @@ def test_variants_are_answered_against_the_first(store: Store) -> None:
 
     study = filled(store, design({"depth": (1, 2)}, VARIANTS), with_metrics(nll_nats=better))
     assert answer(study) == [
-        "Against documented: ELBO lowers the NLL by 3.000 ± 0 nats (n = 3, Holm p < 0.001)."
+        "Against documented, on average over depth: ELBO lowers the NLL by 3.000 ± 0 nats "
+        "(n = 3, Holm p < 0.001)."
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "mean", "cells"),
+    [
+        (
+            {5: (9, -9, 5, -5, 0), 20: (-2, -2.02, -1.98, -2.01, -1.99)},
+            "no effect on the NLL is established for 1 → 2",
+            "lowers the NLL by 2.000 ± 0.020 nats (latent size 20)",
+        ),
+        (
+            {2: (1, 1.02, 0.98, 1.01, 0.99), 20: (-3, -3.02, -2.98, -3.01, -2.99)},
+            "1 → 2 lowers the NLL by 1.000 ± 0 nats",
+            "raises the NLL by 1.000 ± 0.020 nats (latent size 2)",
+        ),
+    ],
+)
+def test_what_the_mean_over_cells_hides_is_said(
+    store: Store, changes: dict[int, tuple[float, ...]], mean: str, cells: str
+) -> None:
+    def drowned(run: RunConfig) -> float:
+        by_seed = changes[run.model.latent_dim]
+        return 100.0 + by_seed[run.train.seed] * (run.model.num_layers == 2)
+
+    asked_for = design({"depth": (1, 2), "latent": tuple(changes)}, seeds=5)
+    (said,) = answer(filled(store, asked_for, with_metrics(nll_nats=drowned)))
+    assert said.startswith(f"Depth, on average over latent size: {mean}")
+    assert f"; in single cells 1 → 2 {cells} (n = 5, Holm p " in said
+
+
+def test_cells_that_all_do_as_their_mean_does_are_not_said_again(store: Store) -> None:
+    asked_for = design({"depth": (1, 2), "latent": (2, 20)}, seeds=5)
+    (said,) = answer(filled(store, asked_for, with_metrics(nll_nats=nll)))
+    assert "lowers the NLL by 2.0" in said
+    assert "single cells" not in said
+
+
+@pytest.mark.parametrize(
+    ("p", "said"), [(0.01028, "≤ 0.011"), (0.0451, "≤ 0.046"), (5e-4, "< 0.001")]
+)
+def test_a_bound_on_p_is_not_rounded_down(store: Store, p: float, said: str) -> None:
+    study = filled(store, design({"depth": (1, 2)}, seeds=3), with_metrics(nll_nats=nll))
+    contrast = replace(study.contrasts.effects["depth"][0], holm_p=p)
+    assert proof_of([contrast]) == f" (n = 3, Holm p {said})"
 
 
 def test_a_variant_of_another_likelihood_is_answered_by_what_all_share(store: Store) -> None:
@@ -60,8 +106,8 @@ def test_a_variant_of_another_likelihood_is_answered_by_what_all_share(store: St
     asked_for = design({"depth": (1, 2)}, variants)
     known = with_metrics(scoreboard_nll_nats=yardstick)
     assert answer(filled(store, asked_for, known))[0].startswith(
-        "Against documented: ELBO lowers the scoreboard NLL by 3.000 ± 0 nats; MSE raises the "
-        "scoreboard NLL by 5.000 ± 0 nats"
+        "Against documented, on average over depth: ELBO lowers the scoreboard NLL by 3.000 ± 0 "
+        "nats; MSE raises the scoreboard NLL by 5.000 ± 0 nats"
     )
     apart = VARIANTS | {"KMNIST": {"data.name": "kmnist"}}
     (said,) = answer(filled(store, design({"depth": (1,)}, apart), known))
