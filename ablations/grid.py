@@ -29,25 +29,28 @@ FEWEST_TRACED = 2  # of a longer pack: alone, a run takes half as long again; a 
 
 class Packing(NamedTuple):
     """How a study is cut into packs: runs of one at most, FLOPs of training it at most, in which
-    settings its runs are alike beside those that a pack must share, and runs that stay together
-    whatever they cost."""
+    settings its runs are alike beside those that a pack must share, runs that stay together
+    whatever they cost, and whether the traced engine trains all of them."""
 
     size: int
     most_cost: float = math.inf
     alike: tuple[str, ...] = ("depth",)
     fewest: int = 1
+    is_traced: bool = False
 
 
 @dataclass(frozen=True)
 class Pack:
     """Runs of one study that are trained as one, and those that would be, were they not recorded:
     who shares a pack depends on the study, never on what happens to be left. `common` says in
-    words which pack it is, where there are others."""
+    words which pack it is, where there are others; `is_traced`, that the traced engine trains it.
+    """
 
     study: str
     runs: tuple[RunConfig, ...]
     recorded: tuple[RunConfig, ...] = ()
     common: str = ""
+    is_traced: bool = False
 
     @property
     def members(self) -> tuple[RunConfig, ...]:
@@ -61,9 +64,14 @@ class Pack:
         return f"{self.common}, {members}" if self.common else members
 
     @property
+    def trained(self) -> tuple[RunConfig, ...]:
+        """The runs that training takes: of the traced engine also those that are recorded."""
+        return self.members if self.is_traced else self.runs
+
+    @property
     def cost(self) -> int:
-        """FLOPs of training all members."""
-        return sum(cost(run) for run in self.runs)
+        """FLOPs of the training."""
+        return sum(map(cost, self.trained))
 
 
 def runs(study: Study) -> list[RunConfig]:
@@ -116,9 +124,10 @@ def packs(
     told = [name for name in common_names if len({value(run, name) for run in groups}) > 1]
     recorded = {digest(run) for group in groups.values() for run in group} - missing
     cut = [
-        without(Pack(study, tuple(chunk), common=", ".join(_words(common, told))), recorded)
+        without(Pack(study, tuple(chunk), (), ", ".join(_words(common, told)), traced), recorded)
         for common, group in groups.items()
-        for chunk in _chunks(sorted(group, key=pack_order), _size(group, packing))
+        for traced in [packing.is_traced or any(map(uncompiled, group))]
+        for chunk in _chunks(sorted(group, key=pack_order), _size(group, packing, traced))
     ]
     return sorted((pack for pack in cut if pack.runs), key=lambda pack: pack.cost, reverse=True)
 
@@ -140,16 +149,14 @@ def packing(device: str, all_runs: int, workers: int) -> Packing:
     """
     size = max(1, min(PACK_SIZES[device], math.ceil(all_runs / workers)))
     if device == "cuda":
-        return Packing(size, alike=())
-    fewest = 1 if c_compiler() else FEWEST_TRACED
-    return Packing(size, PACK_SECONDS * FLOPS_PER_SECOND[device], fewest=fewest)
+        return Packing(size, alike=(), is_traced=True)
+    most_cost = PACK_SECONDS * FLOPS_PER_SECOND[device]
+    return Packing(size, most_cost, is_traced=c_compiler() is None)
 
 
-def _size(group: Iterable[RunConfig], packing: Packing) -> int:
-    runs = list(group)
-    is_traced = any(map(uncompiled, runs))
+def _size(group: Iterable[RunConfig], packing: Packing, is_traced: bool) -> int:
     fewest = max(packing.fewest, FEWEST_TRACED) if is_traced else packing.fewest
-    return int(min(packing.size, max(fewest, packing.most_cost / max(map(cost, runs)))))
+    return int(min(packing.size, max(fewest, packing.most_cost / max(map(cost, group)))))
 
 
 def cost(run: RunConfig) -> int:
@@ -179,7 +186,7 @@ def memory(pack: Pack) -> float:
     drawn, and the images in its order, as bytes. An evaluation holds the noise of a block of test
     images and of the certificate, and the posteriors of all training images.
     """
-    run, members = pack.runs[0], pack.runs
+    run, members = pack.runs[0], pack.trained
     images, pixels = run.data.dataset.training_images, run.model.input_dim
     seeds = len({member.train.seed for member in members})
     latents = max(member.model.latent_dim * member.model.num_layers for member in members)

@@ -3,10 +3,10 @@ run of each kind among them are trained for a moment, in between it goes by FLOP
 evaluation, which does about as many in a second as the compiled step.
 """
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -39,14 +39,17 @@ class Prediction(NamedTuple):
     others: Mapping[Kind, "Prediction"] = MappingProxyType({})
 
     def seconds(self, pack: Pack) -> float:
-        """For training and evaluating all runs of a pack."""
-        return sum(map(self._seconds, pack.runs))
+        """For training a pack and evaluating its runs."""
+        return sum(map(self._training, pack.trained)) + sum(map(self._evaluation, pack.runs))
 
-    def _seconds(self, run: RunConfig) -> float:
-        flops, evaluation = cost(run), evaluation_cost(run)
-        if (other := self.others.get(kind(run))) is not None:
-            return other.start + other.slope * flops + self.slope * evaluation
-        return (self.start + self.slope * flops) * (1 + evaluation / flops)
+    def _training(self, run: RunConfig) -> float:
+        line = self.others.get(kind(run), self)
+        return line.start + line.slope * cost(run)
+
+    def _evaluation(self, run: RunConfig) -> float:
+        if kind(run) in self.others:
+            return self.slope * evaluation_cost(run)
+        return self._training(run) * evaluation_cost(run) / cost(run)
 
     def wall_seconds(self, packs: Sequence[Pack], workers: int) -> float:
         """Until the last worker is through, each taking the longest pack left."""
@@ -127,11 +130,11 @@ def lacking_memory(packs: Sequence[Pack], workers: int) -> str:
     together; else empty."""
     if line := too_large(packs):
         return line
-    needed = sum(sorted(map(memory, packs))[-workers:])
-    there = memory_here()
+    largest = sorted(map(memory, packs), reverse=True)[:workers]
+    needed, there = sum(largest), memory_here()
     if needed <= there:
         return ""
-    fewer = max(1, math.floor(workers * there / needed))
+    fewer = sum(total <= there for total in accumulate(largest))
     return (
         f"memory: {workers} workers need {needed / 1e9:.1f} GB and {there / 1e9:.1f} GB are here; "
         f"fewer fit, as --workers {fewer}"

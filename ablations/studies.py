@@ -9,11 +9,11 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations, product
+from itertools import product
 from typing import Any, NamedTuple
 
 from hvae.config import RunConfig
-from hvae.settings import axis_names, override, setting
+from hvae.settings import axis_names, digest, override, setting
 from hvae.settings import value as value_of
 from hvae.validation import require_integer
 from report.data.design import Published
@@ -22,6 +22,7 @@ from report.data.design import Published
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 MOST_RUNS = 100_000  # of a study: some hundred megabytes of settings
 LONGEST_VARIANT = 60  # characters: it stands in tables
+DATA = ("data.name", "data.path")
 Axis = tuple[str, tuple[Any, ...]]
 
 
@@ -70,10 +71,13 @@ class Study:
         axes = {name: tuple(frozen(name, v) for v in values) for name, values in axes.items()}
         variants = [Variant(v.name, by_name(v.settings.items())) for v in self.variants]
         settings = by_name(self.settings.items())
+        for given in (settings, *(v.settings for v in variants)):
+            if given.keys() >= {*DATA}:
+                raise ValueError("data.name: a path is given, too; allowed: one of the two")
         _require_swept_once(axes, settings, variants)
         _require_few(self.seeds, [*axes.values(), *([variants] if variants else [])])
         cells = tuple(_cells(settings, axes, variants))
-        _require_distinct(cells, variants)
+        _require_distinct(cells)
         for name, value in {
             "settings": settings,
             "axes": tuple(axes.items()),
@@ -122,8 +126,8 @@ def narrow(
     variants: Sequence[str] = (),
 ) -> Study:
     """The study with axes and settings put in place of its own or added, and with some of its
-    variants only; it keeps its name and its records. Data of a name take the place of those at a
-    path. Raises `ValueError` on a setting that a variant has, too."""
+    variants only; it keeps its name and its records. Raises `ValueError` on a setting that a
+    variant has, too."""
     swept, fixed = by_name((axes or {}).items()), by_name((settings or {}).items())
     known = [variant.name for variant in study.variants]
     for name in variants:
@@ -132,15 +136,14 @@ def narrow(
             raise ValueError(f"variant: {name!r} is not known; allowed: {allowed}")
     chosen = tuple(v for v in study.variants if not variants or v.name in variants)
     for variant in chosen:
-        for name in filter(variant.settings.__contains__, fixed):
+        for name in (n for n in fixed if not _alternatives(n).isdisjoint(variant.settings)):
             raise ValueError(
                 f"{name}: variant {variant.name!r} sets it; allowed: what no variant that runs sets"
             )
-    replaced = {*swept, *(["data.path"] if "data.name" in {*swept, *fixed} else [])}
-    kept = {name: value for name, value in study.settings.items() if name not in replaced}
+    kept = {n: v for n, v in study.settings.items() if _alternatives(n).isdisjoint(swept)}
     return replace(
         study,
-        settings=kept | fixed,
+        settings=_over(kept, fixed),
         axes=tuple((dict(study.axes) | swept).items()),
         variants=chosen,
         seeds=study.seeds if seeds is None else seeds,
@@ -155,10 +158,22 @@ def _cells(
     for variant in variants or [Variant("")]:
         for values in product(*axes.values()):
             own = dict(zip(axes, values, strict=True))
-            run = override(RunConfig(), _with_data({**settings, **own, **variant.settings}, found))
+            asked_for = _over(_over(settings, own), variant.settings)
+            run = override(RunConfig(), _with_data(asked_for, found))
             for name, asked in own.items():
                 _require_effective(name, asked, value_of(run, name))
             yield Cell(run, variant.name)
+
+
+def _alternatives(name: str) -> set[str]:
+    """The settings of which one alone is given: which data is said by a name or by a path."""
+    return set(DATA) if name in DATA else {name}
+
+
+def _over(settings: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with others in their place."""
+    kept = {n: v for n, v in settings.items() if _alternatives(n).isdisjoint(others)}
+    return kept | dict(others)
 
 
 def _with_data(settings: dict[str, Any], found: dict[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -209,8 +224,9 @@ def _require_swept_once(
     axes: Iterable[str], settings: Iterable[str], variants: Iterable[Variant]
 ) -> None:
     for name in axes:
-        places = ["the study"] if name in settings else []
-        places += [f"variant {v.name!r}" for v in variants if name in v.settings]
+        given = _alternatives(name)
+        places = [] if given.isdisjoint(settings) else ["the study"]
+        places += [f"variant {v.name!r}" for v in variants if not given.isdisjoint(v.settings)]
         if places:
             raise ValueError(
                 f"{name}: {places[0]} sets what an axis sweeps; allowed: one of the two"
@@ -224,10 +240,20 @@ def _require_few(seeds: int, factors: Iterable[Sequence[Any]]) -> None:
         raise ValueError(f"study: {count:,} runs are too many; allowed: at most {MOST_RUNS:,}")
 
 
-def _require_distinct(cells: Sequence[Cell], variants: Sequence[Variant]) -> None:
-    runs = {v.name: {cell.run for cell in cells if cell.variant == v.name} for v in variants}
-    for one, other in combinations(runs, 2):
-        if runs[one] & runs[other]:
+def _require_distinct(cells: Sequence[Cell]) -> None:
+    seen: dict[Any, Cell] = {}
+    for cell in cells:
+        same = seen.setdefault(_named(cell.run), cell)
+        if same.variant != cell.variant:
             raise ValueError(
-                f"variants: {one!r} and {other!r} are the same runs; allowed: distinct settings"
+                f"variants: {same.variant!r} and {cell.variant!r} are the same runs; allowed: "
+                "distinct settings"
             )
+        if same is not cell:
+            paths = f"{same.run.data.path!r} and {cell.run.data.path!r}"
+            raise ValueError(f"data.path: {paths} are the same images; allowed: distinct ones")
+
+
+def _named(run: RunConfig) -> Any:
+    """What a run's digest depends on: of data at a path not where they lie."""
+    return digest(run) if run.data.path else run

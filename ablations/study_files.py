@@ -40,7 +40,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ablations.presets import PRESETS
-from ablations.studies import NAME, Study, Variant, require_name
+from ablations.studies import NAME, Study, Variant, by_name, require_name
 from hvae.records.files import overwrite, writing_under
 from hvae.validation import require_known
 
@@ -64,7 +64,13 @@ def load_study(argument: str, results: Path = Path("results")) -> Study:
     folder = results / argument
     if NAME.fullmatch(argument) and not _is_reserved(argument):
         if (folder / COPY).is_file():
-            return _read(folder / COPY, "")
+            study = _read(folder / COPY, "")
+            if study.name != argument:  # a folder that was copied: its name leads to another
+                raise ValueError(
+                    f"study: {folder} holds the study {study.name!r}; allowed: a folder named "
+                    "like its study"
+                )
+            return study
         if (folder / "runs").is_dir():
             raise ValueError(
                 f"study: of {argument!r} only records are in {folder}; allowed: its *.toml file"
@@ -90,6 +96,8 @@ def _read(path: Path, file: str) -> Study:
         raise ValueError(f"study: cannot read {path}: {error.strerror}") from error
     except ValueError as error:  # of TOML and UTF-8 too
         raise ValueError(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise ValueError(f"{path}: is nested too deeply; allowed: settings and lists") from error
 
 
 def _study(values: dict[str, Any], path: Path, file: str, text: str) -> Study:
@@ -101,7 +109,7 @@ def _study(values: dict[str, Any], path: Path, file: str, text: str) -> Study:
     return Study(
         name=_name(values, path.stem if file else path.parent.name),
         question=_text("question", values, ""),
-        settings=dict(_table("set", values)),
+        settings=by_name(_table("set", values)),
         axes=tuple(_table("axes", values)),
         variants=tuple(map(_variant, variants)),
         seeds=values.get("seeds", 1),
@@ -153,7 +161,7 @@ def _variant(values: Any) -> Variant:
     if not isinstance(values, dict):
         raise ValueError(f"variants: {values!r} is not allowed; allowed: tables [[variants]]")
     require_known("key of a variant", values, ("name", "set"))
-    return Variant(_text("name", values, ""), dict(_table("set", values)))
+    return Variant(_text("name", values, ""), by_name(_table("set", values)))
 
 
 def _table(name: str, values: dict[str, Any]) -> Iterator[tuple[str, Any]]:

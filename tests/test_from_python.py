@@ -65,7 +65,10 @@ def test_runs_that_fail_are_said(
     lost = [Standing(RunConfig(), "d", "failed", "RuntimeError: told to")]
     monkeypatch.setattr("ablations.api.train_missing", lambda *_: lost)
     assert hvae.run("quick", results=tmp_path).empty
-    assert "1 of 1 runs failed; `hvae status quick` lists them" in capsys.readouterr().err
+    assert (
+        "1 of 1 runs failed; `hvae status quick`, narrowed alike, lists them"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.fixture(scope="module")

@@ -84,6 +84,9 @@ def bench(
       hvae bench --counts
     """
     if counts:
+        unused = {"--scaling": scaling, "--pack": packs, "--no-compile": no_compile}
+        for option in filter(unused.get, unused):
+            raise ValueError(f"{option}: has no meaning with --counts; allowed: one of the two")
         _print_counts(device, as_json)
         return
     from ablations.run.executors import resolve_device

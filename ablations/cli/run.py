@@ -66,6 +66,9 @@ def run(
     """
     launch = Launch(is_timed=not no_throughput, **options)
     if verify:
+        unused = {"--redo-stale": launch.redo_stale, "--keep-weights": launch.keeps_weights}
+        for option in filter(unused.get, unused):
+            raise ValueError(f"{option}: has no meaning with --verify; allowed: one of the two")
         from ablations.run import verification
 
         verdict = verification.verify(study, store, launch)

@@ -79,7 +79,10 @@ def sample(
     """
     store = Store(results / name_of(study))
     wanted = dict(given(options, CHOICE))
-    wanted |= {name: parse(name, text) for name, text in assigned("--set", assignments)}
+    for name, text in assigned("--set", assignments):
+        if name in wanted:
+            raise ValueError(f"{name}: it is given twice; allowed: once")
+        wanted[name] = parse(name, text)
     record = run_with_weights(store, key, wanted)
     path = out or store.folder / f"samples-{record.digest}.png"
     if path.suffix.lower() != ".png":

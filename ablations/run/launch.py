@@ -48,6 +48,8 @@ from hvae.records.standings import (
 from hvae.records.store import Store
 from hvae.validation import require_choice
 
+MOST_WORKERS = 10_000
+
 
 @dataclass(frozen=True)
 class Launch:
@@ -91,8 +93,10 @@ class Launch:
 
 
 def require_workers(executor: str, workers: int | None) -> None:
-    """Raise `ValueError` on more workers than this process is, and where those of a cluster are not
-    told: they decide what is packed, and nodes come and go."""
+    """Raise `ValueError` on more workers than there can be or than this process is, and where those
+    of a cluster are not told: they decide what is packed, and nodes come and go."""
+    if workers is not None and workers > MOST_WORKERS:
+        raise ValueError(f"workers: {workers} are too many; allowed: at most {MOST_WORKERS:,}")
     if executor == "serial" and workers not in (None, 1):
         raise ValueError(f"workers: {workers} have no meaning with executor 'serial'; allowed: 1")
     if executor == "ray" and workers is None:
@@ -128,7 +132,7 @@ def say_what_is_lost(study: Study, standings: Sequence[Standing], launch: Launch
     failed, diverged = len(launch.to_do(standings)), count(standings)["diverged"]
     for number, what in ((failed, "failed"), (diverged, "diverged")):
         if number:
-            listed = f"`hvae status {study.argument}` lists them"
+            listed = f"`hvae status {study.argument}`, narrowed alike, lists them"
             say(f"{number} of {len(standings)} runs {what}; {listed}")
     return failed > 0 or diverged == len(standings)
 
@@ -205,6 +209,8 @@ def conditions(study: Study, launch: Launch, place: Place) -> Conditions:
     if "git_error" in sources:
         say(f"records will carry no commit: {sources['git_error']}")
     directory = mnist.data_dir(launch.data_dir)
+    if launch.executor == "ray":  # its workers are at home elsewhere
+        directory = directory.absolute()
     data = tuple({cell.run.data: None for cell in study.cells})
     device = place.ask(found, Wanted(data, directory, place.device))
     return Conditions(directory, device, sources, keeps_weights=launch.keeps_weights)

@@ -47,9 +47,8 @@ class Display:
         self.first: tuple[float, float] | None = None  # time and fraction of the first progress
         for record in present:
             self._count(record)
-        is_widget = tqdm.__module__ == "tqdm.notebook"
-        off = False if is_widget else None  # None: where stderr is no terminal
-        self.bar = tqdm(total=1.0, bar_format=BAR, file=sys.stderr, disable=off)
+        # None: where stderr is no terminal.
+        self.bar = tqdm(total=1.0, bar_format=BAR, file=sys.stderr, disable=None)
         before = ", after the throughput of each cell" if is_timed else ""
         self._show(f"{study}: {len(self.shares)} packs to train{before}")
 

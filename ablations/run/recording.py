@@ -1,16 +1,20 @@
 """What becomes of the runs of a study as they end: recorded, tried again, or failed."""
 
+import math
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from ablations.grid import Pack, halves
 from ablations.run.executors import NODES_LOST, NodeDied
 from ablations.run.pack import Finished
+from ablations.run.progress import say
 from ablations.run.sharing import Sharing
 from hvae.config import RunConfig
 from hvae.records.sources import SourcesChanged
-from hvae.records.store import Store
+from hvae.records.store import WEIGHTS, Record, Store
 from hvae.settings import digest
 
 
@@ -41,15 +45,22 @@ class Recording:
     def publish(self, finished: Finished) -> None:
         """Put a run into the store."""
         try:
-            self.store.write(*finished)
+            is_new = self.store.write(*finished)
         except OSError as error:
             self.sharing.say_once(
                 f"cannot write under {self.store.runs}: {error.strerror or error}"
             )
             return
+        if not is_new and WEIGHTS in finished.files:
+            self._compare(finished.record)
         self.recorded.add(finished.record.digest)
         self.sharing.release(finished.record.digest)
         self.sharing.shown.add(finished.record)
+
+    def _compare(self, again: Record) -> None:
+        """Say where weights come to lie beside a record that is of another training."""
+        if dict(numbers(self.store.read(again.digest))) != dict(numbers(again)):
+            say(f"{again.digest}: the weights are of a training whose numbers are not its record's")
 
     def fail(self, pack: Pack, error: BaseException) -> None:
         """Leave word of why the runs of a pack have no record."""
@@ -59,3 +70,20 @@ class Recording:
             with suppress(OSError):  # of a full disk
                 self.store.write_failure(run, error)
             self.sharing.release(digest(run))
+
+
+def numbers(record: Record) -> Iterator[tuple[str, Any]]:
+    """Every number of training and evaluation by its place: `metrics.kl_per_level_nats.0`."""
+    yield from _flat("history", record.history)
+    yield from _flat("metrics", record.metrics)
+
+
+def _flat(place: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _flat(f"{place}.{key}", item)
+    elif not place.endswith("seconds"):  # of the clock
+        is_number = not isinstance(value, float) or math.isfinite(value)
+        yield place, value if is_number else None  # as a record has it

@@ -43,7 +43,7 @@ def study_of(data: str) -> Study:
 def train_documented(study: Study, store: Store, launch: Launch) -> None:
     """The study's one run, unless it is there with its weights. Raises `TrainingFailed`."""
     (standing,) = train_missing(study, store, launch)
-    if standing.record is None:
+    if standing.record is None or launch.to_do([standing]):
         raise TrainingFailed(f"{study.name}: the training failed: {standing.reason}")
     if standing.record.status == "diverged":
         raise TrainingFailed(f"{study.name}: the training diverged; there is nothing to show")

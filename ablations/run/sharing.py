@@ -46,13 +46,13 @@ class Sharing:
         what others hold is kept for `rest`."""
         for pack in packs:
             mine, others = self._split(pack)
+            self._say_where_none_are_kept()
             self.shown.replace(pack, [part for part in (mine, others) if part.runs])
             if others.runs:
                 self.held.append(others)
             if mine.runs:
                 self.taken += 1
                 yield mine
-        self._say_where_none_are_kept()
 
     def rest(self) -> list[Pack]:
         """What others held, to be looked at again; a pause later where they hold all there is."""

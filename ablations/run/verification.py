@@ -1,12 +1,11 @@
 """One recorded run trained again and compared with its record: nothing is written."""
 
-import math
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ablations.grid import Pack, labels
 from ablations.run.launch import Launch, conditions, standings_of
 from ablations.run.pack import Task, run_pack
+from ablations.run.recording import numbers
 from ablations.studies import Study
 from hvae.records.standings import refuse_damaged
 from hvae.records.store import Record, Store
@@ -59,23 +58,6 @@ def compare(record: Record, again: Record) -> Verdict:
         return Verdict(f"{said}, {kept} {TOLERANCE:.0%}, with another {where}", not far)
     first = differing[0]
     return Verdict(f"{said}, the first {first}: {before[first]} then, {now.get(first)} now", False)
-
-
-def numbers(record: Record) -> Iterator[tuple[str, Any]]:
-    """Every number of training and evaluation by its place: `metrics.kl_per_level_nats.0`."""
-    yield from _flat("history", record.history)
-    yield from _flat("metrics", record.metrics)
-
-
-def _flat(place: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, list):
-        value = dict(enumerate(value))
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _flat(f"{place}.{key}", item)
-    elif not place.endswith("seconds"):  # of the clock
-        is_number = not isinstance(value, float) or math.isfinite(value)
-        yield place, value if is_number else None  # as a record has it
 
 
 def _elsewhere(record: Record, again: Record) -> str:

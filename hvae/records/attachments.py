@@ -49,7 +49,10 @@ def read_arrays(path: Path, names: Container[str] | None = None) -> Arrays:
     try:
         with np.load(io.BytesIO(read_whole(path)), allow_pickle=False) as archive:
             return {n: archive[n] for n in archive.files if names is None or n in names}
-    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        *(OSError, ValueError, EOFError, RuntimeError, MemoryError),
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
         # RuntimeError: zipfile's, where a flipped bit names another compression or a password.
         raise AttachmentError(f"{path}: no whole archive of arrays ({error})") from error
 
@@ -59,5 +62,7 @@ def read_weights(path: Path) -> Arrays:
     damaged."""
     try:
         return load(read_whole(path))
-    except (OSError, SafetensorError) as error:
-        raise AttachmentError(f"{path}: no whole file of weights ({error})") from error
+    except (OSError, SafetensorError, KeyError) as error:  # KeyError: a type that numpy lacks
+        raise AttachmentError(
+            f"{path}: no whole file of weights ({error}); without it --keep-weights trains again"
+        ) from error

@@ -14,7 +14,7 @@ UNTRUSTED = ("damaged", "unreadable")  # there, but not to be worked with
 
 @dataclass(frozen=True)
 class Standing:
-    """One run of a grid and what became of it; `reason` is empty where it is done or missing.
+    """One run of a grid and what became of it; `reason` is empty where that says all.
 
     `record` is there where one can be read, so that nobody reads it a second time.
     """
@@ -101,8 +101,11 @@ def _recorded(store: Store, run: RunConfig, name: str, sources_sha256: str) -> S
     except RecordError as error:
         state = "unreadable" if isinstance(error, UnreadableError) else "damaged"
         return Standing(run, name, state, str(error))
-    reason = staleness(record, sources_sha256)
-    state = "stale" if reason else "diverged" if record.status == "diverged" else "done"
+    stale = staleness(record, sources_sha256)
+    state = "stale" if stale else "diverged" if record.status == "diverged" else "done"
+    has_failed = store.failure_path(name).exists()
+    again = f"trained again it failed: {_failure(store, name)}" if has_failed else ""
+    reason = "; ".join(filter(None, [stale, again]))
     return Standing(run, name, state, reason, store.weights_path(name).exists(), record)
 
 

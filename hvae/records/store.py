@@ -119,10 +119,12 @@ class Store:
 
     def write(self, record: Record, files: Files | None = None) -> bool:
         """Publish a record over one of other sources, while one of the same sources stays, as the
-        first to be written wins: then False. Its files come to lie beside it before: no record ever
-        lacks its own."""
+        first to be written wins: then False. Its files come to lie beside it before, and one of
+        other sources is gone by then: no record ever lacks its own, or has another's."""
         path, content = self.path(record.digest), _dump(_body(record))
         is_recorded = _is_current(path, record.code)
+        if not is_recorded:
+            path.unlink(missing_ok=True)
         self._attach(record.digest, files or {}, is_recorded)
         is_published = not is_recorded and publish(path, content)
         if not is_published and not _is_current(path, record.code):

@@ -6,7 +6,19 @@ from typing import Any
 
 import pytest
 
-from ablations.grid import Pack, Packing, cost, design, halves, labels, packing, packs, runs
+from ablations import prediction
+from ablations.grid import (
+    Pack,
+    Packing,
+    cost,
+    design,
+    halves,
+    labels,
+    memory,
+    packing,
+    packs,
+    runs,
+)
 from ablations.presets import PRESETS
 from ablations.studies import Study, Variant, narrow
 from hvae.closed_form import weight_count
@@ -86,6 +98,22 @@ def test_a_resumed_grid_trains_parts_of_the_same_packs(size: int) -> None:
         (origin,) = {whole[run] for run in pack.runs}
         assert pack.runs == tuple(r for r in origin.runs if digest(r) in missing)
         assert pack.members == origin.runs  # in their order, should the engine need them all
+
+
+def test_what_a_resumed_pack_costs_depends_on_the_engine() -> None:
+    """The traced one trains also the members that are recorded."""
+    asked = [override(RunConfig(), {"seed": seed}) for seed in range(4)]
+    missing = {digest(asked[0])}
+    (compiled,) = packs("s", asked, missing, Packing(10))
+    (traced,) = packs("s", asked, missing, Packing(10, is_traced=True))
+    assert (compiled.runs, traced.runs) == ((asked[0],), (asked[0],))
+    assert traced.cost == 4 * compiled.cost
+    assert memory(traced) > memory(compiled)
+    assert prediction.Prediction(1.0, 0.0).seconds(traced) > 4.0
+    assert 1.0 < prediction.Prediction(1.0, 0.0).seconds(compiled) < 4.0
+    others = [override(run, {"loss": "gaussian"}) for run in asked]
+    (declined,) = packs("s", others, {digest(others[0])}, Packing(10))
+    assert declined.trained == tuple(others)  # by step.c, on any machine
 
 
 @pytest.mark.parametrize("size", SIZES)

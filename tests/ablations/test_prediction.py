@@ -80,6 +80,17 @@ def test_what_does_not_fit_the_memory_is_said_with_what_would(
     assert line.endswith("--workers 1")
 
 
+def test_so_many_workers_are_advised_as_fit_with_the_largest_packs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes = {1: 10.0, 2: 1.0, 3: 1.0, 4: 1.0}
+    monkeypatch.setattr(prediction, "memory", lambda pack: sizes[pack.runs[0].model.num_layers])
+    monkeypatch.setattr(prediction, "memory_here", lambda: 11.0)
+    packs = [pack(depth=depth) for depth in sizes]
+    assert lacking_memory(packs, 4).endswith("--workers 2")
+    assert lacking_memory(packs, 2) == ""
+
+
 @pytest.mark.parametrize(("limit", "is_bound"), [("max\n", False), ("1000000\n", True)])
 def test_a_container_bounds_the_memory(
     limit: str, is_bound: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

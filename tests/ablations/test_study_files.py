@@ -89,6 +89,16 @@ def test_a_file_is_known_by_its_suffix_in_either_case_with_a_mark_and_from_home(
         ("[axes]\ndept = [1]", "unknown setting 'dept'; allowed: "),
         ("[axes]\ndepth = 2", "depth: 2 is no axis; allowed: a list"),
         ("[set]\ndepth = 2\nmodel.num_layers = 2", "depth: it is given twice"),
+        ("[set]\n'train.epochs' = 5\ntrain.epochs = 9", "train.epochs: it is given twice"),
+        (
+            "[[variants]]\nname = 'x'\n[variants.set]\n'train.epochs' = 5\ntrain.epochs = 9",
+            "train.epochs: it is given twice",
+        ),
+        (f"[axes]\ndepth = {'[' * 5000}{']' * 5000}", "is nested too deeply; allowed: "),
+        (
+            "[set]\n'data.name' = 'digits'\n'data.path' = 'a.npz'",
+            "data.name: a path is given, too; allowed: one of the two",
+        ),
         ("axes = 3", r"axes: 3 is not allowed; allowed: a table \[axes\]"),
         ("variants = [3]", r"variants: 3 is not allowed; allowed: tables \[\[variants\]\]"),
         ("variants = 3", r"variants: 3 is not allowed; allowed: tables \[\[variants\]\]"),
@@ -185,3 +195,12 @@ def test_a_copy_is_written_where_it_is_not_there_already(tmp_path: Path) -> None
     before = (tmp_path / COPY).stat().st_ino
     keep(study, tmp_path)
     assert (tmp_path / COPY).stat().st_ino == before
+
+
+def test_a_folder_that_was_copied_leads_to_no_other(tmp_path: Path) -> None:
+    for folder in ("mine", "mine-old"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / COPY, f'name = "mine"\n{DEPTH}')
+    assert load_study("mine", tmp_path).name == "mine"
+    with pytest.raises(ValueError, match="mine-old holds the study 'mine'; allowed: a folder nam"):
+        load_study("mine-old", tmp_path)

@@ -248,7 +248,7 @@ def test_failed_runs_end_in_exit_code_one_and_are_retried(
     trainer.fails = True
     result = run_small(tmp_path)
     assert result.exit_code == 1
-    assert "1 of 2 runs failed; `hvae status quick` lists them" in result.stderr
+    assert "1 of 2 runs failed; `hvae status quick`, narrowed alike, lists them" in result.stderr
     assert result.stdout == f"{tmp_path}/quick/report/index.html\n"
     listed = call("status", "quick", *SMALL, "--results", str(tmp_path))
     assert listed.exit_code == 1

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from ablations.cli.main import main
-from ablations.studies import Study
+from ablations.studies import Study, Variant
 from hvae.data import own
 from hvae.records.store import Store
 
@@ -106,3 +106,31 @@ def test_a_dataset_by_name_takes_the_place_of_a_file(
     assert study.cells[0].run.data.name == "shapes"
     named = narrow(study, settings=dict(data_settings("digits")))
     assert (named.cells[0].run.data.name, named.cells[0].run.data.path) == ("digits", "")
+
+
+def test_the_same_images_at_two_places_are_one_axis_value(
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = hvae("plan", "quick", *FEW, "--vary", "data.path=shapes.npz,./shapes.npz", code=2)
+    told = "data.path: 'shapes.npz' and './shapes.npz' are the same images; allowed: distinct ones"
+    assert told in said
+
+
+@pytest.mark.parametrize("where", ["axes", "variants"])
+def test_a_dataset_by_name_is_refused_where_the_study_sweeps_files(
+    shapes: Path, tmp_path: Path, where: str
+) -> None:
+    path = tmp_path / "mine.toml"
+    swept = f'[axes]\n"data.path" = ["{shapes}"]\n'
+    variant = f'[[variants]]\nname = "own"\nset = {{ "data.path" = "{shapes}" }}\n'
+    path.write_text(swept if where == "axes" else variant)
+    said = hvae("plan", str(path), "--data", "digits", "--results", str(tmp_path), code=2)
+    told = {"axes": "data.path: the study sets what an axis", "variants": "variant 'own' sets it"}
+    assert told[where] in said
+
+
+def test_a_variant_of_named_data_is_of_these_beside_files(shapes: Path) -> None:
+    variants = (Variant("own"), Variant("digits", {"data.name": "digits"}))
+    study = Study("s", settings={"data.path": str(shapes)}, variants=variants)
+    assert [cell.run.data.name for cell in study.cells] == ["shapes", "digits"]

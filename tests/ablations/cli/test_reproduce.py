@@ -111,7 +111,7 @@ def test_a_reproduction_is_trained_measured_and_written_once(
     tmp_path: Path, store: Store, measured: list[Any], pages: list[Any], monkeypatch: Any
 ) -> None:
     """The training is real: record, pictures and weights lie where the page looks for them."""
-    monkeypatch.setattr("ablations.run.throughput.throughput", lambda *_: {})
+    monkeypatch.setattr("ablations.run.launch.throughput", lambda *_: {})
     result = call(tmp_path, *OPTIONS)
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == str(tmp_path / "reproduce-digits" / "report" / "index.html")
@@ -201,6 +201,34 @@ def test_a_failed_training_is_said_with_its_reason(
     result = call(tmp_path, *OPTIONS)
     assert result.exit_code == 1
     assert "the training failed: RuntimeError: no luck" in result.stderr
+    assert pages == []
+
+
+@pytest.mark.usefixtures("brief")
+@pytest.mark.parametrize("is_stale", [True, False])
+def test_a_record_that_fails_to_be_redone_is_a_failure_and_no_page(
+    tmp_path: Path,
+    store: Store,
+    pages: list[Any],
+    make_record: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    is_stale: bool,
+) -> None:
+    """A stale one, and one whose weights are gone."""
+
+    def fail(packs: Any, store: Store, *_: Any) -> None:
+        store.write_failure(packs[0].runs[0], RuntimeError("no luck"))
+
+    made = make_record(RUN, "reproduce-digits")
+    if is_stale:
+        made = replace(made, code={"sources_sha256": "of others"})
+    store.open_for_writing()
+    store.write(made, {WEIGHTS: b"weights"} if is_stale else {})
+    monkeypatch.setattr("ablations.run.launch.run_study", fail)
+    monkeypatch.setattr("ablations.run.launch.throughput", lambda *_: {})
+    result = call(tmp_path, *OPTIONS, *(["--redo-stale"] if is_stale else []))
+    assert result.exit_code == 1
+    assert "trained again it failed: RuntimeError: no luck" in result.stderr
     assert pages == []
 
 

@@ -132,6 +132,7 @@ def test_without_weights_one_line_says_how_to_keep_them(tmp_path: Path, keep: Ke
             "out: 'picture.jpg' is not allowed; allowed: a file named *.png",
         ),
         (("--count", "0"), "'--count'"),
+        (("--depth", "2", "--set", "depth=3"), "depth: it is given twice; allowed: once"),
         (("--set", "epochs=3"), "unknown setting 'epochs'"),
         (("--set", "train.epochs=x"), "train.epochs: 'x' is not allowed; allowed: integers"),
     ],

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from ablations.grid import Packing, labels, packs, runs
+from ablations.grid import Packing, halves, labels, packs, runs
 from ablations.presets import PRESETS
 from ablations.run.progress import Display
 from ablations.studies import narrow
@@ -65,8 +65,13 @@ def test_what_is_no_number_is_never_the_best(make_record: MakeRecord, nll: float
 
 def test_a_part_that_is_tried_again_changes_no_share() -> None:
     found = display()
-    found.advance(replace(PACKS[0], runs=PACKS[0].runs[:1]), 1, 1)
-    assert found.fraction == 0
+    found.advance(PACKS[0], 1, 2)
+    before, halved = found.fraction, halves(PACKS[0])
+    assert before > 0
+    found.replace(PACKS[0], halved)
+    assert found.fraction == pytest.approx(0)  # both are to be trained whole
+    found.replace(halved[0], [])
+    assert found.fraction == pytest.approx(halved[0].cost / found.cost)  # behind us
 
 
 def test_a_log_is_told_packs_runs_best_and_time_left(

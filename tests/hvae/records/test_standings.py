@@ -95,3 +95,13 @@ def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
     standings = survey(Store(tmp_path / "none"), RUNS, sources_sha256())
     assert count(standings)["missing"] == len(RUNS)
     assert not (tmp_path / "none").exists()
+
+
+def test_a_record_that_failed_to_be_redone_says_so(store: Store) -> None:
+    done = RUNS[0]
+    store.write_failure(done, RuntimeError("no luck"))
+    (standing,) = survey(store, [done], sources_sha256())
+    assert (standing.state, standing.reason) == (
+        "done",
+        "trained again it failed: RuntimeError: no luck",
+    )

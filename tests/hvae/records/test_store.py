@@ -457,6 +457,22 @@ def test_what_other_sources_left_does_not_outlive_their_record(store: Store) -> 
     assert beside(store, old.digest) == {ARRAYS: b"new"}
 
 
+def test_a_redo_that_is_killed_leaves_no_record_beside_the_files_of_another(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write(record(code={"sources_sha256": "other"}), FILES)
+    with monkeypatch.context() as patch:
+        patch.setattr("hvae.records.store.publish", raise_killed)
+        with pytest.raises(Killed):
+            store.write(record(), {ARRAYS: b"new"})
+    assert beside(store, record().digest) == {ARRAYS: b"new"}
+    assert store.finished() == set()
+
+
+def raise_killed(*_: Any) -> bool:
+    raise Killed
+
+
 def test_files_without_a_record_are_of_a_killed_run_and_are_replaced(store: Store) -> None:
     for path in (store.arrays_path(record().digest), store.weights_path(record().digest)):
         path.write_bytes(b"of a killed run")
