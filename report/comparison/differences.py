@@ -10,7 +10,7 @@ import numpy as np
 
 from hvae.config import RunConfig
 from hvae.records.store import Record
-from hvae.settings import override, value
+from hvae.settings import digest, override, value
 from report.comparison.pairs import Pair, Pairing
 from report.data.contrasts import Contrast, Family, Step, adjusted, test_set_error
 from report.data.factors import Factor
@@ -105,10 +105,11 @@ def _changed(pairing: Pairing) -> set[str]:
 
 
 def is_identical(pair: Pair) -> bool:
-    """Whether all metrics that both records have are equal, bit for bit, and they end alike."""
+    """Whether all metrics that both records have, of which there are some, are equal, bit for bit,
+    and they end alike."""
     names = pair.a.metrics.keys() & pair.b.metrics.keys()
     a, b = (json.dumps([side.metrics[name] for name in sorted(names)]) for side in pair)
-    return a == b and pair.a.status == pair.b.status
+    return bool(names) and a == b and pair.a.status == pair.b.status
 
 
 def _numbers(record: Record) -> dict[str, float]:
@@ -134,16 +135,19 @@ def _families(
     own = [metric for metric in OWN if metric in fitting][:1]
     speaking = own or [metric for metric in COMMON if metric in fitting]
     chosen = dict.fromkeys([*speaking, *(m for m in (*DETAILS, ACTIVE) if m in fitting)])
-    cells: dict[RunConfig, list[int]] = {}
+    runs: dict[str, RunConfig] = {}  # of seed 0, by what names it: data may lie elsewhere
+    cells: dict[str, list[int]] = {}
     for place, pair in enumerate(pairing.pairs):
-        cells.setdefault(override(pair.a.run, {"seed": 0}), []).append(place)
+        run = override(pair.a.run, {"seed": 0})
+        runs.setdefault(name := digest(run), run)
+        cells.setdefault(name, []).append(place)
     images = [by_image(store, store.finished()) for store in pairing.stores]
     return {
         metric: adjusted(
             Contrast(
                 metric,
                 (STEP,),
-                tuple((factor, value(cell, factor.name)) for factor in pairing.factors),
+                tuple((factor, value(runs[name], factor.name)) for factor in pairing.factors),
                 averaged=(),
                 estimate=estimate(columns[metric.name][:, places], (-1, 1)),
                 test_set_error=_image_error(
@@ -151,7 +155,7 @@ def _families(
                     [held.get(metric.name, {}) for held in images],
                 ),
             )
-            for cell, places in cells.items()
+            for name, places in cells.items()
         )
         for metric in chosen
     }

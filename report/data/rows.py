@@ -49,8 +49,9 @@ def _upper_levels(record: Record) -> Row:
         number(record, name) for name in ("rate_nats", "elbo_nats", "reconstruction_nats")
     )
     gains, kl = (record.metrics.get(n) or [0.0] for n in ("level_gain_nats", "kl_per_level_nats"))
+    is_alive = kl[-1] is not None and kl[-1] >= ALIVE_NATS  # none of a run that diverged
     return {
-        "top_level_gain_nats": gains[-1] if kl[-1] >= ALIVE_NATS else math.nan,
+        "top_level_gain_nats": gains[-1] if is_alive else math.nan,
         "kl_excess_nats": closed_form_nats(record) - rate,
         "kl_noise_nats": abs(rate + elbo + reconstruction),
     }

@@ -40,7 +40,7 @@ def aligned(means: Sequence[float], half_widths: Sequence[float]) -> list[str]:
 
 def rounded(value: float, digits: int) -> str:
     """`value` to `digits` decimals (negative: tens, hundreds), with a true minus sign."""
-    text = f"{round(value, digits):,.{max(digits, 0)}f}"
+    text = f"{round(value, digits):z,.{max(digits, 0)}f}"  # z: no minus before a zero
     return text.replace("-", "−")
 
 

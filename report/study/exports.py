@@ -5,6 +5,7 @@ from itertools import chain
 
 import pandas as pd
 
+from hvae.settings import value
 from report.data.contrasts import Contrast
 from report.data.frames import Study
 from report.data.metrics import COMMON, DETAIL, HEADLINE, OWN
@@ -14,6 +15,10 @@ from report.study.text.findings import where
 from report.study.text.setup import setup
 
 BOLD_NOTE = "Bold: not distinguishable from the best (paired t test over seeds, Holm p ≥ 0.05)."
+BOLD_NOTE_APART = (
+    "Bold: not distinguishable from the best of its likelihood and images (paired t test over "
+    "seeds, Holm p ≥ 0.05); ELBO and NLL are not ranked across these."
+)
 OWN_IMAGES = "data.sha256"  # empty where the images are a dataset's
 INTERVAL_NOTE = "Intervals: 95 % t over seeds."
 OF_CONTRASTS = (
@@ -33,7 +38,9 @@ def paper_table(study: Study, columns: Sequence[str] = ()) -> Table:
     usual = [next((m for m in kind if m.name in known), None) for kind in (OWN, COMMON)]
     chosen = [known[name] for name in columns] or [metric for metric in usual if metric]
     tidy = cells(study, chosen, has_throughput=False)
-    notes = [BOLD_NOTE] if tidy["is_best"].any() else []
+    scopes = {name for metric in chosen for name in metric.within}
+    is_apart = any(len({value(run, n) for run in study.design.runs}) > 1 for n in scopes)
+    notes = [BOLD_NOTE_APART if is_apart else BOLD_NOTE] if tidy["is_best"].any() else []
     notes += [INTERVAL_NOTE] if tidy["half_width"].notna().any() else []
     caption = f"{study.design.question} {setup(study)}".strip()
     return cells_table(tidy, study, study.design.name, caption, notes, has_parameters=False)

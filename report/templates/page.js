@@ -5,15 +5,22 @@
 const words = text => text.toLowerCase().split(/[\s(),]+/).filter(word => word);
 const fits = word => isNaN(word) ? other => other.startsWith(word) : other => other === word;
 const has = (cells, word) => words(cells.map(cell => cell.textContent).join(" ")).some(fits(word));
-function conditions(typed, titles) {
+// Up to which word what is typed from `start` on names a column of that title.
+function named(title, typed, start) {
+  if (title[0] !== typed[start]) return start;
+  let next = start + 1;
+  while (title.slice(1).includes(typed[next])) next++;
+  return next;
+}
+function conditions(typed, titles, rows) {
   const found = [];
   for (let i = 0; i < typed.length; i++) {
-    const column = titles.findIndex(title => title[0] === typed[i]);
-    let next = i + 1;
-    while (column >= 0 && titles[column].slice(1).includes(typed[next])) next++;
-    if (column >= 0 && next < typed.length) {
-      const word = typed[i = next];
+    const ends = titles.map(title => named(title, typed, i)), next = Math.max(...ends);
+    if (next > i && next < typed.length) {
+      const word = typed[i = next], column = ends.indexOf(next);
       found.push(row => has([row.cells[column]], word));
+    } else if (next > i && !rows.some(row => has([...row.cells], typed[i]))) {
+      break;  // a column alone: what it should hold is still to be typed
     } else {
       const word = typed[i];
       found.push(row => has([...row.cells], word));
@@ -48,7 +55,7 @@ for (const sheet of document.querySelectorAll(".sheet")) {
   const titles = heads.map(head => words(head.textContent));
   filter.hidden = body.rows.length < 2;
   filter.querySelector("input").addEventListener("input", event => {
-    const wanted = conditions(words(event.target.value), titles);
+    const wanted = conditions(words(event.target.value), titles, [...body.rows]);
     let kept = 0;
     for (const row of body.rows) {
       row.hidden = !wanted.every(holds => holds(row));
@@ -79,6 +86,7 @@ const reach = () => {
   }
 };
 addEventListener("resize", reach);
+addEventListener("toggle", reach, true);  // of what was folded
 reach();
 
 // Light or dark: as the system says, until the button says otherwise.

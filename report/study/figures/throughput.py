@@ -22,7 +22,7 @@ from report.render.tables import Entry, Table, table
 from report.study.cells import place, titles_of
 
 RATE, LOWER, UPPER = "images_per_second", "lower_quartile", "upper_quartile"
-NO_RATE = (Entry(ABSENT, math.inf), Entry(ABSENT, math.inf))
+NO_RATE = (Entry(ABSENT, math.nan), Entry(ABSENT, math.nan))
 TABLE_NOTE = (
     "One model alone; median over the rounds of one measurement, which the runs of a cell share. "
     "Best batch: doubled until that gained less than 5 %, or would have taken ten times as long as "

@@ -10,7 +10,7 @@ from report.data.factors import VARIANT, Factor, words
 from report.data.frames import Study
 from report.render.drawing import LETTER, PIXELS, Drawing, styled
 from report.render.panels import plain
-from report.study.pictures.gallery import COLUMNS, CellPictures, Gallery
+from report.study.pictures.gallery import COLUMNS, CellPictures, Gallery, figure_names
 
 TITLES = ("samples", "test images, reconstructions below", "traversals, −3 … 3", "interpolation")
 IMAGE_INCHES = 0.26
@@ -25,8 +25,9 @@ def contact_sheets(study: Study, gallery: Gallery) -> list[Drawing]:
     for cell in gallery.cells:
         figures.setdefault(_values(cell, apart), []).append(cell)
     drawings = []
-    for values, cells in figures.items():
-        name = "-".join(["pictures", *(slug(str(value)) for value in values)])
+    places = ["-".join(slug(str(value)) for value in values) for values in figures]
+    names = figure_names("pictures", places)
+    for name, (values, cells) in zip(names, figures.items(), strict=True):
         title = ", ".join(["Pictures", *filter(None, [words(apart, values)])])
         labels = [words(rows, _values(cell, rows)) for cell in cells]
         drawings.append(Drawing(name, title, "", _figure(cells, labels)))

@@ -7,7 +7,7 @@ sheet of images. Pixels 0–255.
 import base64
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from hvae.records.attachments import AttachmentError, read_arrays
+from hvae.records.files import slug
 from hvae.records.store import Store
 from hvae.tiles import Pixels, tile
 from report.data.factors import words
@@ -145,3 +146,13 @@ def data_uri(pixels: Pixels) -> str:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", bits=4, optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def figure_names(kind: str, places: Sequence[str]) -> list[str]:
+    """Of figures, by their places: numbered where these are the same in the letters of a file's
+    name."""
+    slugs = [slug(place) for place in places]
+    return [
+        "-".join(filter(None, [kind, name, str(number) * (slugs.count(name) > 1)]))
+        for number, name in enumerate(slugs, start=1)
+    ]

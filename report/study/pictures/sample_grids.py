@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from hvae.records.files import slug
 from report.data.factors import Factor, words
 from report.data.frames import Study
 from report.data.metrics import OWN, Metric
@@ -14,7 +13,7 @@ from report.data.statistics import summary
 from report.render.drawing import PIXELS, Drawing, lay_out, styled
 from report.render.numbers import rounded
 from report.render.panels import plain
-from report.study.pictures.gallery import CellPictures, Gallery
+from report.study.pictures.gallery import CellPictures, Gallery, figure_names
 
 PANEL_INCHES, TEXT_INCHES, LABEL_INCHES = 2.0, 0.3, 0.8
 MOST_PANELS = 40  # of one figure
@@ -38,17 +37,9 @@ def sample_grids(study: Study, gallery: Gallery) -> list[Drawing]:
     places = [words(apart, values) for values in figures]
     return [
         _drawing(study, name, (down, across), place, cells, nats)
-        for name, place, cells in zip(_names(places), places, figures.values(), strict=True)
-    ]
-
-
-def _names(places: Sequence[str]) -> list[str]:
-    """Of the figures, by their places: numbered where these are the same in the letters of a
-    file's name."""
-    slugs = [slug(place) for place in places]
-    return [
-        "-".join(filter(None, ["samples", name, str(number) * (slugs.count(name) > 1)]))
-        for number, name in enumerate(slugs, start=1)
+        for name, place, cells in zip(
+            figure_names("samples", places), places, figures.values(), strict=True
+        )
     ]
 
 

@@ -4,7 +4,7 @@ Nothing is claimed from fewer than three paired seeds.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -35,8 +35,19 @@ def answer(study: Study) -> list[str]:
         return [*followed, few]
     effects = [_effect(study, factor) for factor in asked(study)]
     of_levels = causes(study) if "level" in study.design.question.lower() else ()
-    every = (*followed, *of_levels, *effects)
-    return [sentence for sentence in every if sentence][:MOST_SENTENCES]
+    said = [sentence for sentence in effects if sentence]
+    first = [*followed, *of_levels][: MOST_SENTENCES - bool(said)]  # leaves room for an effect
+    return [*first, *said][:MOST_SENTENCES] or [_nothing(study)]
+
+
+def _nothing(study: Study) -> str:
+    """Why nothing is answered."""
+    if not study.varying:
+        return "Nothing is compared: the study has one cell. The tables show what was measured."
+    return (
+        "No finding: no two sides of what is compared are complete for "
+        f"{FEWEST_SEEDS} paired seeds. The tables and figures show what was measured."
+    )
 
 
 def asked(study: Study) -> list[Factor]:
@@ -54,35 +65,65 @@ def asked(study: Study) -> list[Factor]:
 def _effect(study: Study, factor: Factor) -> str:
     """What the steps of a factor change in the first metric that speaks for all of them; where none
     does, in the first, and which it does not speak for."""
-    known = [c for c in study.contrasts.effects[factor.name] if c.estimate.n >= FEWEST_SEEDS]
-    if not known:
+    spoken = _spoken(study, factor)
+    if not spoken:
         return ""
-    spoken: dict[Metric, dict[Step, list[Contrast]]] = {}
-    for contrast in known:
-        by_step = spoken.setdefault(contrast.metric, {})
-        by_step.setdefault(contrast.steps[0], []).append(contrast)
-    every = [step for step in study.contrasts.differing if step.factor == factor]
-    whole = [metric for metric, by_step in spoken.items() if len(by_step) == len(every)]
+    known = {step for by_step in spoken.values() for step in by_step}
+    whole = [metric for metric, by_step in spoken.items() if len(by_step) == len(known)]
     metric = (whole or [*spoken])[0]
     steps = spoken[metric]
     clear = {step: [c for c in every if c.is_clear] for step, every in steps.items()}
-    said = [changes] if (changes := _changes(study, clear, steps)) else []
-    if none := [step for step in steps if not clear[step]]:
-        under = detectable(max(c.estimate.margin for step in none for c in steps[step]))
-        which = _listed(map(_name, none)) if len(none) <= MOST_STEPS else f"{len(none)} others"
-        what = f"no effect on the {metric.label} is established for {which}"
-        said.append(f"{what} (any is under {under} {metric.unit})")
-    cells: dict[Step, list[Contrast]] = {step: [] for step in steps}
-    for contrast in study.contrasts.by_cell[factor.name]:
-        if contrast.metric == metric and contrast.steps[0] in cells:
-            cells[contrast.steps[0]].append(contrast)
-    if changes := _changes(study, _otherwise(clear, cells), cells):
-        said.append(f"in single cells {changes}")
-    if mute := [step for step in every if step not in steps]:
-        said.append(f"the {metric.label} cannot judge {_listed(map(_name, mute))}")
+    cells = {
+        step: [
+            cell
+            for cell in study.contrasts.by_cell[factor.name]
+            if cell.metric == metric and cell.steps[0] == step
+        ]
+        for step in steps
+    }
+    in_cells = _changes(study, _otherwise(clear, cells), cells)
+    said = [
+        _changes(study, clear, steps),
+        _unclear(metric, [c for step in steps if not clear[step] for c in steps[step]]),
+        f"in single cells {in_cells}" if in_cells else "",
+        *_left_out(study, factor, metric),
+    ]
     averaged = next(iter(steps.values()))[0].averaged
     over = f", on average over {_listed(f.label for f in averaged)}" if averaged else ""
-    return f"{_subject(factor)}{over}: {'; '.join(said)}."
+    return f"{_subject(factor)}{over}: {'; '.join(filter(None, said))}."
+
+
+def _spoken(study: Study, factor: Factor) -> dict[Metric, dict[Step, list[Contrast]]]:
+    """The effects of a factor that enough seeds have, by metric and by step."""
+    spoken: dict[Metric, dict[Step, list[Contrast]]] = {}
+    for contrast in study.contrasts.effects[factor.name]:
+        if contrast.estimate.n >= FEWEST_SEEDS:
+            by_step = spoken.setdefault(contrast.metric, {})
+            by_step.setdefault(contrast.steps[0], []).append(contrast)
+    return spoken
+
+
+def _unclear(metric: Metric, contrasts: Sequence[Contrast]) -> str:
+    """Of which steps no effect is established, and how large any may be."""
+    if not contrasts:
+        return ""
+    steps = [*dict.fromkeys(contrast.steps[0] for contrast in contrasts)]
+    under = detectable(max(contrast.estimate.margin for contrast in contrasts))
+    which = _listed(map(_name, steps)) if len(steps) <= MOST_STEPS else f"{len(steps)} others"
+    what = f"no effect on the {metric.label} is established for {which}"
+    return f"{what} (any is under {under} {metric.unit})"
+
+
+def _left_out(study: Study, factor: Factor, metric: Metric) -> Iterator[str]:
+    """The steps of which a metric says nothing, and why."""
+    differing = study.contrasts.differing
+    steps = [step for step in differing if step.factor == factor]
+    mute = [step for step in steps if not differing[step].isdisjoint(metric.within)]
+    spoken = _spoken(study, factor)[metric]
+    if mute:
+        yield f"the {metric.label} cannot judge {_listed(map(_name, mute))}"
+    if short := [step for step in steps if step not in spoken and step not in mute]:
+        yield f"{_listed(map(_name, short))}: not complete for {FEWEST_SEEDS} paired seeds"
 
 
 Clear = Mapping[Step, Sequence[Contrast]]

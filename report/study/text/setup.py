@@ -37,7 +37,7 @@ def setup(study: Study) -> str:
 
 
 def _data(run: RunConfig, common: Common) -> list[str]:
-    if "data.name" not in common:
+    if "data.name" not in common or "data.path" not in common:
         return []
     data = run.data.dataset
     images = f"{data.training_images:,} images of {data.height} × {data.width} to train on"
