@@ -55,13 +55,13 @@ for (const sheet of document.querySelectorAll(".sheet")) {
   const titles = heads.map(head => words(head.textContent));
   filter.hidden = body.rows.length < 2;
   filter.querySelector("input").addEventListener("input", event => {
-    const wanted = conditions(words(event.target.value), titles, [...body.rows]);
+    const typed = words(event.target.value), wanted = conditions(typed, titles, [...body.rows]);
     let kept = 0;
     for (const row of body.rows) {
       row.hidden = !wanted.every(holds => holds(row));
       kept += !row.hidden;
     }
-    said.textContent = wanted.length ? `${kept} of ${body.rows.length} rows` : "";
+    said.textContent = typed.length ? `${kept} of ${body.rows.length} rows` : "";
   });
 }
 

@@ -128,7 +128,14 @@ def test_the_filter_keeps_rows_that_have_every_word_and_knows_the_names_of_colum
 ) -> None:
     browser.open(page)
     of_cells = {"mse": 4, "BCE 2": 4, "x": 0}
-    of_cells |= {"depth 2": 4, "latent size 20": 4, "depth 2 latent 20 bce": 1, "2": 7}
+    of_cells |= {
+        "depth": 8,
+        "latent size": 8,
+        "depth 2": 4,
+        "latent size 20": 4,
+        "depth 2 latent 20 bce": 1,
+        "2": 7,
+    }
     of_gallery = {"mse": 4, "BCE 2": 2, "x": 0}
     sheets = {
         "#cells": ("//*[contains(@class, 'sheet')][.//*[@id='cells']]", 8, of_cells),
@@ -145,6 +152,19 @@ def test_the_filter_keeps_rows_that_have_every_word_and_knows_the_names_of_colum
             field.send_keys(Keys.BACKSPACE * len(typed))
             assert browser.js(VISIBLE, table) == rows
             assert said.text == ""
+
+
+def test_a_table_of_one_row_has_no_filter(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    seen = (
+        "return [...document.querySelectorAll('.sheet')].map(s => "
+        "[s.querySelectorAll('tbody tr').length, "
+        "getComputedStyle(s.querySelector('.filter')).display])"
+    )
+    shown = browser.js(seen)
+    assert {display for rows, display in shown if rows > 1} == {"flex"}
+    browser.js("document.querySelector('.filter').hidden = true")
+    assert browser.js(seen)[0][1] == "none"
 
 
 def test_a_filter_that_is_typed_on_a_phone_hides_pictures_too(browser: Browser, page: Path) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from builders import record
 from two_sides import RUNS, Change, elsewhere, shifted, stored
 
-from hvae.records.store import Record
+from hvae.records.store import Record, Store
 from hvae.settings import override
 from report.comparison.differences import TIMED, Comparison, compared
 from report.comparison.pairs import pairing
@@ -59,6 +60,28 @@ def test_equal_metrics_are_identical_and_one_last_bit_is_not(tmp_path: Path) -> 
 def test_a_metric_of_one_side_only_leaves_the_others_identical(tmp_path: Path) -> None:
     found = of(tmp_path, lambda made: {"metrics": made.metrics | {"new_nats": 1.0}})
     assert found.identical == 6
+
+
+def test_records_without_a_metric_in_common_are_not_identical(tmp_path: Path) -> None:
+    found = of(tmp_path, lambda made: {"metrics": {"new_nats": 1.0}})
+    assert found.identical == 0
+
+
+def test_images_of_ones_own_are_one_cell_wherever_they_lay(tmp_path: Path) -> None:
+    own = {"name": "shapes", "sha256": "e" * 64, "sizes": (9, 9, 8, 8)}
+    stores = [Store(tmp_path / side) for side in "ab"]
+    for store, gain in zip(stores, (0.0, 0.25), strict=True):
+        store.open_for_writing()
+        for seed, path in enumerate(("shapes.npz", "shapes.npz", "../shapes.npz")):
+            run = override(
+                RUNS[0],
+                {"seed": seed, "data.path": path}
+                | {f"data.{name}": held for name, held in own.items()},
+            )
+            store.write(record(run, metrics=record(run).metrics | {"nll_nats": 90.0 - gain}))
+    found = compared(pairing(*stores))
+    (contrast,) = found.families[NLL]
+    assert contrast.estimate.n == 3
 
 
 def test_active_units_are_those_of_all_levels(tmp_path: Path) -> None:

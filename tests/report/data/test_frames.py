@@ -13,6 +13,7 @@ from hvae.records.store import Store
 from hvae.settings import digest
 from report.data.design import Design
 from report.data.frames import Study
+from report.data.records import frame_of
 from report.data.rows import closed_form_nats
 
 ONE = {"depth": (2,)}
@@ -33,6 +34,24 @@ def test_every_expected_key_has_exactly_one_state(store: Store) -> None:
     assert status["message"][digest(failed)] == "RuntimeError: out of memory"
     assert f"runs/{digest(damaged)}.json: not a" in str(status["message"][digest(damaged)])
     assert str(store.folder) not in str(status["message"][digest(damaged)])
+
+
+def nulls(found: Any) -> Any:
+    """What a record holds in place of numbers that are none."""
+    if isinstance(found, dict):
+        return {name: nulls(held) for name, held in found.items()}
+    return [nulls(held) for held in found] if isinstance(found, list) else None
+
+
+def test_a_run_whose_numbers_are_all_none_is_diverged_and_not_damaged(store: Store) -> None:
+    """As it is left by a learning rate that is far too high, at two levels."""
+    asked = design({"depth": (2,)})
+    lost = {"status": "diverged", "metrics": nulls(record(asked.runs[0]).metrics)}
+    study = filled(store, asked, lambda run: lost if run == asked.runs[0] else {})
+    assert study.status["status"].tolist() == ["diverged", "finished", "finished"]
+    frame = frame_of(store)
+    assert frame["top_level_gain_nats"].isna().sum() == 1
+    assert sorted(frame["status"]) == ["diverged", "finished", "finished"]
 
 
 def test_a_diverged_run_enters_no_mean_but_keeps_its_loss_curve(store: Store) -> None:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from report.render.numbers import aligned, detectable, p_text, shown
+from report.render.numbers import aligned, detectable, p_text, rounded, shown
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,10 @@ from report.render.numbers import aligned, detectable, p_text, shown
 )
 def test_digits_follow_the_interval(mean: float, half: float, text: str) -> None:
     assert shown(mean, half) == text
+
+
+def test_a_zero_has_no_sign() -> None:
+    assert (rounded(-0.003, 2), rounded(-0.006, 2)) == ("0.00", "−0.01")
 
 
 def test_a_small_p_is_a_bound_and_a_missing_one_a_dash() -> None:

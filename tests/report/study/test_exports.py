@@ -23,6 +23,10 @@ def test_the_table_of_a_paper_is_narrow_and_takes_the_metrics_that_are_named(
     assert chosen.headings == (*factors, "PSNR (dB)", "rate (nats)")
     assert chosen.caption.startswith("Does <depth> help? digits, 1,437 images")
     assert chosen.every_note[0] == "The same in every row: n 3."
+    apart = "Bold: not distinguishable from the best of its likelihood and images"
+    assert any(note.startswith(apart) for note in paper_table(full_study).every_note)
+    images = paper_table(full_study, ["psnr_db"])
+    assert not any(note.startswith(apart) for note in images.every_note)
 
 
 def test_a_metric_that_no_run_has_is_refused(full_study: Study, store: Store) -> None:

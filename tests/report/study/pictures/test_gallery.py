@@ -24,7 +24,7 @@ from report.machine.benches import Benches
 from report.render.drawing import image
 from report.study.page import contents, render
 from report.study.pictures.contact_sheets import contact_sheets
-from report.study.pictures.gallery import Gallery, data_uri, read_gallery, sheets
+from report.study.pictures.gallery import Gallery, data_uri, figure_names, read_gallery, sheets
 from report.study.pictures.sample_grids import sample_grids
 
 
@@ -203,3 +203,8 @@ def test_images_of_all_sizes_stand_in_one_figure_where_only_their_data_vary(stor
     (drawing,) = contact_sheets(study, gallery)
     assert [axes.get_ylabel() for axes in drawing.figure.axes[::4]] == ["digits", "MNIST"]
     assert [cell.zoom for cell in gallery.cells] == [4, 1]
+
+
+def test_figures_of_places_in_the_same_letters_are_numbered() -> None:
+    names = figure_names("pictures", ["own/é", "own/è", "bce"])
+    assert names == ["pictures-own-1", "pictures-own-2", "pictures-bce"]

@@ -4,10 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from builders import design, filled, record
+from builders import SMALL, design, filled, record, study_of
 
 from hvae.config import RunConfig
 from hvae.records.store import Store
+from hvae.settings import override
 from report.data.frames import Study
 from report.study.text.answer import answer, asked, proof_of
 from report.study.text.cautions import cautions
@@ -215,3 +216,55 @@ def test_where_nothing_is_established_the_metric_is_named_all_the_same(store: St
 
     (said,) = answer(filled(store, design({"depth": (1, 2)}), with_metrics(nll_nats=same)))
     assert said.startswith("Depth: no effect on the NLL is established for 1 → 2 (any is under 0.")
+
+
+def test_steps_that_too_few_seeds_have_are_said_to_be_incomplete(store: Store) -> None:
+    asked_for = design({"depth": (1, 2, 3)}, seeds=3)
+    for run in asked_for.runs[:-1]:  # of depth 3 two seeds
+        made = record(run)
+        store.write(replace(made, metrics=made.metrics | {"nll_nats": nll(run)}))
+    (said,) = answer(study_of(store, asked_for))
+    assert "1 → 2 lowers the NLL by 2.0" in said
+    assert said.endswith("; 2 → 3: not complete for 3 paired seeds.")
+    assert "cannot judge" not in said
+
+
+def test_where_nothing_is_compared_the_answer_says_so(store: Store) -> None:
+    (said,) = answer(filled(store, design({"depth": (2,)}, seeds=3)))
+    assert said.startswith("Nothing is compared: the study has one cell.")
+    asked_for = design({"depth": (1, 2)}, seeds=3, base=override(SMALL, {"latent": 3}))
+    for run in asked_for.runs:
+        if run.model.num_layers == 1:
+            store.write(record(run))
+    (said,) = answer(study_of(store, asked_for))
+    assert said.startswith("No finding: no two sides of what is compared are complete for 3")
+
+
+def test_levels_leave_room_for_what_they_are_worth(store: Store) -> None:
+    def kl(run: RunConfig) -> list[float]:
+        depth = run.model.num_layers
+        return [1.0] * (depth - 1) + [1.0 if run.train.objective == "elbo" else 0.0]
+
+    asked_for = replace(
+        design({"depth": (2, 3, 4)}, VARIANTS), question="Which choice wakes which level?"
+    )
+    said = answer(filled(store, asked_for, with_metrics(kl_per_level_nats=kl)))
+    assert len(said) == 3
+    assert "lives in every seed" in said[1]
+    assert said[2].startswith("Against documented")
+
+
+def test_two_files_of_one_name_are_not_described_as_one(store: Store) -> None:
+    def own(path: str, sha256: str) -> dict[str, Any]:
+        sizes = (9, 9, 8, 8)
+        return {
+            f"data.{name}": held
+            for name, held in {
+                **{"path": path, "name": "images", "sha256": sha256 * 64, "sizes": sizes}
+            }.items()
+        }
+
+    variants = {"one": own("v1/images.npz", "a"), "other": own("v2/images.npz", "b")}
+    study = filled(store, design({"depth": (1,)}, variants, seeds=1))
+    assert "images of" not in setup(study)
+    assert "of 8 × 8" in setup(filled(store, design({"depth": (1,)}, seeds=1)))
