@@ -6,7 +6,7 @@ from hvae.config import RunConfig
 from hvae.settings import value
 from report.comparison.differences import TIMED, UNKNOWN, Comparison
 from report.data.contrasts import Contrast, Family
-from report.data.factors import Factor, words
+from report.data.factors import Factor, listed, words
 from report.data.statistics import FEWEST_SEEDS
 from report.render.numbers import p_text, rounded, shown
 
@@ -98,14 +98,10 @@ def _origins(comparison: Comparison) -> str:
     other = [ORIGINS[fact.name] for fact in known if fact.differing]
     same = [ORIGINS[fact.name] for fact in known if not fact.differing]
     changes = comparison.pairing.changes
-    said = [f"differ in {_listed(changes + other)}"] if changes or other else []
+    said = [f"differ in {listed(changes + other)}"] if changes or other else []
     if not changes or same:
-        said.append(f"have the same {_listed(([] if changes else ['settings']) + same)}")
+        said.append(f"have the same {listed(([] if changes else ['settings']) + same)}")
     return f"A and B {' and '.join(said)}."
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
 
 
 def notices(comparison: Comparison) -> list[str]:

@@ -57,6 +57,12 @@ def words(factors: Iterable[Factor], values: Iterable[Any]) -> str:
     return ", ".join(f.describe(value) for f, value in zip(factors, values, strict=True))
 
 
+def listed(parts: Iterable[str]) -> str:
+    """`a, b and c`."""
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def factors_of(design: Design) -> tuple[Factor, ...]:
     """The axes that take more than one value, then the variants; where nothing varies, what
     usually names a run, at its one value."""

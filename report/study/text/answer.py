@@ -4,12 +4,12 @@ Nothing is claimed from fewer than three paired seeds.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from report.data.contrasts import Contrast, Step
-from report.data.factors import VARIANT, Factor
+from report.data.factors import VARIANT, Factor, listed
 from report.data.frames import Study
 from report.data.metrics import Metric
 from report.data.statistics import FEWEST_SEEDS
@@ -89,7 +89,7 @@ def _effect(study: Study, factor: Factor) -> str:
         *_left_out(study, factor, metric),
     ]
     averaged = next(iter(steps.values()))[0].averaged
-    over = f", on average over {_listed(f.label for f in averaged)}" if averaged else ""
+    over = f", on average over {listed(f.label for f in averaged)}" if averaged else ""
     return f"{_subject(factor)}{over}: {'; '.join(filter(None, said))}."
 
 
@@ -109,7 +109,7 @@ def _unclear(metric: Metric, contrasts: Sequence[Contrast]) -> str:
         return ""
     steps = [*dict.fromkeys(contrast.steps[0] for contrast in contrasts)]
     under = detectable(max(contrast.estimate.margin for contrast in contrasts))
-    which = _listed(map(_name, steps)) if len(steps) <= MOST_STEPS else f"{len(steps)} others"
+    which = listed(map(_name, steps)) if len(steps) <= MOST_STEPS else f"{len(steps)} others"
     what = f"no effect on the {metric.label} is established for {which}"
     return f"{what} (any is under {under} {metric.unit})"
 
@@ -121,9 +121,9 @@ def _left_out(study: Study, factor: Factor, metric: Metric) -> Iterator[str]:
     mute = [step for step in steps if not differing[step].isdisjoint(metric.within)]
     spoken = _spoken(study, factor)[metric]
     if mute:
-        yield f"the {metric.label} cannot judge {_listed(map(_name, mute))}"
+        yield f"the {metric.label} cannot judge {listed(map(_name, mute))}"
     if short := [step for step in steps if step not in spoken and step not in mute]:
-        yield f"{_listed(map(_name, short))}: not complete for {FEWEST_SEEDS} paired seeds"
+        yield f"{listed(map(_name, short))}: not complete for {FEWEST_SEEDS} paired seeds"
 
 
 Clear = Mapping[Step, Sequence[Contrast]]
@@ -185,12 +185,6 @@ def _is_doubtful(study: Study, contrast: Contrast) -> bool:
     return bool(max(doubted[[step.start, step.end]]) > 0.5)
 
 
-def _listed(names: Iterable[str]) -> str:
-    """`a, b and c`."""
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
-
-
 def _subject(factor: Factor) -> str:
     if factor.is_ordered:
         return f"{factor.label[0].upper()}{factor.label[1:]}"
@@ -218,7 +212,7 @@ def _sizes(study: Study, clear: Sequence[Contrast], of: int) -> str:
     """`4.7 ± 0.2 nats (BCE) and 1.7 ± 0.1 nats (MSE, not to be trusted)`; of many a range."""
     doubtful = [_is_doubtful(study, contrast) for contrast in clear]
     if len(clear) <= MOST_PLACES:
-        return _listed(
+        return listed(
             size(contrast) + _aside(place(contrast) * (of > 1), DOUBT * is_doubtful)
             for contrast, is_doubtful in zip(clear, doubtful, strict=True)
         )

@@ -171,3 +171,6 @@ def test_counts_are_printed_and_nothing_is_measured_or_written(
     ]
     assert json.loads(call(tmp_path / "results", "--counts", "--json").stdout) == counts
     assert (measurer.rungs, list(tmp_path.iterdir())) == ([], [])
+    both = call(tmp_path / "results", "--counts", "--scaling")
+    assert both.exit_code == 2
+    assert "--scaling: has no meaning with --counts; allowed: one of the two" in both.stderr

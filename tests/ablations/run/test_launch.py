@@ -2,7 +2,9 @@
 
 import errno
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,10 +17,10 @@ from ablations.run import launch as launching
 from ablations.run.executors import Executor, Local, NodeDied, Serial
 from ablations.run.launch import run_study
 from ablations.run.pack import Conditions, Finished, Task
-from ablations.run.recording import retries
+from ablations.run.recording import Recording, retries
 from hvae.config import RunConfig
 from hvae.records.sources import SourcesChanged
-from hvae.records.store import Record, Store
+from hvae.records.store import WEIGHTS, Record, Store
 from hvae.settings import digest
 
 PACK = Pack("quick", design({"depth": (1,), "latent": (2,)}, seeds=4).runs)
@@ -175,3 +177,27 @@ def test_a_disk_that_is_full_is_one_line_and_what_fits_is_recorded(
 
     assert seeds(run(run_pack)) == [0, 3]
     assert capsys.readouterr().err == f"cannot write under {store.runs}: No space left on device\n"
+
+
+@pytest.mark.parametrize("is_other", [True, False])
+def test_weights_of_another_training_than_the_records_are_said(
+    store: Store, capsys: pytest.CaptureFixture[str], is_other: bool
+) -> None:
+    """As where it was recorded on another machine."""
+    first = record(PACK.runs[0])
+    code = first.code | {"sources_sha256": SOURCES}
+    store.write(replace(first, code=code, metrics=first.metrics | {"psnr_db": 1.0}))
+    trained = replace(
+        first,
+        code=code,
+        seconds={"train": 9.0},
+        metrics=first.metrics | {"psnr_db": 2.0 if is_other else 1.0},
+    )
+
+    recording = Recording(store, SimpleNamespace(release=lambda name: None, shown=Shown()))
+    recording.publish(Finished(trained, {WEIGHTS: b"weights"}))
+    assert store.weights_path(first.digest).exists()
+    told = "the weights are of a training whose numbers are not its record's" in (
+        capsys.readouterr().err
+    )
+    assert told is is_other

@@ -66,6 +66,13 @@ def test_a_worker_that_died_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
     assert result.stderr.splitlines()[-1] == "hvae: error: a worker died: killed by SIGKILL"
 
 
+@pytest.mark.parametrize("option", ["--redo-stale", "--keep-weights"])
+def test_what_would_write_is_refused_beside_it(tmp_path: Path, option: str) -> None:
+    result = call(tmp_path, "--verify", option)
+    assert result.exit_code == 2
+    assert f"{option}: has no meaning with --verify; allowed: one of the two" in result.stderr
+
+
 def test_without_a_record_there_is_nothing_to_compare(tmp_path: Path) -> None:
     result = call(tmp_path, "--verify")
     assert result.exit_code == 2
