@@ -122,8 +122,9 @@ class Store:
         first to be written wins: then False. Its files come to lie beside it before, and one of
         other sources is gone by then: no record ever lacks its own, or has another's."""
         path, content = self.path(record.digest), _dump(_body(record))
-        is_recorded = _is_current(path, record.code)
-        if not is_recorded:
+        was_there = path.exists()
+        is_recorded = was_there and _is_current(path, record.code)
+        if was_there and not is_recorded:
             path.unlink(missing_ok=True)
         self._attach(record.digest, files or {}, is_recorded)
         is_published = not is_recorded and publish(path, content)
