@@ -29,13 +29,12 @@ FEWEST_TRACED = 2  # of a longer pack: alone, a run takes half as long again; a 
 
 class Packing(NamedTuple):
     """How a study is cut into packs: runs of one at most, FLOPs of training it at most, in which
-    settings its runs are alike beside those that a pack must share, runs that stay together
-    whatever they cost, and whether the traced engine trains all of them."""
+    settings its runs are alike beside those that a pack must share, and whether the traced engine
+    trains all of them."""
 
     size: int
     most_cost: float = math.inf
     alike: tuple[str, ...] = ("depth",)
-    fewest: int = 1
     is_traced: bool = False
 
 
@@ -108,8 +107,8 @@ def packs(
     missing: set[str],
     packing: Packing,
 ) -> list[Pack]:
-    """The packs that hold a missing digest, longest first. Where more than the fewest runs remain,
-    training costs no more than it may.
+    """The packs that hold a missing digest, longest first. Training one costs no more than it may,
+    unless it is of a single run, or of `FEWEST_TRACED` traced ones.
 
     Packs are cut from all runs of the study and only then relieved of what is not missing: they
     depend on the study, never on what happens to be left. So a resumed grid trains the packs
@@ -155,7 +154,7 @@ def packing(device: str, all_runs: int, workers: int) -> Packing:
 
 
 def _size(group: Iterable[RunConfig], packing: Packing, is_traced: bool) -> int:
-    fewest = max(packing.fewest, FEWEST_TRACED) if is_traced else packing.fewest
+    fewest = FEWEST_TRACED if is_traced else 1
     return int(min(packing.size, max(fewest, packing.most_cost / max(map(cost, group)))))
 
 

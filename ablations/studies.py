@@ -106,16 +106,25 @@ def by_name(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
     Raises `ValueError` on a setting that is unknown, no study's to choose, or given twice.
     """
+    return once((_axis_name(given), value) for given, value in pairs)
+
+
+def once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """What is given by name. Raises `ValueError` on a name that is given twice."""
     found: dict[str, Any] = {}
-    for given, value in pairs:
-        known = setting(given)
-        if not known.is_axis:
-            allowed = ", ".join(axis_names())
-            raise ValueError(f"{given}: a study neither sweeps nor sets it; allowed: {allowed}")
-        if known.name in found:
-            raise ValueError(f"{known.name}: it is given twice; allowed: once")
-        found[known.name] = value
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name}: it is given twice; allowed: once")
+        found[name] = value
     return found
+
+
+def _axis_name(given: str) -> str:
+    known = setting(given)
+    if not known.is_axis:
+        allowed = ", ".join(axis_names())
+        raise ValueError(f"{given}: a study neither sweeps nor sets it; allowed: {allowed}")
+    return known.name
 
 
 def narrow(
@@ -140,10 +149,9 @@ def narrow(
             raise ValueError(
                 f"{name}: variant {variant.name!r} sets it; allowed: what no variant that runs sets"
             )
-    kept = {n: v for n, v in study.settings.items() if _alternatives(n).isdisjoint(swept)}
     return replace(
         study,
-        settings=_over(kept, fixed),
+        settings=_over(_without(study.settings, swept), fixed),
         axes=tuple((dict(study.axes) | swept).items()),
         variants=chosen,
         seeds=study.seeds if seeds is None else seeds,
@@ -172,8 +180,12 @@ def _alternatives(name: str) -> set[str]:
 
 def _over(settings: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
     """The settings with others in their place."""
-    kept = {n: v for n, v in settings.items() if _alternatives(n).isdisjoint(others)}
-    return kept | dict(others)
+    return _without(settings, others) | dict(others)
+
+
+def _without(settings: Mapping[str, Any], others: Iterable[str]) -> dict[str, Any]:
+    """The settings but those, and their alternatives, that others take the place of."""
+    return {n: v for n, v in settings.items() if _alternatives(n).isdisjoint(others)}
 
 
 def _with_data(settings: dict[str, Any], found: dict[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ablations.cli.options import (
     json_option,
     print_json,
     progress_line,
+    refuse_unused,
     results_option,
 )
 from ablations.grid import PACK_SIZES
@@ -85,8 +86,7 @@ def bench(
     """
     if counts:
         unused = {"--scaling": scaling, "--pack": packs, "--no-compile": no_compile}
-        for option in filter(unused.get, unused):
-            raise ValueError(f"{option}: has no meaning with --counts; allowed: one of the two")
+        refuse_unused(unused, "--counts")
         _print_counts(device, as_json)
         return
     from ablations.run.executors import resolve_device

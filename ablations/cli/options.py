@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -158,6 +158,12 @@ redo_stale_option = click.option(
     "--redo-stale", is_flag=True, help="Redo records made by other sources of hvae."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+def refuse_unused(given: Mapping[str, Any], beside: str) -> None:
+    """Raise `ValueError` where one of the options was given, which another passes over."""
+    for option in filter(given.get, given):
+        raise ValueError(f"{option}: has no meaning with {beside}; allowed: one of the two")
 
 
 def print_json(document: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from ablations.cli.options import (
     device_option,
     executor_option,
     redo_stale_option,
+    refuse_unused,
     workers_option,
 )
 from ablations.cli.report import FORMATS, rewrite_report
@@ -67,8 +68,7 @@ def run(
     launch = Launch(is_timed=not no_throughput, **options)
     if verify:
         unused = {"--redo-stale": launch.redo_stale, "--keep-weights": launch.keeps_weights}
-        for option in filter(unused.get, unused):
-            raise ValueError(f"{option}: has no meaning with --verify; allowed: one of the two")
+        refuse_unused(unused, "--verify")
         from ablations.run import verification
 
         verdict = verification.verify(study, store, launch)

@@ -10,7 +10,7 @@ import click
 from ablations.api import run_with_weights
 from ablations.cli.options import FilePath, debug_option, results_option
 from ablations.cli.study_options import SET, assigned, given, parse, setting_option
-from ablations.studies import require_name
+from ablations.studies import once, require_name
 from ablations.study_files import load_study
 from hvae.records.files import overwrite, writing_under
 from hvae.records.store import Record, Store
@@ -78,11 +78,8 @@ def sample(
       hvae sample standard --depth 2 --loss bce --latent 20 --seed 0
     """
     store = Store(results / name_of(study))
-    wanted = dict(given(options, CHOICE))
-    for name, text in assigned("--set", assignments):
-        if name in wanted:
-            raise ValueError(f"{name}: it is given twice; allowed: once")
-        wanted[name] = parse(name, text)
+    others = [(name, parse(name, text)) for name, text in assigned("--set", assignments)]
+    wanted = once([*given(options, CHOICE), *others])
     record = run_with_weights(store, key, wanted)
     path = out or store.folder / f"samples-{record.digest}.png"
     if path.suffix.lower() != ".png":

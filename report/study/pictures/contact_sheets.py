@@ -5,7 +5,6 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from hvae.records.files import slug
 from report.data.factors import VARIANT, Factor, words
 from report.data.frames import Study
 from report.render.drawing import LETTER, PIXELS, Drawing, styled
@@ -25,7 +24,7 @@ def contact_sheets(study: Study, gallery: Gallery) -> list[Drawing]:
     for cell in gallery.cells:
         figures.setdefault(_values(cell, apart), []).append(cell)
     drawings = []
-    places = ["-".join(slug(str(value)) for value in values) for values in figures]
+    places = ["-".join(map(str, values)) for values in figures]
     names = figure_names("pictures", places)
     for name, (values, cells) in zip(names, figures.items(), strict=True):
         title = ", ".join(["Pictures", *filter(None, [words(apart, values)])])

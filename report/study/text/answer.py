@@ -4,7 +4,7 @@ Nothing is claimed from fewer than three paired seeds.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -86,7 +86,7 @@ def _effect(study: Study, factor: Factor) -> str:
         _changes(study, clear, steps),
         _unclear(metric, [c for step in steps if not clear[step] for c in steps[step]]),
         f"in single cells {in_cells}" if in_cells else "",
-        *_left_out(study, factor, metric),
+        *_left_out(study, factor, metric, steps),
     ]
     averaged = next(iter(steps.values()))[0].averaged
     over = f", on average over {listed(f.label for f in averaged)}" if averaged else ""
@@ -114,12 +114,13 @@ def _unclear(metric: Metric, contrasts: Sequence[Contrast]) -> str:
     return f"{what} (any is under {under} {metric.unit})"
 
 
-def _left_out(study: Study, factor: Factor, metric: Metric) -> Iterator[str]:
-    """The steps of which a metric says nothing, and why."""
+def _left_out(
+    study: Study, factor: Factor, metric: Metric, spoken: Container[Step]
+) -> Iterator[str]:
+    """The steps of which a metric says nothing, and why; it has `spoken` of the others."""
     differing = study.contrasts.differing
     steps = [step for step in differing if step.factor == factor]
     mute = [step for step in steps if not differing[step].isdisjoint(metric.within)]
-    spoken = _spoken(study, factor)[metric]
     if mute:
         yield f"the {metric.label} cannot judge {listed(map(_name, mute))}"
     if short := [step for step in steps if step not in spoken and step not in mute]:
