@@ -20,9 +20,10 @@ from bench.gate.sides import Sides, SideWorker
 from bench.gate.statistics import CLOCKS
 from hvae.processes import lifeline, usable_cores
 
-BLOCK_SECONDS = 0.1  # or a call, where that is longer
-MOST_BLOCKS = 16  # of a pair: of longer ones as many as take the same time
-FEWEST_BLOCKS = 5
+# Many short blocks by turns: what else runs on a core disturbs for a second, which cancels between
+# neighbouring blocks. In the same time 80 of 0.02 s scatter a third as much as 16 of 0.1 s.
+BLOCK_SECONDS = 0.02  # or a call, where that is longer
+BLOCKS = 40  # of a pair
 LANES = 2  # pairs at the same time, each on a core of its own
 
 Progress = Callable[[str], None]
@@ -93,21 +94,16 @@ def _time_pair(
             seconds = statistics.mean(answer[benchmark] for answer in once)
             calls = math.ceil(BLOCK_SECONDS / seconds)
             order = {"do": "block", "device": device, "benchmark": benchmark, "calls": calls}
-            pairs[benchmark] = _time_benchmark(workers, order, block_count(calls * seconds), lot)
+            pairs[benchmark] = _time_benchmark(workers, order, lot)
     return pairs
 
 
-def block_count(seconds: float) -> int:
-    """How many blocks of so many seconds make a pair."""
-    return max(FEWEST_BLOCKS, min(MOST_BLOCKS, math.ceil(MOST_BLOCKS * BLOCK_SECONDS / seconds)))
-
-
 def _time_benchmark(
-    workers: dict[str, SideWorker], order: dict[str, Any], count: int, lot: random.Random
+    workers: dict[str, SideWorker], order: dict[str, Any], lot: random.Random
 ) -> Pair:
     blocks = [
         {name: workers[name].ask(order) for name in lot.sample(("base", "head"), 2)}
-        for _ in range(count)
+        for _ in range(BLOCKS)
     ]
     seconds = {
         name: statistics.median(block[name]["busy"] / order["calls"] for block in blocks)

@@ -36,8 +36,9 @@ class Recorder(TorchDispatchMode):
         result = func(*args, **kwargs)
         self.operators[str(func)] += 1
         made = [tensor for tensor in _tensors(result) if _storage(tensor) not in known]
-        self.made |= {_storage(tensor): tensor.untyped_storage().nbytes() for tensor in made}
-        self.peak_bytes = max(self.peak_bytes, self.live_bytes())
+        if made:  # else no more is alive than was
+            self.made |= {_storage(tensor): tensor.untyped_storage().nbytes() for tensor in made}
+            self.peak_bytes = max(self.peak_bytes, self.live_bytes())
         if written := [*made, *_overwritten(func, args, kwargs)]:
             self.input_bytes += _bytes(read)
             self.output_bytes += _bytes(written)

@@ -4,7 +4,8 @@ A *side* of a comparison is a folder with `hvae/` as one revision has it and fil
 those of HEAD that are named in `FILES`: same measuring code, different measured code.
 """
 
-BENCHMARKS = ("train_step", "train_pack", "train_compiled", "evaluation")  # counted and timed
+# Counted and timed.
+BENCHMARKS = ("train_step", "train_pack", "train_compiled", "pixel_sums", "evaluation")
 # Followed number by number.
 TRAININGS = (
     "documented",

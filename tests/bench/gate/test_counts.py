@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 import torch
 
-from bench.gate.side import counts
+from bench.gate.side import counts, workloads
 from bench.gate.side.counts import UnstableCount, count, require_stable
 from bench.gate.side.harness import ADVISORY
 from bench.gate.side.workloads import REFERENCE, Workload, pack
 from hvae.closed_form import flops_per_image, parameter_count
+from hvae.config import CERTIFIED_IMAGES
+from hvae.evaluation import evaluate as evaluation
+from hvae.evaluation import nll
 
 pytestmark = pytest.mark.usefixtures("counted_apart")
 FLOAT = 4  # bytes
@@ -48,6 +51,28 @@ def test_a_pack_counts_as_its_widest_members() -> None:
     images, members = REFERENCE.train.batch_size, len(pack())
     assert found["flops"] == members * images * flops_per_image(REFERENCE)
     assert found["parameters"] == members * parameter_count(REFERENCE.model)
+
+
+def test_sums_over_pixels_are_counted_for_both_likelihoods() -> None:
+    rows = workloads.DRAWS * workloads.DRAWN_IMAGES
+    products = REFERENCE.model.hidden_dim * REFERENCE.model.input_dim
+    assert count("pixel_sums", "cpu")["flops"] == 2 * (2 * rows * products)
+
+
+def test_an_evaluation_certifies_few_images_and_later_ones_as_many_as_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    certified, real = [], nll.drawn_images
+
+    def note(*given: Any) -> Any:
+        target, z = real(*given)
+        certified.append(len(z))
+        return target, z
+
+    monkeypatch.setattr(nll, "drawn_images", note)
+    workloads.evaluation("cpu").call()
+    assert certified == [workloads.CERTIFIED_IMAGES]
+    assert nll.CERTIFIED_IMAGES == evaluation.CERTIFIED_IMAGES == CERTIFIED_IMAGES
 
 
 def test_counts_are_the_same_in_another_process(

@@ -230,6 +230,6 @@ def test_markdown_has_every_tier_and_the_lines_to_accept(scratch: Any, device: D
     scratch.commit(COUNTS=COUNTS | {"train_step": {"flops": 120, "operators.mul": 3}})
     text = wording.markdown(compare(scratch.root, base, device))
     assert text.startswith("### Performance gate: fail\n")
-    assert "| counts | fail | 8 counts of 4 benchmarks |" in text
+    assert "| counts | fail | 10 counts of 5 benchmarks |" in text
     assert "- fail: `train_step.flops: 100 -> 120`" in text
     assert "```\ntrain_step.flops: 100 -> 120  # why\n```" in text

@@ -9,7 +9,7 @@ import pytest
 import worker_functions as work
 
 from bench.gate import paired_timing as pairs
-from bench.gate.paired_timing import MOST_BLOCKS, Pair, block_count, time_pairs
+from bench.gate.paired_timing import BLOCKS, Pair, time_pairs
 from bench.gate.revisions import laid_out
 from bench.gate.sides import CannotMeasure, SideWorker
 
@@ -30,7 +30,7 @@ def test_a_pair_is_the_ratio_of_its_sides_and_seconds_are_of_a_call(scratch: Any
 def test_the_median_over_blocks_ignores_a_disturbed_one(
     scratch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pairs, "MOST_BLOCKS", 5)
+    monkeypatch.setattr(pairs, "BLOCKS", 5)
     worker = (scratch.root / "bench/gate/side/worker.py").read_text()
     disturbed = worker.replace("seconds = ", "seconds = blocks(stub) * ")
     blocks = (
@@ -43,11 +43,6 @@ def test_the_median_over_blocks_ignores_a_disturbed_one(
     with laid_out(scratch.root, None) as layout:
         (pair,) = time_pairs(layout.sides, ["train_step"], 1, "cpu", random.Random(0))["train_step"]
     assert pair.log_ratio["busy"] == 0.0
-
-
-def test_a_pair_of_long_calls_has_fewer_blocks() -> None:
-    lengths = (0.1, 0.11, 0.2, 1.0, 60.0)
-    assert [block_count(seconds) for seconds in lengths] == [16, 15, 8, 5, 5]
 
 
 def test_who_comes_first_is_drawn_by_lot_alike_for_both(
@@ -64,7 +59,7 @@ def test_who_comes_first_is_drawn_by_lot_alike_for_both(
     monkeypatch.setattr(pairs, "LANES", 1)
     with laid_out(scratch.root, None) as layout:
         time_pairs(layout.sides, ["train_step"], 8, "cpu", random.Random(0))
-    assert len(asked) == 8 * 2 * (MOST_BLOCKS + 1)
+    assert len(asked) == 8 * 2 * (BLOCKS + 1)
     assert asked.count("base") == asked.count("head")
     first = asked[::2]
     assert 0.35 < first.count("base") / len(first) < 0.65
