@@ -5,6 +5,7 @@ The record is one JSON file for each kind of trial, device and load. It grows by
 so that an interrupted series goes on where it was.
 """
 
+import math
 import os
 import subprocess
 import sys
@@ -93,7 +94,8 @@ def is_as_it_should_be(document: Document) -> bool:
 def closing(document: Document) -> str:
     """The record in a line."""
     repeats, load = document["repeats"], " under load" if document["is_under_load"] else ""
-    bound = f"{document['confidence']:.0%} bound {document['bound']:.1%}"
+    outwards = math.floor if document["planted_percent"] else math.ceil  # so it stays a bound
+    bound = f"{document['confidence']:.0%} bound {outwards(1000 * document['bound']) / 10:.1f}%"
     if percent := document["planted_percent"]:
         found = f"caught {document['caught']} of {repeats} slowdowns of {percent:g} %{load}"
         bound = f"at least, {bound}"

@@ -36,9 +36,10 @@ def answer(comparison: Comparison) -> list[str]:
 
 def _nats(comparison: Comparison) -> str:
     pairs = len(comparison.pairing.pairs)
-    same = f"metrics identical in {comparison.identical} of {_count(pairs, 'pair')}"
+    whole = f"{comparison.identical} of {_count(pairs, 'pair')}"
+    same = f"all metrics that both have are identical in {whole}"
     if comparison.is_unchanged:
-        return f"M{same[1:]}, bit for bit."
+        return f"A{same[1:]}, bit for bit."
     family = next(iter(comparison.families.values()), ())
     said = _change(family) if family else "No metric of A and B can be compared"
     return f"{said}; {same}."
@@ -55,7 +56,8 @@ def _change(family: Family) -> str:
         few = f"n = {n}, and nothing is claimed from fewer than {FEWEST_SEEDS} paired seeds"
         return f"No finding on the {name} ({few}); it differs {size}"
     if not clear:
-        return f"No change of the {name} is established in any of {cells}; it differs {size}"
+        enough = _count(sum(c.estimate.n >= FEWEST_SEEDS for c in family), "cell")
+        return f"No change of the {name} is established in any of {enough}; it differs {size}"
     lower = sum(contrast.estimate.mean < 0 for contrast in clear)
     parts = [(lower, "lower"), (len(clear) - lower, "higher")]
     counts = " and ".join(f"{word} in {count}" for count, word in parts if count)

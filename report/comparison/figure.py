@@ -40,6 +40,6 @@ def forest(family: Family, name: str) -> Drawing | None:
     )
     caption = (
         f"Second minus first, paired by seed ({span([c.estimate.n for c in rows])}); bars: 95 % t "
-        f"intervals. Filled: Holm p below 0.05 over the cells.{left}"
+        f"intervals. Filled: Holm p below 0.05 over the cells, n ≥ 3.{left}"
     )
     return Drawing(name, f"What changes in the {metric.label}", caption, figure)

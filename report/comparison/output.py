@@ -52,7 +52,9 @@ def _section(one: Comparison, number: int) -> Section:
         notices(one),
         [table for table in tables if table.rows],
         facts_table(one.facts, len(one.pairing.pairs), f"made-{number}"),
-        contrast_table(f"all-{number}", "Every difference in full", families),
+        contrast_table(
+            f"all-{number}", "Every difference in full", families, "the cells of a metric"
+        ),
     )
 
 

@@ -61,6 +61,11 @@ class Contrast:
     detectable: float = math.nan
 
     @property
+    def is_equal(self) -> bool:
+        """Whether both sides of a step are the same on every seed."""
+        return bool(self.steps) and self.estimate.mean == self.estimate.sd == 0
+
+    @property
     def is_clear(self) -> bool:
         """Whether it may be stated with its direction."""
         is_found = self.estimate.n >= FEWEST_SEEDS and self.holm_p < SIGNIFICANCE

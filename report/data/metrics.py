@@ -145,8 +145,9 @@ SHARE_NOTE = (
     "the runs of a pack are trained as one, so their times do not tell them apart."
 )
 BOLD_NOTE = (
-    "Bold: not distinguishable from the best of its group (paired t test over seeds, Holm-adjusted "
-    "p ≥ 0.05, at least 3 seeds); a group has one likelihood of the same test images for ELBO and "
+    "Bold: not distinguishable from the best of its group (paired t test over the seeds that both "
+    "have, at least 3, Holm-adjusted p ≥ 0.05; that the best was picked by the same numbers is not "
+    "adjusted for); a group has one likelihood of the same test images for ELBO and "
     "NLL, the same test images for the others. Intervals are 95 % t intervals over seeds; a number "
     "without ± comes from one run."
 )

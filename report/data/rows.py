@@ -48,7 +48,9 @@ def _upper_levels(record: Record) -> Row:
     rate, elbo, reconstruction = (
         number(record, name) for name in ("rate_nats", "elbo_nats", "reconstruction_nats")
     )
-    gains, kl = (record.metrics.get(n) or [0.0] for n in ("level_gain_nats", "kl_per_level_nats"))
+    gains, kl = (
+        record.metrics.get(name) or [math.nan] for name in ("level_gain_nats", "kl_per_level_nats")
+    )
     is_alive = kl[-1] is not None and kl[-1] >= ALIVE_NATS  # none of a run that diverged
     return {
         "top_level_gain_nats": gains[-1] if is_alive else math.nan,

@@ -1,5 +1,6 @@
 """The record of the performance gate tried on itself: JSON files in, one table out."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,6 +34,12 @@ def trials_row(document: Mapping[str, Any]) -> list[object]:
         "a core kept busy" if is_loaded else "nothing else started",
         f"{found} {word} in {document['repeats']}",
         document["inconclusive"],
-        Entry(f"{sign} {100 * bound:.1f} % ({100 * document['confidence']:g} %)", bound),
+        Entry(f"{sign} {_bound(bound, percent > 0)} ({100 * document['confidence']:g} %)", bound),
         document["commit"][:10],
     ]
+
+
+def _bound(rate: float, is_from_below: bool) -> str:
+    """In per cent, rounded to the side on which it stays a bound."""
+    whole = math.floor if is_from_below else math.ceil
+    return f"{whole(1000 * rate) / 10:.1f} %"

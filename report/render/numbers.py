@@ -53,11 +53,21 @@ def detectable(value: float) -> str:
     return rounded(value, 1 - _exponent(value)) if value > 0 else "0"
 
 
+def at_most(value: float) -> str:
+    """A bound from above to two significant digits, never rounded down."""
+    if not value > 0:
+        return "0"
+    digits = 1 - _exponent(value)
+    return rounded(math.ceil(value * 10.0**digits - 1e-9) / 10.0**digits, digits)
+
+
 def p_text(p: float) -> str:
-    """`= 0.012`, or `< 0.001`."""
+    """`= 0.012`, or `< 0.001`; `< 0.05` where two digits would not tell."""
     if math.isnan(p):
         return f"= {ABSENT}"
-    return "< 0.001" if p < 0.001 else f"= {p:.2g}"
+    if p < 0.001:
+        return "< 0.001"
+    return "< 0.05" if p < 0.05 <= float(f"{p:.2g}") else f"= {p:.2g}"
 
 
 def cell_text(value: float) -> str:

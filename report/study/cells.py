@@ -137,13 +137,13 @@ def levels_table(study: Study) -> Table:
     names = [name for name in OF_LEVELS if study.levels.get(name, pd.Series()).notna().any()]
     place_of_level = [*study.cell, "level"]
     means = summary(study.levels, place_of_level, names).set_index([*place_of_level, "metric"])
-    known = dict(zip(means.index, means[["mean", "half_width"]].to_numpy(), strict=True))
+    known = {place: tuple(row) for place, *row in means[["mean", "half_width", "n"]].itertuples()}
     rows = []
     for settings, group in groups(study.levels, place_of_level):
-        absent = (math.nan, math.nan)
-        pairs = [known.get((*settings.values(), name), absent) for name in names]
-        values = [Entry(shown(*pair), pair[0]) for pair in pairs]
         n, alive = len(group), count_alive(group)
+        absent = (math.nan, math.nan, 0)
+        found = [known.get((*settings.values(), name), absent) for name in names]
+        values = [Entry(shown(mean, half) + _own(of, n), mean) for mean, half, of in found]
         counts = (settings["level"], n, Entry(f"{alive} of {n}", alive))
         rows.append([*place(study, settings), *counts, *values])
     headings = [*titles_of(study), "level", "n", "alive", *(OF_LEVELS[name] for name in names)]
@@ -175,5 +175,10 @@ def _runs(row: "pd.Series[Any]") -> Entry:
 
 
 def _value(row: "pd.Series[Any]") -> Entry:
-    own_n = f" (n = {row['n']})" if row["n"] not in (0, row["finished"]) else ""
-    return Entry(f"{row['shown']}{own_n}", float(row["mean"]), bool(row["is_best"]))
+    text = f"{row['shown']}{_own(row['n'], row['finished'])}"
+    return Entry(text, float(row["mean"]), bool(row["is_best"]))
+
+
+def _own(n: int, of: int) -> str:
+    """` (n = 3)`, where that is another number of runs than the row's."""
+    return f" (n = {n})" if n not in (0, of) else ""

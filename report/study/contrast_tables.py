@@ -7,7 +7,7 @@ from report.data.contrasts import Contrast, Family
 from report.data.frames import Study
 from report.data.metrics import HEADLINE, METRICS
 from report.data.statistics import errors
-from report.render.numbers import ABSENT, detectable, p_text, rounded, shown
+from report.render.numbers import ABSENT, at_most, detectable, p_text, rounded, shown
 from report.render.tables import Entry, Table, number, table
 from report.study.cells import place, titles_of
 from report.study.text.findings import ERRORS, where
@@ -18,12 +18,13 @@ COLUMNS = (
 )
 CONTRAST_NOTE = (
     "Differences are second minus first, paired by seed, with 95 % t intervals. Test-set error: "
-    "the standard error of the difference over test images, seeds averaged. Correlation: of "
-    "the two sides over seeds, all that pairing gains. Holm p is adjusted within one question: a "
-    "factor, or a pair of factors. Equivalence: the least margin that two one-sided tests at 0.05 "
-    "keep the effect within. Detectable: the difference that a two-sided paired t test at the "
-    "level of Holm's first step finds with power 0.8 at this n."
+    "the standard error of the difference over test images, of the mean over those seeds whose "
+    "values by image lie beside their records. Correlation: of the two sides over seeds, all that "
+    "pairing gains. Holm p is adjusted within one question: {question}. Equivalence: the least "
+    "margin that two one-sided tests at 0.05 keep the effect within. Detectable: the difference that "
+    "a two-sided paired t test at the level of Holm's first step finds with power 0.8 at this n."
 )
+QUESTION = "the means of a factor, its contrasts cell by cell, or a pair of factors"
 ERROR_NOTE = (
     "Standard errors in nats. Monte-Carlo: of one run, for all are evaluated with the same draws; "
     "what seeds do not share of it is contained in seed to seed. All runs share the test images, "
@@ -31,10 +32,12 @@ ERROR_NOTE = (
 )
 
 
-def contrast_table(name: str, caption: str, families: Iterable[Family]) -> Table:
-    """A row for each contrast of some families."""
+def contrast_table(
+    name: str, caption: str, families: Iterable[Family], question: str = QUESTION
+) -> Table:
+    """A row for each contrast of some families, each of which is one question."""
     rows = map(_row, chain.from_iterable(families))
-    return table(name, caption, COLUMNS, rows, [CONTRAST_NOTE])
+    return table(name, caption, COLUMNS, rows, [CONTRAST_NOTE.format(question=question)])
 
 
 def _row(contrast: Contrast) -> Sequence[object]:
@@ -48,7 +51,7 @@ def _row(contrast: Contrast) -> Sequence[object]:
         number(contrast.test_set_error, detectable(contrast.test_set_error)),
         number(known.correlation, rounded(known.correlation, 2)),
         number(contrast.holm_p, p_text(contrast.holm_p).removeprefix("= ")),
-        number(known.margin, detectable(known.margin)),
+        number(known.margin, at_most(known.margin)),
         number(contrast.detectable, detectable(contrast.detectable)),
     ]
 

@@ -64,9 +64,11 @@ def diagram(study: Study) -> Drawing | None:
     left = f"The first {len(cells)} of {len(every)} cells. " * (len(cells) < len(every))
     caption = (
         f"{left}Depth {count}, mean over seeds ({seed_count(shown, study.cell)}), test set. Area: "
-        "the level's KL, which stands below in nats beside its active units. Hollow: dead "
-        f"(under {ALIVE_NATS} nats). The image x is decoded from level 1; each level is the prior "
-        "of the one to its left."
+        "the level's share of the joint KL, which stands below in nats beside its active units; "
+        "estimated from draws that all seeds share, it may fall below 0 by a hundredth of a nat. "
+        f"Hollow: under {ALIVE_NATS} nats in the mean (in how many seeds a level lives, the table "
+        "of levels says). The image x is decoded from level 1; each level is the prior of the one "
+        "to its left."
     )
     return Drawing("diagram", "Where the code lies", caption, figure)
 

@@ -49,7 +49,7 @@ def effects(study: Study, factor: Factor) -> Drawing | None:
     what = ", ".join(map(str, dict.fromkeys(contrast.steps[0] for contrast in rows)))
     caption = (
         f"{what}: second minus first, paired by seed ({n}); bars: "
-        "95 % t intervals. Filled: Holm p below 0.05 among all contrasts of this factor."
+        "95 % t intervals. Filled: Holm p below 0.05 among these, n ≥ 3."
     )
     return Drawing(f"effects-{factor.name}", f"What the {factor.label} changes", caption, figure)
 

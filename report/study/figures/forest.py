@@ -19,7 +19,7 @@ MOST_ROWS = 45
 LEAST_INCHES = 1.1
 LARGE = 60  # times the median interval: then the scale is logarithmic
 AVERAGED = "averaged over the other factors where the metric means the same for all their values"
-FILLED = "Filled: Holm p below 0.05 among all contrasts of the factor."
+FILLED = "Filled: Holm p below 0.05 among these of the factor, n ≥ 3."
 MARGIN = (
     "Grey, where no effect is established: the margin that two one-sided tests at 0.05 keep it "
     "within, beyond which an interval of 95 % may reach."

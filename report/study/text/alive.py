@@ -121,7 +121,7 @@ def _said(level: int, deciding: Sequence[str], tops: Sequence[Top], is_part: boo
         for name in tops[0].settings
         if name not in deciding and _is_crossed(name, tops)
     ]
-    whatever = f", at every {' and every '.join(varied)} tried" if varied else ""
+    whatever = f", at each {' and each '.join(varied)} tried with it" if varied else ""
     subject = f"level {level} of {level}"
     first = f"where nothing else is changed, {subject}" if is_part else subject
     together = "" if len(deciding) == 1 else " These settings change together in this study."

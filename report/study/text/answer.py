@@ -3,27 +3,23 @@
 Nothing is claimed from fewer than three paired seeds.
 """
 
-import math
 from collections.abc import Container, Iterator, Mapping, Sequence
-
-import numpy as np
 
 from report.data.contrasts import Contrast, Step
 from report.data.factors import VARIANT, Factor, listed
 from report.data.frames import Study
 from report.data.metrics import Metric
 from report.data.statistics import FEWEST_SEEDS
-from report.render.numbers import detectable, p_text
+from report.render.numbers import at_most, p_text
 from report.render.panels import span
 from report.study.published import nearest
 from report.study.text.alive import causes
-from report.study.text.cautions import untrusted
+from report.study.text.cautions import DOUBT, is_certified
 from report.study.text.findings import few_seeds, place, size
 
 MOST_SENTENCES = 3
 MOST_STEPS = 5  # named in a sentence
 MOST_PLACES = 2  # of a step, named
-DOUBT = "not to be trusted"
 
 
 def answer(study: Study) -> list[str]:
@@ -84,7 +80,7 @@ def _effect(study: Study, factor: Factor) -> str:
     in_cells = _changes(study, _otherwise(clear, cells), cells)
     said = [
         _changes(study, clear, steps),
-        _unclear(metric, [c for step in steps if not clear[step] for c in steps[step]]),
+        _unclear(study, [c for step in steps if not clear[step] for c in steps[step]]),
         f"in single cells {in_cells}" if in_cells else "",
         *_left_out(study, factor, metric, steps),
     ]
@@ -103,15 +99,30 @@ def _spoken(study: Study, factor: Factor) -> dict[Metric, dict[Step, list[Contra
     return spoken
 
 
-def _unclear(metric: Metric, contrasts: Sequence[Contrast]) -> str:
-    """Of which steps no effect is established, and how large any may be."""
-    if not contrasts:
-        return ""
-    steps = [*dict.fromkeys(contrast.steps[0] for contrast in contrasts)]
-    under = detectable(max(contrast.estimate.margin for contrast in contrasts))
-    which = listed(map(_name, steps)) if len(steps) <= MOST_STEPS else f"{len(steps)} others"
-    what = f"no effect on the {metric.label} is established for {which}"
-    return f"{what} (any is under {under} {metric.unit})"
+def _unclear(study: Study, contrasts: Sequence[Contrast]) -> str:
+    """Which steps change nothing; of which no effect is established, and how large it may be."""
+    steps: dict[Step, list[Contrast]] = {}
+    for contrast in contrasts:
+        steps.setdefault(contrast.steps[0], []).append(contrast)
+    same = [step for step, every in steps.items() if all(c.is_equal for c in every)]
+    open_ = [step for step in steps if step not in same]
+    said = []
+    if same:
+        metric = contrasts[0].metric
+        said.append(f"the {metric.label} is the same on every seed for {_names(same)}")
+    if open_:
+        left = [contrast for step in open_ for contrast in steps[step]]
+        largest = max(left, key=lambda contrast: contrast.estimate.margin)
+        metric, what = largest.metric, "any such mean" if largest.averaged else "any"
+        under = f"{what} is under {at_most(largest.estimate.margin)} {metric.unit}"
+        doubt = "" if all(is_certified(study, contrast) for contrast in left) else f", {DOUBT}"
+        effect = f"no effect on the {metric.label} is established for {_names(open_)}"
+        said.append(f"{effect} ({under}{doubt})")
+    return "; ".join(said)
+
+
+def _names(steps: Sequence[Step]) -> str:
+    return listed(map(_name, steps)) if len(steps) <= MOST_STEPS else f"{len(steps)} others"
 
 
 def _left_out(
@@ -164,26 +175,7 @@ def proof_of(named: Sequence[Contrast]) -> str:
     """` (n = 5, Holm p ≤ 0.047)`, of all that are named."""
     p = max(contrast.holm_p for contrast in named)
     n = span([contrast.estimate.n for contrast in named])
-    return f" ({n}, Holm p {p_text(p) if p < 0.001 else f'≤ {_raised(p):.2g}'})"
-
-
-def _raised(value: float) -> float:
-    """To two digits, never down: what is said to be a bound stays one."""
-    step = 10.0 ** (math.floor(math.log10(value)) - 1)
-    return math.ceil(value / step) * step
-
-
-def _is_doubtful(study: Study, contrast: Contrast) -> bool:
-    """Whether it is of the NLL, and that of most runs at one of its ends is not to be trusted."""
-    if contrast.metric.name != "nll_nats":
-        return False
-    (step,) = contrast.steps
-    is_held = [study.runs[factor.name] == value for factor, value in contrast.held]
-    runs = study.runs[np.logical_and.reduce(is_held)] if is_held else study.runs
-    doubted = (
-        runs["key"].isin(untrusted(study)).groupby(runs[step.factor.name], observed=True).mean()
-    )
-    return bool(max(doubted[[step.start, step.end]]) > 0.5)
+    return f" ({n}, Holm p {p_text(p) if p < 0.001 else f'≤ {at_most(p)}'})"
 
 
 def _subject(factor: Factor) -> str:
@@ -210,8 +202,8 @@ def _part(study: Study, step: Step, clear: Sequence[Contrast], of: int) -> str:
 
 
 def _sizes(study: Study, clear: Sequence[Contrast], of: int) -> str:
-    """`4.7 ± 0.2 nats (BCE) and 1.7 ± 0.1 nats (MSE, not to be trusted)`; of many a range."""
-    doubtful = [_is_doubtful(study, contrast) for contrast in clear]
+    """`4.7 ± 0.2 nats (BCE) and 1.7 ± 0.1 nats (MSE, not certified)`; of many a range."""
+    doubtful = [not is_certified(study, contrast) for contrast in clear]
     if len(clear) <= MOST_PLACES:
         return listed(
             size(contrast) + _aside(place(contrast) * (of > 1), DOUBT * is_doubtful)

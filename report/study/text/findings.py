@@ -6,14 +6,16 @@ Below three paired seeds no finding is stated. A factor that does not vary raise
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from report.data.contrasts import Contrast, Family
 from report.data.frames import Study
 from report.data.metrics import HEADLINE, METRICS
 from report.data.statistics import FEWEST_SEEDS, errors
-from report.render.numbers import detectable, p_text, shown
+from report.render.numbers import at_most, detectable, p_text, shown
 from report.render.panels import span
 from report.study.text.alive import aliveness
+from report.study.text.cautions import DOUBT, is_certified
 
 ERRORS = {  # column of `errors` -> what it is over
     "seed_error": "seed to seed",
@@ -60,9 +62,9 @@ def findings(study: Study) -> list[Finding]:
     if few := few_seeds(study):
         return [Finding("What was found?", (few,)), _precision(study)]
     labels = {factor.name: factor.label for factor in study.factors}
-    known = study.contrasts
+    known, each = study.contrasts, partial(_each, study)
     found = [
-        _answer(f"What changes with the {labels[name]}?", family, _each)
+        _answer(f"What changes with the {labels[name]}?", family, each)
         for name, family in known.effects.items()
     ]
     found += [
@@ -73,9 +75,7 @@ def findings(study: Study) -> list[Finding]:
         )
         for (a, b), family in known.interactions.items()
     ]
-    found += [
-        _answer(CLAIMS[m].question, family, _each) for m, family in known.against_zero.items()
-    ]
+    found += [_answer(CLAIMS[m].question, family, each) for m, family in known.against_zero.items()]
     found.append(Finding("Which top levels are alive?", aliveness(study)))
     return [finding for finding in (*found, _precision(study)) if finding.sentences]
 
@@ -104,8 +104,12 @@ def _answer(
     return Finding(question, words(family))
 
 
-def _each(family: Sequence[Contrast]) -> tuple[str, ...]:
-    return tuple(map(sentence, family))
+def _each(study: Study, family: Sequence[Contrast]) -> tuple[str, ...]:
+    said = []
+    for contrast in family:
+        doubt = "" if is_certified(study, contrast) else f" ({DOUBT})"
+        said.append(f"{sentence(contrast).removesuffix('.')}{doubt}.")
+    return tuple(said)
 
 
 def sentence(contrast: Contrast) -> str:
@@ -116,7 +120,7 @@ def sentence(contrast: Contrast) -> str:
     head = (head[0].upper() if head[0].isascii() else head[0]) + head[1:]  # a β stays one
     if known.n < FEWEST_SEEDS:
         return f"{head}: no finding, n = {known.n} complete paired seeds."
-    if contrast.steps and known.mean == known.sd == 0:
+    if contrast.is_equal:
         return f"{head}: the {metric.label} is the same on every seed (n = {known.n})."
     if not contrast.is_clear:
         return f"{head}: {_unclear(contrast)}"
@@ -131,7 +135,7 @@ def sentence(contrast: Contrast) -> str:
 def _unclear(contrast: Contrast) -> str:
     """What was measured, and the effect that it leaves room for."""
     known, metric = contrast.estimate, contrast.metric
-    measured, margin = shown(known.mean, known.half_width), detectable(known.margin)
+    measured, margin = shown(known.mean, known.half_width), at_most(known.margin)
     limit = f"any effect is under {margin} {metric.unit} (two one-sided tests at 0.05)"
     if contrast.noise:
         limit += f", but for the Monte-Carlo noise of {detectable(contrast.noise)} that seeds share"
@@ -164,13 +168,14 @@ def place(contrast: Contrast) -> str:
 def _interactions(family: Sequence[Contrast]) -> tuple[str, ...]:
     """The clear ones in words, and for the others one sentence with the largest margin."""
     clear = tuple(_interaction(contrast) for contrast in family if contrast.is_clear)
-    unclear = [c for c in family if not c.is_clear and c.estimate.n >= FEWEST_SEEDS]
+    known = [c for c in family if c.estimate.n >= FEWEST_SEEDS]
+    unclear = [c for c in known if not (c.is_clear or c.is_equal)]
     said = []
     for metric in dict.fromkeys(contrast.metric for contrast in unclear):
         margins = [c.estimate.margin for c in unclear if c.metric == metric]
         said.append(
             f"No effect established in {len(margins)} of {len(family)} interaction contrasts, "
-            f"here on the {metric.label}: any is under {detectable(max(margins))} {metric.unit}."
+            f"here on the {metric.label}: any is under {at_most(max(margins))} {metric.unit}."
         )
     return (*clear, *said)
 

@@ -4,18 +4,22 @@ from report.data.metrics import ALIVE_NATS
 
 GLOSSARY = {
     "ELBO": "The evidence lower bound of the trained model, whatever objective trained it: "
-    "reconstruction minus rate, in nats per image. Only the objective ELBO, at KL weight 1 and "
-    "without free bits, minimises its negative.",
+    "minus the sum of reconstruction and rate, in nats per image. The objective ELBO trains on it, "
+    "at KL weight 1 and without free bits; with one level so does, but for scale and a constant, "
+    "the documented loss under MSE, and under BCE at KL weight 0.5.",
     "NLL": "Negative log-likelihood of a test image under the model, −log p(x), by importance "
-    "sampling: in expectation an upper bound, which the gap of the bounds says how tight. Its "
-    "Monte-Carlo error is printed. Lower is better.",
+    "sampling: in expectation an upper bound. How tight, the gap of the bounds says for images "
+    "that the model drew, which may be unlike the test images. Its Monte-Carlo error is printed. "
+    "Lower is better.",
     "scoreboard NLL": "The Bernoulli NLL of one fixed binarised test set, the same for every loss: "
     "the number by which models of different losses may be ranked. It is the likelihood that BCE "
-    "trains on, and no gap is measured of it.",
+    "trains on, and neither its gap nor its effective sample size is recorded.",
     "rate, distortion": "The KL from the posterior to the prior of all levels together, and the "
     "reconstruction error: what the code costs, and what it leaves out.",
-    "alive, dead": f"A level with a KL of at least {ALIVE_NATS} nats is alive; a dead one says "
-    "nothing of the image.",
+    "alive, dead": f"A level with a KL of at least {ALIVE_NATS} nats is alive; below the top level, "
+    "with such a share of the joint KL, which there is known to a hundredth of a nat. What is drawn of a dead top level says next to nothing of the image; its mean, without the "
+    "noise, may still predict the digit, and a dead level in the middle may pass on what the level "
+    "above says.",
     "active units": "Units whose posterior mean has a variance over test images above 0.01 "
     "(Burda et al. 2016, arXiv:1509.00519).",
     "gain": "How much likelier test images are than under the same trained model cut off below a "

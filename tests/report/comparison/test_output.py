@@ -34,7 +34,7 @@ def test_the_answer_begins_with_what_is_identical(tmp_path: Path) -> None:
     found = of(tmp_path)
     said = document(found)["answer"]
     assert said == [
-        "Metrics identical in 6 of 6 pairs, bit for bit.",
+        "All metrics that both have are identical in 6 of 6 pairs, bit for bit.",
         "Seconds of B over those of A: training 1.00 (quartiles 1.00 to 1.00), "
         "evaluation 1.00 (quartiles 1.00 to 1.00).",
         "A and B have the same settings, sources, commit and data.",
@@ -45,7 +45,7 @@ def test_the_answer_begins_with_what_is_identical(tmp_path: Path) -> None:
 def test_the_answer_counts_the_cells_that_changed_and_says_by_how_much(tmp_path: Path) -> None:
     nats, *_ = document(of(tmp_path, scattered))["answer"]
     assert nats.startswith("The NLL is lower in 1 of 2 cells, by most at depth 1: −0.510 ± 0.025 ")
-    assert nats.endswith("; metrics identical in 0 of 6 pairs.")
+    assert nats.endswith("; all metrics that both have are identical in 0 of 6 pairs.")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from report.render.numbers import aligned, detectable, p_text, rounded, shown
+from report.render.numbers import aligned, at_most, detectable, p_text, rounded, shown
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,15 @@ def test_a_zero_has_no_sign() -> None:
 
 def test_a_small_p_is_a_bound_and_a_missing_one_a_dash() -> None:
     assert [p_text(p) for p in (0.0004, 0.0123, math.nan)] == ["< 0.001", "= 0.012", "= –"]
+
+
+def test_a_p_below_the_level_never_reads_as_the_level() -> None:
+    assert [p_text(p) for p in (0.0494, 0.0496, 0.05)] == ["= 0.049", "< 0.05", "= 0.05"]
+
+
+def test_a_bound_is_never_rounded_down() -> None:
+    values = (0.91331, 0.061436, 26.485, 0.05, 12.0, 0.0)
+    assert [at_most(value) for value in values] == ["0.92", "0.062", "27", "0.050", "12", "0"]
 
 
 def test_a_detectable_effect_has_two_digits() -> None:

@@ -39,7 +39,7 @@ def test_levels_are_counted_by_seed_and_the_setting_that_parts_them_is_named(sto
         "Level 3 of 3 is alive in 3 of 3 seeds (joint KL; ELBO), "
         "in 0 of 3 seeds (documented; β = 1).",
         "Level 3 of 3 lives in every seed with the objective ELBO and dies with the objective "
-        "documented, at every KL weight tried.",
+        "documented, at each KL weight tried with it.",
     )
 
 
@@ -48,7 +48,7 @@ def test_a_cell_that_alone_changes_something_does_not_hide_what_decides(store: S
     found = said(store, lambda r: is_joint(r) or r.train.kl_warmup_epochs > 0, variants)
     assert found[1:] == (
         "Where nothing else is changed, level 3 of 3 lives in every seed with the objective ELBO "
-        "and dies with the objective documented, at every KL weight tried.",
+        "and dies with the objective documented, at each KL weight tried with it.",
     )
 
 

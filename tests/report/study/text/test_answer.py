@@ -12,6 +12,7 @@ from hvae.settings import override
 from report.data.frames import Study
 from report.study.text.answer import answer, asked, proof_of
 from report.study.text.cautions import cautions
+from report.study.text.findings import findings
 from report.study.text.setup import setup
 
 VARIANTS: dict[str, dict[str, Any]] = {"documented": {}, "ELBO": {"objective": "elbo"}}
@@ -144,27 +145,27 @@ def test_dead_levels_and_wide_bounds_and_lost_proposals_are_named(store: Store) 
     metrics = {"kl_per_level_nats": kl, "nll_gap_nats": gap, "nll_fallback_images": 0.0}
     asked_for = design({"depth": (1, 2, 3)})
     found = cautions(filled(store, asked_for, with_metrics(**metrics)))
-    assert [caution.kind for caution in found] == ["Dead levels", "Not to be trusted"]
+    assert [caution.kind for caution in found] == ["Dead levels", "Not certified"]
     assert found[0].text == "level 3 in 3 of 3 runs: the KL is under 0.01 nats."
     assert found[1].text == (
-        "the NLL of 3 of 9 runs (depth 3): its bounds are over 1 nat apart, 7.0 at most."
+        "the NLL of 3 of 9 runs (depth 3): on images that the model drew its bounds are over 1 nat "
+        "apart, up to 7.0."
     )
     lost = filled(store, design({"latent": (2, 3)}), with_metrics(nll_fallback_images=390.0))
-    assert (
-        "no Gaussian close to the posterior was found for over 5% of the" in cautions(lost)[-1].text
-    )
+    assert "for 390 of 400 images it is the encoders' bound" in cautions(lost)[-1].text
 
 
-def test_two_reasons_not_to_trust_the_same_runs_are_one_sentence(store: Store) -> None:
+def test_two_reasons_that_doubt_the_same_runs_are_one_sentence(store: Store) -> None:
     both = with_metrics(nll_gap_nats=1.5, nll_fallback_images=390.0)
     (told,) = cautions(filled(store, design({"latent": (2, 3)}), both))
     assert told.text == (
-        "the NLL of 6 of 6 runs: its bounds are over 1 nat apart, 1.5 at most, and no Gaussian "
-        "close to the posterior was found for over 5% of the images."
+        "the NLL of 6 of 6 runs: on images that the model drew its bounds are over 1 nat apart, up "
+        "to 1.5, and for 390 of 400 images it is the encoders' bound, for want of a closer "
+        "Gaussian."
     )
 
 
-def test_an_effect_on_an_nll_that_is_not_to_be_trusted_says_so_and_where(store: Store) -> None:
+def test_an_effect_on_an_nll_that_is_not_certified_says_so_and_where(store: Store) -> None:
     def gap(run: RunConfig) -> float:
         return 7.0 if run.train.loss == "mse" and run.model.latent_dim == 2 else 0.1
 
@@ -174,8 +175,41 @@ def test_an_effect_on_an_nll_that_is_not_to_be_trusted_says_so_and_where(store: 
 
     asked_for = design({"latent": (2, 5, 10), "loss": ("bce", "mse")})
     said = answer(filled(store, asked_for, with_metrics(nll_nats=better, nll_gap_nats=gap)))[0]
-    assert "by 3.000 ± 0 nats (BCE) and 3.000 ± 0 nats (MSE, not to be trusted); 5 → 10" in said
+    assert "by 3.000 ± 0 nats (BCE) and 3.000 ± 0 nats (MSE, not certified); 5 → 10" in said
     assert "5 → 10 lowers the NLL by 1.000 ± 0 nats (BCE) (" in said
+
+
+def test_an_effect_smaller_than_the_gap_of_the_bounds_is_not_certified(store: Store) -> None:
+    def jittered(run: RunConfig) -> float:
+        return nll(run) + 0.02 * ((run.train.seed * run.model.num_layers) % 4)
+
+    def study(gap: float) -> Study:
+        metrics = with_metrics(nll_nats=jittered, nll_gap_nats=gap)
+        apart = Store(store.folder / str(gap))
+        apart.open_for_writing()
+        return filled(apart, design({"depth": (1, 2, 3)}, seeds=5), metrics)
+
+    close, wide = study(0.01), study(0.5)
+    assert "not certified" not in answer(close)[0]
+    assert " nats (n = 5" in answer(wide)[0]  # an effect of 2 nats is larger than the gap
+    assert "nats, not certified)" in answer(wide)[0]  # nobody knows that it is under 0.1 nats
+    (found,) = (f.sentences for f in findings(wide) if "the depth" in f.question)
+    doubted = [words.endswith(" (not certified).") for words in found if " the NLL" in words]
+    assert doubted == [False, True]
+
+
+def test_what_is_the_same_on_every_seed_is_said_to_be_so(store: Store) -> None:
+    study = filled(store, design({"depth": (2, 3)}, seeds=5), with_metrics(nll_nats=nll))
+    assert answer(study)[0] == "Depth: the NLL is the same on every seed for 2 → 3."
+
+
+def test_a_margin_of_a_mean_over_cells_says_so(store: Store) -> None:
+    def drowned(run: RunConfig) -> float:
+        return 100.0 + (run.train.seed % 2) * (run.model.num_layers == 2)
+
+    asked_for = design({"depth": (1, 2), "latent": (2, 20)}, seeds=5)
+    (said,) = answer(filled(store, asked_for, with_metrics(nll_nats=drowned)))
+    assert "is established for 1 → 2 (any such mean is under" in said
 
 
 def test_an_effect_at_many_places_is_a_range(store: Store) -> None:
@@ -189,7 +223,7 @@ def test_an_effect_at_many_places_is_a_range(store: Store) -> None:
 
     asked_for = design({"latent": (2, 5), "loss": tuple(sizes)})
     said = answer(filled(store, asked_for, with_metrics(nll_nats=better, nll_gap_nats=gap)))[0]
-    expected = "by 1.000 ± 0 nats to 3.000 ± 0 nats (3 of 4 places, 1 of them not to be trusted) ("
+    expected = "by 1.000 ± 0 nats to 3.000 ± 0 nats (3 of 4 places, 1 of them not certified) ("
     assert expected in said
 
 

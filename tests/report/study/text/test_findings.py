@@ -42,7 +42,7 @@ def test_no_effect_is_stated_with_the_margin_it_leaves(store: Store) -> None:
     (said,) = sentences(study, "What changes with the depth?")
     # Mean 0, sd 0.0158: the margin is t(0.95, 4) · sd / √5 = 0.0151.
     assert said.startswith("Depth 1 → 2: no effect on the NLL established, ")
-    assert said.endswith("; any effect is under 0.015 nats (two one-sided tests at 0.05).")
+    assert said.endswith("; any effect is under 0.016 nats (two one-sided tests at 0.05).")
 
 
 def test_nothing_is_found_from_two_seeds(full_store: Store) -> None:
