@@ -191,9 +191,11 @@ def _without(settings: Mapping[str, Any], others: Iterable[str]) -> dict[str, An
 def _with_data(settings: dict[str, Any], found: dict[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The settings, with what is at a path of data, where one is given; what is `found` already, by
     path, is not read again."""
-    path = settings.get("data.path")
-    if not path:
+    if "data.path" not in settings:
         return settings
+    path = settings["data.path"]
+    if not path:
+        raise ValueError(f"data.path: {path!r} is not allowed; allowed: a file *.npz or a folder")
     if str(path) not in found:
         from hvae.data.own import described  # needs numpy
 

@@ -75,7 +75,12 @@ def load_study(argument: str, results: Path = Path("results")) -> Study:
             raise ValueError(
                 f"study: of {argument!r} only records are in {folder}; allowed: its *.toml file"
             )
-    known = ", ".join(sorted(PRESETS))
+    if _is_reserved(argument):
+        raise ValueError(
+            f"study: {argument!r} is no study; `hvae reproduce` and `hvae bench` fill it"
+        )
+    kept = {file.parent.name for file in results.glob(f"*/{COPY}")}
+    known = ", ".join(sorted({*PRESETS, *kept}))
     raise ValueError(f"study: {argument!r} is not known; allowed: {known}, a *.toml file")
 
 
@@ -103,7 +108,7 @@ def _read(path: Path, file: str) -> Study:
 def _study(values: dict[str, Any], path: Path, file: str, text: str) -> Study:
     _refuse_older(values)
     require_known("key", values, KEYS)
-    if not values.keys() & {"axes", "set", "variants"}:
+    if not (values.get("axes") or values.get("variants") or "set" in values):
         raise ValueError("nothing is asked; allowed: [axes], [set] or [[variants]]")
     variants = _typed("variants", values, list[Any](), "tables [[variants]]")
     return Study(
@@ -132,9 +137,10 @@ def _refuse_older(values: dict[str, Any]) -> None:
 
 
 def flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted names and what they hold: `{"train": {"epochs": 5}}` -> `("train.epochs", 5)`."""
+    """Dotted names and what they hold: `{"train": {"epochs": 5}}` -> `("train.epochs", 5)`. A table
+    of nothing is held as it is, for whoever reads the name to refuse."""
     for key, value in table.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

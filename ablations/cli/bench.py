@@ -11,6 +11,7 @@ from ablations.cli.options import (
     data_dir_option,
     debug_option,
     device_option,
+    is_given,
     json_option,
     print_json,
     progress_line,
@@ -86,6 +87,8 @@ def bench(
     """
     if counts:
         unused = {"--scaling": scaling, "--pack": packs, "--no-compile": no_compile}
+        names = ("rounds", "data", "data_dir")
+        unused |= {f"--{name.replace('_', '-')}": is_given(name) for name in names}
         refuse_unused(unused, "--counts")
         _print_counts(device, as_json)
         return
@@ -97,6 +100,10 @@ def bench(
     folder = mnist.data_dir(data_dir)
     mnist.require(data, folder)
     device = resolve_device(device)
+    if device == "cuda":
+        refuse_unused({"--no-compile": no_compile}, "a GPU")
+    if scaling and len(packs) > 1:
+        raise ValueError(f"--pack: {len(packs)} sizes are given with --scaling; allowed: one")
     kind = "scaling" if scaling else "ladder"
     path = results / "bench" / f"{kind}-{slug(device_name(device))}.json"
     prove_writable(path.parent)

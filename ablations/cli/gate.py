@@ -1,5 +1,6 @@
 """`hvae gate`: the performance gate, its verdict as an exit code."""
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from ablations.cli.options import (
     COUNT,
     FilePath,
     debug_option,
+    is_given,
     json_option,
     print_json,
     progress_line,
@@ -98,7 +100,7 @@ def gate(
     Examples:
       hvae gate --base origin/main
       hvae gate --aa --repeat 40
-      git bisect run hvae gate --base v1.0 --inconclusive-exit 125
+      hvae gate --base v1.0 --inconclusive-exit 125
     """
     ways = {"--base": base, "--aa": aa or None, "--planted": planted, "--judge": judge}
     _require_fitting(ways, repeat, under_load, markdown)
@@ -116,6 +118,8 @@ def _require_fitting(
     """Raise `ValueError` unless one way to compare was asked for, and nothing that it would pass
     over in silence."""
     given = [name for name, value in ways.items() if value is not None]
+    if isinstance(planted := ways["--planted"], float) and math.isnan(planted):
+        raise ValueError("--planted: nan is not allowed; allowed: 0 < PERCENT ≤ 20")
     if len(given) != 1:
         got = " and ".join(given) or "nothing"
         raise ValueError(f"gate: {got} given; allowed: one of {', '.join(ways)}")
@@ -124,6 +128,9 @@ def _require_fitting(
         "--repeat": repeat != 1 and not is_trial,
         "--under-load": under_load and not is_trial,
         "--markdown": markdown is not None and is_trial,
+        "--inconclusive-exit": is_given("inconclusive_exit") and is_trial,
+        "--results": is_given("results") and given[0] == "--judge",
+        "--device": is_given("device") and given[0] == "--judge",
     }.items():
         if is_unused:
             raise ValueError(f"{name}: has no meaning with {given[0]}")

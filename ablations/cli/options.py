@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ablations.run.executors import DEVICES, EXECUTORS
 from ablations.terminal import prepare_streams, printable
@@ -158,6 +159,12 @@ redo_stale_option = click.option(
     "--redo-stale", is_flag=True, help="Redo records made by other sources of hvae."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+def is_given(name: str) -> bool:
+    """Whether the option of that parameter was written on the command line."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is ParameterSource.COMMANDLINE
 
 
 def refuse_unused(given: Mapping[str, Any], beside: str) -> None:

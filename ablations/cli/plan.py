@@ -12,6 +12,7 @@ from ablations.cli.options import (
     executor_option,
     json_option,
     print_json,
+    redo_stale_option,
     workers_option,
 )
 from ablations.cli.status import summary_dict, summary_line
@@ -55,9 +56,16 @@ def studies() -> None:
 @device_option("Device to pack for")
 @workers_option
 @executor_option
+@redo_stale_option
 @json_option
 def plan(
-    study: Study, store: Store, device: str, workers: int | None, executor: str, as_json: bool
+    study: Study,
+    store: Store,
+    device: str,
+    workers: int | None,
+    executor: str,
+    redo_stale: bool,
+    as_json: bool,
 ) -> None:
     """Show what would run, how it packs, and what it costs.
 
@@ -77,7 +85,7 @@ def plan(
     device = resolve_device(device) if device == "auto" else device
     at_once = choose(executor, device, workers).workers
     chosen = packing(device, len(standings), at_once)
-    cut = packs(study.name, runs(study), to_run(standings), chosen)
+    cut = packs(study.name, runs(study), to_run(standings, redo_stale), chosen)
     document = summary_dict(study, store, standings) | plan_dict(cut, chosen.size, device, at_once)
     if as_json:
         print_json(document)

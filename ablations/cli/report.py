@@ -59,9 +59,11 @@ def report(
       hvae report quick --format html,csv
       hvae report quick --format latex,pdf --columns nll_nats,psnr_db
     """
-    if not store.finished():
+    standings = standings_of(study, store)
+    if not any(standing.record for standing in standings):
         raise ValueError(
-            f"results: no record under {store.folder}; run `hvae run {study.argument}` first"
+            f"results: no record of these runs under {store.folder}; "
+            f"run `hvae run {study.argument}` first"
         )
     wanted = [name.strip() for name in ",".join(formats).split(",")]
     if is_opened and "html" not in wanted:
@@ -69,7 +71,7 @@ def report(
     metrics = [name.strip() for name in columns.split(",") if name.strip()]
     if metrics and not {"latex", "md"} & {*wanted}:
         raise ValueError(f"--columns: needs latex or md among the formats; got {', '.join(wanted)}")
-    written = rewrite_report(study, store, standings_of(study, store), wanted, out, metrics)
+    written = rewrite_report(study, store, standings, wanted, out, metrics)
     for path in written:
         click.echo(path)
     if is_opened:
@@ -88,7 +90,8 @@ def rewrite_report(
     that goes elsewhere the study's folder is only read."""
     from report.study.writer import write_report
 
+    folder = out or store.folder / "report"
+    written = write_report(design(study), standings, store, folder, formats, columns)
     if out is None:
         keep(study, store.folder)
-    folder = out or store.folder / "report"
-    return write_report(design(study), standings, store, folder, formats, columns)
+    return written

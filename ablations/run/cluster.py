@@ -19,7 +19,17 @@ from typing import Any, NamedTuple, cast
 
 from ablations.run.executors import NODES_LOST, NodeDied, OnProgress, Outcome, R, T, ignore
 from ablations.run.progress import say
-from hvae.processes import END, OUTCOME, PROGRESS, Function, Progress, WorkerDied, answers, settle
+from hvae.processes import (
+    END,
+    OUTCOME,
+    PROGRESS,
+    Function,
+    Progress,
+    WorkerDied,
+    WorkerFailed,
+    answers,
+    settle,
+)
 
 PACKAGES = ("hvae", "bench", "report", "ablations")
 POLL_SECONDS = 0.2
@@ -212,7 +222,10 @@ class Calls:
         import ray
 
         ended, _ = ray.wait(list(self.busy), timeout=POLL_SECONDS)
-        messages = ray.get(self.mailbox.take.remote())  # after the wait
+        try:
+            messages = ray.get(self.mailbox.take.remote())  # after the wait
+        except ray.exceptions.RayError as error:
+            raise WorkerFailed(f"executor: the cluster is lost: {_lost(error)}") from error
         heard = [Said(number, *pickle.loads(message)) for number, message in messages]
         for call in ended:
             number = self.busy.pop(call)

@@ -16,7 +16,16 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, Protocol, TypeVar
 
 from hvae import processes
-from hvae.processes import Function, Worker, WorkerDied, attempt, core_count, settle
+from hvae.processes import (
+    Function,
+    Worker,
+    WorkerDied,
+    WorkerFailed,
+    attempt,
+    core_count,
+    settle,
+)
+from hvae.records.sources import SourcesChanged
 
 DEVICES = ("auto", "cpu", "cuda")
 EXECUTORS = ("local", "serial", "ray")
@@ -37,6 +46,18 @@ class Outcome(Generic[T, R]):
     task: T
     result: R | None = None
     error: BaseException | None = None
+
+
+def first(outcomes: Iterable[Outcome[T, R]]) -> R | None:
+    """The first result; raises what was raised instead, `WorkerFailed` where that is nothing that a
+    line of its own would explain."""
+    outcome, *_ = outcomes
+    error = outcome.error
+    if error is None:
+        return outcome.result
+    if isinstance(error, ValueError | OSError | SourcesChanged | WorkerFailed):
+        raise error
+    raise WorkerFailed(f"{type(error).__name__}: {error}") from error
 
 
 NODES_LOST = 3  # of a task at most: then it is no matter of its nodes
@@ -161,6 +182,10 @@ class Workers:
 
     def assign(self, function: Function[T, R], task: T) -> None:
         """Give a task to an idle worker, or to a new one."""
+        while (
+            self.idle and self.idle[-1].process.poll() is not None
+        ):  # died of nothing it was given
+            self._bury(self.idle.pop())
         if not self.idle:
             self.start()
         worker = self.idle.pop()
@@ -183,14 +208,17 @@ class Workers:
                 self.idle.append(worker)
         return outcomes
 
+    def _bury(self, worker: Worker) -> None:
+        worker.stop()
+        self.free_cores.append(worker.core)
+
     def _message(self, worker: Worker) -> tuple[str, Any]:
         """What a busy worker says; of one that died, that it did."""
         try:
             message: tuple[str, Any] = worker.receive()
         except WorkerDied as error:
             del self.busy[worker.connection]
-            worker.stop()
-            self.free_cores.append(worker.core)
+            self._bury(worker)
             return processes.OUTCOME, (None, error)
         return message
 

@@ -3,7 +3,7 @@ recorded as it ends, and what fails is tried again."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -38,6 +38,7 @@ from hvae.records.claims import Claims
 from hvae.records.provenance import code
 from hvae.records.sources import sources_sha256
 from hvae.records.standings import (
+    UNTRUSTED,
     Standing,
     count,
     refuse_damaged,
@@ -87,6 +88,12 @@ class Launch:
         with joined(self.address, self.workers, self.device) as cluster:
             yield cluster
 
+    def located(self, data: DataConfig) -> DataConfig:
+        """Where images of one's own lie, as workers find them that are at home elsewhere."""
+        if not data.path or self.executor != "ray":
+            return data
+        return replace(data, path=str(Path(data.path).expanduser().absolute()))
+
     def to_do(self, standings: Sequence[Standing]) -> set[str]:
         """Digests of the runs to train."""
         return to_run(standings, self.redo_stale, self.keeps_weights)
@@ -95,8 +102,9 @@ class Launch:
 def require_workers(executor: str, workers: int | None) -> None:
     """Raise `ValueError` on more workers than there can be or than this process is, and where those
     of a cluster are not told: they decide what is packed, and nodes come and go."""
-    if workers is not None and workers > MOST_WORKERS:
-        raise ValueError(f"workers: {workers} are too many; allowed: at most {MOST_WORKERS:,}")
+    if workers is not None and workers not in range(1, MOST_WORKERS + 1):
+        allowed = f"integers from 1 to {MOST_WORKERS:,}"
+        raise ValueError(f"workers: {workers!r} is not allowed; allowed: {allowed}")
     if executor == "serial" and workers not in (None, 1):
         raise ValueError(f"workers: {workers} have no meaning with executor 'serial'; allowed: 1")
     if executor == "ray" and workers is None:
@@ -128,13 +136,16 @@ def train_missing(study: Study, store: Store, launch: Launch) -> list[Standing]:
 
 
 def say_what_is_lost(study: Study, standings: Sequence[Standing], launch: Launch) -> bool:
-    """Say how many runs failed or diverged; whether any failed or nothing else is there."""
+    """Say how many runs failed or diverged, or have records that cannot be read; whether any of
+    these but divergence, or nothing else is there."""
     failed, diverged = len(launch.to_do(standings)), count(standings)["diverged"]
-    for number, what in ((failed, "failed"), (diverged, "diverged")):
+    unread = sum(standing.state in UNTRUSTED for standing in standings)
+    words = {"failed": failed, "diverged": diverged, "have records that cannot be read": unread}
+    for what, number in words.items():
         if number:
             listed = f"`hvae status {study.argument}`, narrowed alike, lists them"
             say(f"{number} of {len(standings)} runs {what}; {listed}")
-    return failed > 0 or diverged == len(standings)
+    return failed + unread > 0 or diverged == len(standings)
 
 
 def _say_what_never_comes(trains: Sequence[TrainConfig]) -> None:
@@ -169,7 +180,8 @@ def _train(
     idle."""
     found_here = conditions(study, launch, place)
     device = found_here.device
-    cut = packs(study.name, runs(study), todo, packing(device, len(standings), place.workers))
+    asked = [replace(run, data=launch.located(run.data)) for run in runs(study)]
+    cut = packs(study.name, asked, todo, packing(device, len(standings), place.workers))
     if device == "cpu" and (line := place.ask(too_large, cut)):
         raise ValueError(line)
     store.open_for_writing()
@@ -211,7 +223,7 @@ def conditions(study: Study, launch: Launch, place: Place) -> Conditions:
     directory = mnist.data_dir(launch.data_dir)
     if launch.executor == "ray":  # its workers are at home elsewhere
         directory = directory.absolute()
-    data = tuple({cell.run.data: None for cell in study.cells})
+    data = tuple({launch.located(cell.run.data): None for cell in study.cells})
     device = place.ask(found, Wanted(data, directory, place.device))
     return Conditions(directory, device, sources, keeps_weights=launch.keeps_weights)
 

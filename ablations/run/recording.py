@@ -14,7 +14,7 @@ from ablations.run.progress import say
 from ablations.run.sharing import Sharing
 from hvae.config import RunConfig
 from hvae.records.sources import SourcesChanged
-from hvae.records.store import WEIGHTS, Record, Store
+from hvae.records.store import WEIGHTS, Record, RecordError, Store
 from hvae.settings import digest
 
 
@@ -43,19 +43,19 @@ class Recording:
         return retries(pack, error)
 
     def publish(self, finished: Finished) -> None:
-        """Put a run into the store."""
+        """Put a run into the store, as far as it lets: what is left of it another may take."""
         try:
             is_new = self.store.write(*finished)
-        except OSError as error:
-            self.sharing.say_once(
-                f"cannot write under {self.store.runs}: {error.strerror or error}"
-            )
-            return
-        if not is_new and WEIGHTS in finished.files:
-            self._compare(finished.record)
-        self.recorded.add(finished.record.digest)
-        self.sharing.release(finished.record.digest)
-        self.sharing.shown.add(finished.record)
+            if not is_new and WEIGHTS in finished.files:
+                self._compare(finished.record)
+        except (OSError, RecordError) as error:  # a full disk, or a record that cannot be read
+            reason = getattr(error, "strerror", None) or error
+            self.sharing.say_once(f"cannot write under {self.store.runs}: {reason}")
+        else:
+            self.recorded.add(finished.record.digest)
+            self.sharing.shown.add(finished.record)
+        finally:
+            self.sharing.release(finished.record.digest)
 
     def _compare(self, again: Record) -> None:
         """Say where weights come to lie beside a record that is of another training."""

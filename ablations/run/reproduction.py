@@ -54,16 +54,14 @@ def train_documented(study: Study, store: Store, launch: Launch) -> None:
 def measure_pictures(study: Study, store: Store, data_dir: Path) -> None:
     """Measure the pictures where that was not done of these weights by these sources, in a process
     prepared like every worker: so all compute alike."""
-    from ablations.run.executors import Local
+    from ablations.run.executors import Local, first
     from hvae.pictures.reproduction import is_current
 
     (run,) = runs(study)
     if is_current(store.folder, digest(run), store.weights_path(digest(run)).read_bytes()):
         return
     say(f"{study.name}: measuring samples, map and manifold, a minute at most")
-    (outcome,) = Local(1).map(write_measurements, [MeasureTask(store.folder, run, data_dir)])
-    if outcome.error is not None:
-        raise outcome.error
+    first(Local(1).map(write_measurements, [MeasureTask(store.folder, run, data_dir)]))
 
 
 def write_measurements(task: MeasureTask, progress: Progress) -> Iterator[None]:

@@ -71,7 +71,8 @@ class Sharing:
         meanwhile is in neither."""
         names = {digest(run): run for run in pack.runs}
         claimed = {name: run for name, run in names.items() if self.claims.take(_number(name))}
-        standings = self.survey(list(claimed.values()))  # only now: nobody else adds to them
+        # Only now: nobody else adds to them. Of none it would look through the folder in vain.
+        standings = self.survey(list(claimed.values())) if claimed else []
         todo = self.to_do(standings)
         for standing in standings:
             if standing.digest not in todo:

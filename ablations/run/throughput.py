@@ -13,7 +13,7 @@ from typing import Any
 
 from ablations.grid import Pack
 from ablations.prediction import assumed
-from ablations.run.executors import Executor
+from ablations.run.executors import NODES_LOST, Executor, NodeDied
 from ablations.run.progress import say
 from hvae.config import DataConfig, RunConfig, TrainConfig
 from hvae.processes import Progress, give_back_freed_memory
@@ -80,6 +80,7 @@ def throughput(
     }
     blocks = {one: _read(file) for one, file in files.items()}
     waiting = _groups(one for one, block in blocks.items() if block is NOT_TIMED)
+    nodes_lost = 0
     while waiting and is_timed:
         for outcome in executor.map(measure, [replace(timing, groups=tuple(waiting))]):
             if not waiting:  # its worker died when all was said
@@ -90,11 +91,21 @@ def throughput(
             for one, block in (outcome.result or {}).items():
                 blocks[one] = block
                 _write(files[one], block)
-            if outcome.error is not None and len(group) > 1:
-                waiting = [(one,) for one in group] + waiting
-            elif outcome.error is not None:
+            if outcome.error is None:
+                continue
+            nodes_lost += isinstance(outcome.error, NodeDied)
+            again = _again(group, outcome.error, nodes_lost)
+            waiting = again + waiting
+            if not again:
                 blocks[group[0]] = _failure(group[0], outcome.error)
     return blocks
+
+
+def _again(group: Group, error: BaseException, nodes_lost: int) -> list[Group]:
+    """What is timed again: the group whose node left, else each of its shapes alone."""
+    if isinstance(error, NodeDied) and nodes_lost <= NODES_LOST:
+        return [group]
+    return [(one,) for one in group] if len(group) > 1 else []
 
 
 def measure(timing: Timing, progress: Progress) -> Iterator[dict[RunConfig, Throughput]]:
@@ -141,9 +152,10 @@ def _file(folder: Path, one: RunConfig, sources_sha256: str, machine: dict[str, 
 def _read(file: Path) -> Throughput:
     try:
         block: Throughput = json.loads(read_whole(file))
-    except (OSError, ValueError):  # not there, or not whole
+    except (OSError, ValueError, RecursionError):  # not there, or not whole
         return NOT_TIMED
-    return block
+    is_block = isinstance(block, dict) and isinstance(block.get("measurements"), list)
+    return block if is_block else NOT_TIMED
 
 
 def _write(file: Path, block: Throughput) -> None:

@@ -1,8 +1,10 @@
 """One recorded run trained again and compared with its record: nothing is written."""
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ablations.grid import Pack, labels
+from ablations.run.executors import first
 from ablations.run.launch import Launch, conditions, standings_of
 from ablations.run.pack import Task, run_pack
 from ablations.run.recording import numbers
@@ -24,25 +26,26 @@ class Verdict(NamedTuple):
 
 
 def verify(study: Study, store: Store, launch: Launch) -> Verdict:
-    """Train the first recorded run of a study alone, and compare every number with its record's.
+    """Train the first recorded run of a study alone, of those that are not stale if there are any,
+    and compare every number with its record's.
 
     Bit for bit where processor, library and engine are the record's; else some metrics to 1 %.
     Raises `ValueError` where there is no record, or the data are not there.
     """
     standings = standings_of(study, store)
     refuse_damaged(standings)
-    found = next(((s.run, s.record) for s in standings if s.record is not None), None)
-    if found is None:
+    recorded = [(s.state == "stale", s, s.record) for s in standings if s.record is not None]
+    if not recorded:
         raise ValueError(f"results: no record of this study under {store.folder}; allowed: one")
-    run, record = found  # the run as asked for: its data may lie elsewhere now
+    is_stale, standing, record = min(recorded, key=lambda found: found[0])  # the first of either
+    run = replace(standing.run, data=launch.located(standing.run.data))  # it may lie elsewhere now
     with launch.place() as place:
         task = Task(Pack(study.name, (run,)), conditions(study, launch, place), {})
-        (outcome,) = place.map(run_pack, [task])
-    if outcome.error is not None:
-        raise outcome.error
-    assert outcome.result is not None
-    line, is_equal = compare(record, outcome.result.record)
-    return Verdict(f"{record.digest} ({labels(study)[record.digest]}): {line}", is_equal)
+        again = first(place.map(run_pack, [task]))
+    assert again is not None
+    line, is_equal = compare(record, again.record)
+    why = f"; {standing.reason}" if is_stale and not is_equal else ""
+    return Verdict(f"{record.digest} ({labels(study)[record.digest]}): {line}{why}", is_equal)
 
 
 def compare(record: Record, again: Record) -> Verdict:

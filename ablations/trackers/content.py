@@ -50,6 +50,7 @@ def tracked(record: Record, name: str, pictures: Mapping[str, Pixels]) -> Tracke
     """A record as a tracker gets it. Raises `ValueError` where its numbers are none of a run."""
     try:
         points = tuple(point for point in _points(record) if math.isfinite(point.number))
+        tags = _tags(record)
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         fault = f"{type(error).__name__}: {error}"
         raise ValueError(f"{record.digest}: not the numbers of a run ({fault})") from error
@@ -59,7 +60,7 @@ def tracked(record: Record, name: str, pictures: Mapping[str, Pixels]) -> Tracke
         record_sha256=record_sha256(record),
         is_diverged=record.status == "diverged",
         settings={setting: _plain(value(record.run, setting)) for setting in SETTINGS},
-        tags=_tags(record),
+        tags=tags,
         points=points,
         pictures=pictures,
     )
@@ -81,14 +82,14 @@ def _tags(record: Record) -> dict[str, str]:
     """What made the record: everything that is there of code and environment, by its own name."""
     environment = {name: held for name, held in record.environment.items() if name != "flags"}
     made = {
-        "study": record.study,
-        "digest": record.digest,
-        "status": record.status,
-        "data_sha256": record.data_sha256,
         **record.code,
         **environment,
         **(record.environment.get("flags") or {}),
         **{f"{LEFT_OUT}/{name}": why for name, why in record.metrics.get(LEFT_OUT, {}).items()},
+        "study": record.study,  # last: no name of another's hides what finds the run again
+        "digest": record.digest,
+        "status": record.status,
+        "data_sha256": record.data_sha256,
     }
     return {name: str(held) for name, held in made.items() if held is not None}
 

@@ -55,6 +55,9 @@ def run(
     then holds. `report` gets a line a trial."""
     document = _opened(file, root, plan, device)
     trials = document["trials"]
+    if len(trials) >= plan.repeats:
+        more = f"--repeat {len(trials) + 1} adds one"
+        report(f"{len(trials)} trials are recorded already, none is run now; {more}")
     with _load(plan.is_under_load):
         rows = None
         if plan.percent and len(trials) < plan.repeats:

@@ -21,8 +21,9 @@ CONTRAST_NOTE = (
     "the standard error of the difference over test images, of the mean over those seeds whose "
     "values by image lie beside their records. Correlation: of the two sides over seeds, all that "
     "pairing gains. Holm p is adjusted within one question: {question}. Equivalence: the least "
-    "margin that two one-sided tests at 0.05 keep the effect within. Detectable: the difference that "
-    "a two-sided paired t test at the level of Holm's first step finds with power 0.8 at this n."
+    "margin that two one-sided tests at 0.05 keep the effect within. Detectable: the difference "
+    "that a two-sided paired t test at the level of Holm's first step finds with power 0.8 at "
+    "this n."
 )
 QUESTION = "the means of a factor, its contrasts cell by cell, or a pair of factors"
 ERROR_NOTE = (

@@ -88,6 +88,11 @@ def test_a_file_is_known_by_its_suffix_in_either_case_with_a_mark_and_from_home(
         ("", r"nothing is asked; allowed: \[axes\], \[set\] or \[\[variants\]\]"),
         ("[axes]\ndept = [1]", "unknown setting 'dept'; allowed: "),
         ("[axes]\ndepth = 2", "depth: 2 is no axis; allowed: a list"),
+        ("[axes]\n# depth = [2]", "nothing is asked; allowed: "),
+        ("[axes]\ndepth = {}", "depth: {} is no axis; allowed: a list"),
+        ("[axes.train]", "unknown setting 'train'; allowed: "),
+        ("[set]\n'train.epochs' = {}", "train.epochs: {} is not allowed; allowed: "),
+        ("[set]\n'data.path' = ''", "data.path: '' is not allowed; allowed: a file"),
         ("[set]\ndepth = 2\nmodel.num_layers = 2", "depth: it is given twice"),
         ("[set]\n'train.epochs' = 5\ntrain.epochs = 9", "train.epochs: it is given twice"),
         (

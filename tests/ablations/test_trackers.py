@@ -236,10 +236,13 @@ def test_why_a_metric_is_left_out_is_a_tag(store: Store, to: str) -> None:
     assert reasons["probe_accuracy_per_level"] in shown.text
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"history": [{"loss": 1.0}]}, {"metrics": {"left_out": [1]}}], ids=str
+)
 def test_numbers_of_another_form_leave_out_their_run_alone(
-    store: Store, to: str, capsys: pytest.CaptureFixture[str]
+    store: Store, to: str, capsys: pytest.CaptureFixture[str], wrong: dict[str, Any]
 ) -> None:
-    bad = record(RUNS[0], history=[{"loss": 1.0}], code={"sources_sha256": "ef" * 32})
+    bad = record(RUNS[0], **wrong, code={"sources_sha256": "ef" * 32})
     store.write(bad)
     assert export(store, to) == (1, 0, to)
     assert f"left out: {bad.digest}: not the numbers of a run" in capsys.readouterr().err

@@ -286,7 +286,10 @@ def test_stale_records_stay_unless_redone(tmp_path: Path, trainer: StandIn) -> N
     result = run_small(tmp_path, "--no-report")
     assert "2 records are stale and stay; --redo-stale redoes them" in result.stderr
     assert (result.exit_code, len(trainer.seen)) == (0, 2)
-    assert "2 stale" in call("status", "quick", *SMALL, "--results", str(tmp_path)).stdout
+    here = ("quick", *SMALL, "--results", str(tmp_path))
+    assert "2 stale" in call("status", *here).stdout
+    assert "to train: 0 runs" in call("plan", *here).stdout
+    assert "to train: 2 runs" in call("plan", *here, "--redo-stale").stdout
     assert run_small(tmp_path, "--no-report", "--redo-stale").exit_code == 0
     assert len(trainer.seen) == 4
 
@@ -321,6 +324,15 @@ def test_a_study_of_a_file_is_named_by_the_file_until_its_copy_is_there(
     assert call("run", "mine.toml", "--device", "cpu").exit_code == 0  # nothing to train
     assert "second?" in page.read_text()
     assert len(trainer.seen) == 1
+    Path("mine.toml").write_text(f'question = "third?"\n{axes}')
+    assert call("report", "mine.toml", "--format", "doc").exit_code == 2
+    assert "second?" in Path("results/mine/study.toml").read_text()  # nothing written
+    nothing = call("report", "mine", "--epochs", "7")
+    assert (nothing.exit_code, nothing.stdout) == (2, "")
+    assert "results: no record of these runs under results/mine" in nothing.stderr
+    assert "second?" in page.read_text()
+    assert "allowed: family, levels, literature, mine, objective" in call("status", "x").stderr
+    assert "'reproduce' is no study; `hvae reproduce`" in call("status", "reproduce").stderr
 
 
 def test_status_as_json_has_every_run_by_key(tmp_path: Path, trainer: StandIn) -> None:
@@ -450,7 +462,7 @@ BAD = {
         ("run", "quick", "--results", "file/results"),
         "results: cannot write under file/results/quick: Not a directory; allowed: a folder",
     ),
-    "nothing to report": (("report", "quick"), "results: no record under results/quick; run `hvae"),
+    "nothing to report": (("report", "quick"), "no record of these runs under results/quick; run"),
     "unknown format": (
         ("report", "quick", "--format", "doc", "--results", "held"),
         "format: 'doc' is not allowed; allowed: html",

@@ -83,7 +83,7 @@ def test_without_ray_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> N
     ("options", "told"),
     [
         ({"executor": "ray"}, "^workers: none are told; "),
-        ({"workers": 10**30}, "^workers: 10+ are too many; allowed: at most 10,000$"),
+        ({"workers": 10**30}, "^workers: 10+ is not allowed; allowed: integers from 1 to 10,000$"),
         ({"address": "a:1"}, "^address: 'a:1' has no meaning with executor 'local'"),
     ],
 )

@@ -108,6 +108,16 @@ def test_a_worker_that_dies_takes_only_its_own_task(workers: Executor) -> None:
     assert sum(o.result == "last" for o in outcomes) == 3
 
 
+def test_a_worker_that_died_idle_costs_no_task() -> None:
+    with Local(2, work.nothing).open(2) as workers:
+        for worker in workers.idle:
+            worker.process.kill()
+            worker.process.wait()
+        outcomes = list(workers.map(work.die, ["lives", "lives on"]))
+        assert [outcome.error for outcome in outcomes] == [None] * 4
+        assert len(workers.idle) == 2
+
+
 def only(outcomes: list[Outcome[int, object]]) -> BaseException:
     (outcome,) = outcomes
     assert outcome.error is not None

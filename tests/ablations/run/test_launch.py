@@ -12,15 +12,17 @@ import worker_functions as work
 from builders import design, record
 from displays import Shown, shared
 
-from ablations.grid import Pack
+from ablations.grid import Pack, runs
+from ablations.presets import PRESETS
 from ablations.run import launch as launching
 from ablations.run.executors import Executor, Local, NodeDied, Serial
-from ablations.run.launch import run_study
+from ablations.run.launch import Launch, run_study, say_what_is_lost, standings_of
 from ablations.run.pack import Conditions, Finished, Task
 from ablations.run.recording import Recording, retries
+from ablations.studies import narrow
 from hvae.config import RunConfig
-from hvae.records.sources import SourcesChanged
-from hvae.records.store import WEIGHTS, Record, Store
+from hvae.records.sources import SourcesChanged, sources_sha256
+from hvae.records.store import WEIGHTS, Record, Store, UnreadableError
 from hvae.settings import digest
 
 PACK = Pack("quick", design({"depth": (1,), "latent": (2,)}, seeds=4).runs)
@@ -177,6 +179,56 @@ def test_a_disk_that_is_full_is_one_line_and_what_fits_is_recorded(
 
     assert seeds(run(run_pack)) == [0, 3]
     assert capsys.readouterr().err == f"cannot write under {store.runs}: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "full"), UnreadableError("of another user")], ids=str
+)
+def test_a_run_that_could_not_be_written_is_left_to_other_launchers(
+    store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def write(self: Store, made: Record, files: Any) -> bool:
+        raise error
+
+    monkeypatch.setattr(Store, "write", write)
+    released: list[str] = []
+    said: list[str] = []
+    sharing = SimpleNamespace(release=released.append, say_once=said.append, shown=Shown())
+    recording = Recording(store, sharing)
+    recording.publish(finished(PACK.runs[0]))
+    assert released == [digest(PACK.runs[0])]
+    assert recording.recorded == set()
+    assert said == [f"cannot write under {store.runs}: {getattr(error, 'strerror', None) or error}"]
+
+
+def test_a_record_that_cannot_be_read_in_the_end_is_a_failure(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = PRESETS["quick"]
+    few = narrow(asked, {"depth": [1], "loss": ["bce"], "latent": [2]}, seeds=1)
+    (one,) = runs(few)
+    code = record(one).code | {"sources_sha256": sources_sha256()}
+    store.write(replace(record(one), code=code))
+    assert not say_what_is_lost(few, standings_of(few, store), Launch())
+    store.path(digest(one)).write_text("{")
+    assert say_what_is_lost(few, standings_of(few, store), Launch())
+    assert "1 of 1 runs have records that cannot be read; `hvae status" in capsys.readouterr().err
+
+
+def test_nodes_of_a_cluster_find_images_of_ones_own_by_the_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = {"path": "own.npz", "sha256": "ab" * 32, "sizes": (9, 3, 8, 8)}
+    data = replace(PACK.runs[0].data, name="own", **found)
+    assert Launch(executor="ray", workers=1).located(data).path == str(tmp_path / "own.npz")
+    assert Launch().located(data) == data
+
+
+@pytest.mark.parametrize("workers", [0, -1, "2", 10_001])
+def test_workers_that_cannot_be_are_refused_from_python_too(workers: Any) -> None:
+    with pytest.raises(ValueError, match=f"workers: {workers!r} is not allowed; allowed: integers"):
+        Launch(workers=workers)
 
 
 @pytest.mark.parametrize("is_other", [True, False])

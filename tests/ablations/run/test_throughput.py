@@ -12,7 +12,7 @@ from builders import design
 from ablations.grid import Pack
 from ablations.prediction import assumed
 from ablations.run import throughput as module
-from ablations.run.executors import Executor, Local, Outcome, Serial
+from ablations.run.executors import NODES_LOST, Executor, Local, NodeDied, Outcome, Serial
 from ablations.run.throughput import Timing, seconds_for, shape, throughput
 from hvae.config import RunConfig, TrainConfig
 from hvae.data.images import Images, load
@@ -108,6 +108,32 @@ class DiesLast(Serial):
         yield Outcome(None, error=WorkerDied("killed"))
 
 
+class LosesNodes(Serial):
+    """The node leaves so many times before anything is timed."""
+
+    lost = 0
+
+    def map(self, *given: Any) -> Iterator[Outcome[Any, Any]]:
+        if self.lost < self.leave:
+            object.__setattr__(self, "lost", self.lost + 1)
+            yield Outcome(None, error=NodeDied("its node left the cluster"))
+        else:
+            yield from super().map(*given)
+
+    leave = 1
+
+
+@pytest.mark.parametrize(("leave", "is_timed"), [(1, True), (NODES_LOST + 1, False)])
+def test_a_node_that_leaves_costs_no_shape_its_numbers(
+    tmp_path: Path, timed: list[Any], monkeypatch: pytest.MonkeyPatch, leave: int, is_timed: bool
+) -> None:
+    monkeypatch.setattr(LosesNodes, "leave", leave)
+    few = design({"depth": (1,), "latent": (2,)}, seeds=1).runs
+    (block,) = blocks(tmp_path, LosesNodes(work.nothing), runs=few).values()
+    assert bool(block["measurements"]) is is_timed
+    assert ("error" not in block) is is_timed
+
+
 @pytest.mark.usefixtures("timed")
 def test_a_worker_that_dies_when_all_is_timed_costs_nothing(tmp_path: Path) -> None:
     few = design({"depth": (1,), "latent": (2,)}, seeds=1).runs
@@ -146,11 +172,12 @@ def test_other_sources_another_machine_and_a_damaged_file_are_timed_anew(
     tmp_path: Path, timed: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blocks(tmp_path)
-    for path in (tmp_path / "throughput").iterdir():
-        path.write_text("{")
-    timed.clear()
-    blocks(tmp_path)
-    assert len(timed) == 5
+    for damaged in ("{", "[]", '{"measurements": 5}', "[" * 100_000):
+        for path in (tmp_path / "throughput").iterdir():
+            path.write_text(damaged)
+        timed.clear()
+        blocks(tmp_path)
+        assert len(timed) == 5
     timed.clear()
     blocks(tmp_path, machine={"torch": "another"})
     assert len(timed) == 5

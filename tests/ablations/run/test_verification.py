@@ -45,6 +45,10 @@ def test_a_run_is_equal_bit_for_bit_and_a_changed_number_is_named(tmp_path: Path
     assert result.exit_code == 1
     assert "1 of " in result.stdout
     assert "the first metrics.psnr_db: " in result.stdout
+    assert "sources" not in result.stdout
+    store.path(made.digest).unlink()
+    store.write(replace(made, metrics=wrong, code=made.code | {"sources_sha256": "0" * 64}))
+    assert "; made by other sources" in call(tmp_path, "--verify").stdout
 
 
 def test_what_is_no_number_is_as_its_record_has_it() -> None:
@@ -57,13 +61,19 @@ def test_what_is_no_number_is_as_its_record_has_it() -> None:
 
 def test_a_worker_that_died_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Store(tmp_path / "quick").open_for_writing()
-    dead = SimpleNamespace(error=WorkerDied("killed by SIGKILL"))
-    monkeypatch.setattr("ablations.run.executors.Serial.map", lambda *_: iter([dead]))
     (run,) = runs(narrow(PRESETS["quick"], AXES, SETTINGS, seeds=1))
     Store(tmp_path / "quick").write(record(run))
-    result = call(tmp_path, "--verify")
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.splitlines()[-1] == "hvae: error: a worker died: killed by SIGKILL"
+    for error, words in (
+        (WorkerDied("killed by SIGKILL"), "a worker died: killed by SIGKILL"),
+        (RuntimeError("CUDA out of memory"), "RuntimeError: CUDA out of memory"),
+    ):
+        dead = SimpleNamespace(error=error)
+        monkeypatch.setattr(
+            "ablations.run.executors.Serial.map", lambda *_, dead=dead: iter([dead])
+        )
+        result = call(tmp_path, "--verify")
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.splitlines()[-1] == f"hvae: error: {words}"
 
 
 @pytest.mark.parametrize("option", ["--redo-stale", "--keep-weights"])
