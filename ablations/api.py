@@ -50,13 +50,8 @@ def run(
     folder = Path(results).expanduser()
     whole = load_study(study, folder) if isinstance(study, str) else study
     asked = narrow(whole, axes, settings, seeds, variants)
-    launch = Launch(
-        Path(data_dir).expanduser() if data_dir else None,
-        device,
-        workers,
-        is_timed=throughput,
-        keeps_weights=keep_weights,
-    )
+    data = Path(data_dir).expanduser() if data_dir else None
+    launch = Launch(data, device, workers, is_timed=throughput, keeps_weights=keep_weights)
     standings = train_missing(asked, Store(folder / asked.name), launch)
     say_what_is_lost(asked, standings, launch)
     return frame_of(s.record for s in standings if s.record is not None)

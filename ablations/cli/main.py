@@ -33,19 +33,8 @@ def main() -> None:
     """
 
 
-COMMANDS = (
-    studies,
-    plan,
-    run,
-    status,
-    report,
-    compare,
-    export,
-    reproduce,
-    sample,
-    data,
-    bench,
-    gate,
-)
-for command in COMMANDS:
+for command in (
+    *(studies, plan, run, status, report, compare),
+    *(export, reproduce, sample, data, bench, gate),
+):
     main.add_command(command)

@@ -17,17 +17,9 @@ from hvae.records.store import Store
 from hvae.settings import setting, value
 
 STUDYS = "[default: the study's]"
-OPTIONS = {  # with a setting of their own
-    "depth": "depth",
-    "loss": "loss",
-    "latent": "latent",
-    "objective": "objective",
-    "epochs": "train.epochs",
-    "importance_samples": "evaluation.importance_samples",
-    "seed": "seed",
-}
 AXES = ("depth", "loss", "latent", "objective")  # whose options are repeated, each value swept
-SINGLE = ("epochs", "importance_samples")
+# Of one value; the others, of which one is the seed of a run, are named like their settings.
+SINGLE = {"epochs": "train.epochs", "importance_samples": "evaluation.importance_samples"}
 SET = click.option(
     "--set",
     "assignments",
@@ -41,7 +33,7 @@ def setting_option(
     name: str, hint: str = "", multiple: bool = False
 ) -> Callable[[Command], Command]:
     """The option of a setting that has one of its own: type and help are what is known of it."""
-    known = setting(OPTIONS[name])
+    known = setting(SINGLE.get(name, name))
     choices = tuple(known.values)
     words = known.label[0].upper() + known.label[1:]
     return click.option(
@@ -145,7 +137,8 @@ def data_settings(data: str | None) -> list[tuple[str, Any]]:
 
 def given(options: Mapping[str, Any], names: Iterable[str]) -> list[tuple[str, Any]]:
     """The settings whose own options were used, and what they were given."""
-    return [(OPTIONS[name], options[name]) for name in names if options[name] not in (None, ())]
+    used = (name for name in names if options[name] not in (None, ()))
+    return [(SINGLE.get(name, name), options[name]) for name in used]
 
 
 def assigned(option: str, texts: Iterable[str]) -> list[tuple[str, str]]:

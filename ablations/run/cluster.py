@@ -11,7 +11,6 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from itertools import count, islice
 from logging import CRITICAL
 from pathlib import Path
@@ -67,7 +66,7 @@ def joined(address: str | None, workers: int, device: str) -> Iterator["Ray"]:
         raise ValueError(
             "executor: 'ray' is not installed; allowed after `pip install 'hvae[ray]'`"
         ) from None
-    shipped = {"py_modules": [_folder(name) for name in PACKAGES]}
+    shipped = {"py_modules": [str(Path(__file__).parents[2] / name) for name in PACKAGES]}
     try:
         ray.init(address, log_to_driver=False, logging_level=CRITICAL, runtime_env=shipped)
     except NO_CLUSTER as error:
@@ -89,13 +88,6 @@ def _require_listener(address: str) -> None:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"address: nothing answers at {address!r}: {reason}") from None
-
-
-def _folder(package: str) -> str:
-    found = find_spec(package)
-    assert found is not None
-    assert found.origin is not None
-    return str(Path(found.origin).parent)
 
 
 def _mailbox() -> Any:

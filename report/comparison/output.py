@@ -86,16 +86,9 @@ def page(comparisons: Sequence[Comparison], others: Sequence[str]) -> str:
     widths = "".join(f'[id="figure-{p.name}"] {{ --width: {6.5 * p.inches}rem; }}' for p in drawn)
     held = inline(["style.css"], ["page.js"], (p.content["svg"].decode() for p in drawn), widths)
     title = parts[0].title if len(parts) == 1 else f"{len(parts)} studies: B against A"
-    return (
-        templates()
-        .get_template("comparison.html.j2")
-        .render(
-            title=title,
-            sections=list(zip(parts, pictures, strict=True)),
-            others=others,
-            inline=held,
-        )
-    )
+    pairs = list(zip(parts, pictures, strict=True))
+    template = templates().get_template("comparison.html.j2")
+    return template.render(title=title, sections=pairs, others=others, inline=held)
 
 
 def _picture(comparison: Comparison, number: int) -> Picture | None:

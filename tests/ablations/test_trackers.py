@@ -92,7 +92,6 @@ def in_mlflow(uri: str) -> Iterator[tuple[str, Seen]]:
 
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("quick")
-    assert experiment is not None
     for run in client.search_runs([experiment.experiment_id]):
         run_id, folder = run.info.run_id, Path(run.info.artifact_uri)
         histories = [client.get_metric_history(run_id, name) for name in run.data.metrics]

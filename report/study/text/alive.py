@@ -16,7 +16,6 @@ from report.data.statistics import FEWEST_SEEDS, groups
 class Top:
     """The top level of a cell: in how many of its runs it is alive."""
 
-    level: int
     name: str  # what the cell is called beside its depth
     settings: Mapping[str, Any]  # all but the depth
     alive: int
@@ -36,32 +35,26 @@ class Top:
 def aliveness(study: Study) -> tuple[str, ...]:
     """For every depth above one in how many seeds the top level is alive, cell by cell, and which
     setting decides it; nothing where no such level was measured."""
-    tops = _tops(study)
-    said: list[str] = []
-    for level in sorted({top.level for top in tops}):
-        own = [top for top in tops if top.level == level]
-        said.append(_counts(level, own))
-        said += _cause(level, own)
-    return tuple(said)
+    return tuple(
+        said
+        for level, tops in _tops(study)
+        for said in (_counts(level, tops), *_cause(level, tops))
+    )
 
 
 def causes(study: Study) -> tuple[str, ...]:
     """For every depth above one the setting that decides whether its top level lives, if one
     does."""
-    tops = _tops(study)
-    levels = sorted({top.level for top in tops})
-    return tuple(
-        said for level in levels for said in _cause(level, [t for t in tops if t.level == level])
-    )
+    return tuple(said for level, tops in _tops(study) for said in _cause(level, tops))
 
 
-def _tops(study: Study) -> list[Top]:
-    """The top levels of the cells with two levels or more, in the order of the tables."""
+def _tops(study: Study) -> list[tuple[int, list[Top]]]:
+    """The top levels of the cells with two levels or more, in the order of the tables, by level."""
     if study.levels.empty or "kl_nats" not in study.levels:
         return []
     runs = {digest(run): run for run in study.design.runs}
     others = [factor for factor in study.factors if factor.name != LEVELS]
-    tops = []
+    tops: dict[int, list[Top]] = {}
     for place, cell in groups(study.levels, study.cell):
         level = int(cell["level"].max())
         if level < 2:
@@ -70,8 +63,9 @@ def _tops(study: Study) -> list[Top]:
         run = runs[top["key"].iloc[0]]
         settings = {name: value(run, name) for name in axis_names() if name != LEVELS}
         name = words(others, (place[factor.name] for factor in others))
-        tops.append(Top(level, name, settings, count_alive(top), len(top)))
-    return tops
+        found = Top(name, settings, count_alive(top), len(top))
+        tops.setdefault(level, []).append(found)
+    return sorted(tops.items())
 
 
 def _counts(level: int, tops: Sequence[Top]) -> str:

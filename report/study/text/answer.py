@@ -69,14 +69,8 @@ def _effect(study: Study, factor: Factor) -> str:
     metric = (whole or [*spoken])[0]
     steps = spoken[metric]
     clear = {step: [c for c in every if c.is_clear] for step, every in steps.items()}
-    cells = {
-        step: [
-            cell
-            for cell in study.contrasts.by_cell[factor.name]
-            if cell.metric == metric and cell.steps[0] == step
-        ]
-        for step in steps
-    }
+    single = [cell for cell in study.contrasts.by_cell[factor.name] if cell.metric == metric]
+    cells = {step: [cell for cell in single if cell.steps[0] == step] for step in steps}
     in_cells = _changes(study, _otherwise(clear, cells), cells)
     said = [
         _changes(study, clear, steps),
@@ -156,11 +150,7 @@ def _changes(study: Study, clear: Clear, known: Clear) -> str:
 def _otherwise(clear: Clear, cells: Clear) -> Clear:
     """The cells that change for certain where no mean over them does, or the other way."""
     return {
-        step: [
-            cell
-            for cell in cells[step]
-            if cell.is_clear and not any(_agrees(mean, cell) for mean in means)
-        ]
+        step: [c for c in cells[step] if c.is_clear and not any(_agrees(mean, c) for mean in means)]
         for step, means in clear.items()
     }
 

@@ -191,7 +191,6 @@ def test_no_task_outlives_its_launcher(cluster: Any, tmp_path: Path, number: int
         env=os.environ | {"PYTHONPATH": work.search_path()},
         start_new_session=True,
     )
-    assert launcher.stdout is not None
     assert [launcher.stdout.readline() for _ in held] == ["held\n"] * 2
     os.killpg(launcher.pid, number)
     said, complaints = launcher.communicate(timeout=work.LONG_SECONDS)

@@ -53,7 +53,6 @@ def test_trials_are_read_and_the_gates_other_files_left_alone(gate: Path) -> Non
         (gate / f"{name}.json").write_text(json.dumps(trials()))
     (gate / "0001_base.json").write_text("pytest-benchmark's")
     found = read_benches(gate.parent)
-    assert found.gate is not None
     assert len(found.gate.rows) == 3
     assert found.notices == ()
 
@@ -65,7 +64,6 @@ def test_a_damaged_record_is_one_line_and_the_others_are_shown(gate: Path, conte
     found = read_benches(gate.parent)
     (notice,) = found.notices
     assert notice.startswith("gate/aa-bad.json is no whole record of trials: ")
-    assert found.gate is not None
     assert len(found.gate.rows) == 1
 
 

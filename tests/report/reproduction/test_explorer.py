@@ -27,7 +27,6 @@ def embedded(depth: int, **changes: Any) -> dict[str, Any] | None:
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
 def test_weights_come_back_in_half_precision_under_their_names(depth: int) -> None:
     held, state = embedded(depth), weights(config("digits", depth).model)
-    assert held is not None
     packed = np.frombuffer(base64.b64decode(held["weights"]), "<f2")
     names = [name for name, _ in held["tensors"]]
     assert names == tensor_names(depth)
@@ -42,7 +41,6 @@ def test_weights_come_back_in_half_precision_under_their_names(depth: int) -> No
 
 def test_digits_labels_and_sizes_come_along() -> None:
     held = embedded(2)
-    assert held is not None
     images = arrays(64)
     digits = np.frombuffer(base64.b64decode(held["digits"]), np.uint8)
     assert (digits == images["digits"].ravel()).all()

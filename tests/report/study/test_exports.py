@@ -69,13 +69,11 @@ def test_figures_are_no_wider_than_they_may_be(inches: float, full_study: Study)
     for draw in figures(full_study)[2:6]:
         with at_most(inches):
             drawing = draw(full_study)
-        assert drawing is not None
         assert drawing.figure.get_figwidth() <= inches
 
 
 def test_a_pdf_holds_no_font_that_publishers_refuse(full_study: Study) -> None:
     drawing = figures(full_study)[0](full_study)
-    assert drawing is not None
     content = image(drawing, "pdf")
     assert b"/Type3" not in content
     assert b"/CIDFontType2" in content

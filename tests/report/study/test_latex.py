@@ -36,7 +36,6 @@ def compiled(table: Table, folder: Path, options: str = "") -> str:
     """What the compiler said of an article with the table, which it turned into a PDF."""
     (folder / "table.tex").write_text(written(table, "tex"))
     (folder / "article.tex").write_text(ARTICLE % options)
-    assert COMPILER is not None
     is_tectonic = COMPILER.endswith("tectonic")
     flags = [] if is_tectonic else ["-interaction=nonstopmode", "-halt-on-error"]
     command = [COMPILER, *flags, "article.tex"]

@@ -45,8 +45,6 @@ def test_losses_have_panels_and_fronts_of_their_own_but_share_a_common_yardstick
     full_study: Study, price: str
 ) -> None:
     own, common = (cost(full_study, metric, price) for metric in (NLL, SCOREBOARD))
-    assert own is not None
-    assert common is not None
     assert [axes.get_title() for axes in own.figure.axes] == ["BCE", "MSE"]
     assert len(common.figure.axes) == 1
     for words in ("n = 3", "95 % t intervals", "Pareto front"):

@@ -25,7 +25,6 @@ def kl(run: RunConfig) -> dict[str, Any]:
 def test_a_circle_is_as_large_as_the_kl_of_its_level_and_hollow_where_dead(store: Store) -> None:
     study = filled(store, design({"depth": (2, 3), "objective": ("documented", "elbo")}), kl)
     drawing = diagram(study)
-    assert drawing is not None
     (axes,) = drawing.figure.axes
     circles = [c for c in axes.collections if isinstance(c, PathCollection)]
     sizes = [float(circle.get_sizes()[0]) for circle in circles]
@@ -45,7 +44,6 @@ def test_every_word_is_inside_the_figure_and_on_no_other(
     study = filled(store, design({"depth": (3,)}, variants), kl)
     with at_most(inches):
         drawing = diagram(study)
-    assert drawing is not None
     figure = drawing.figure
     assert figure.get_figwidth() <= inches
     renderer = FigureCanvasAgg(figure).get_renderer()
@@ -61,7 +59,6 @@ def test_every_word_is_inside_the_figure_and_on_no_other(
 def test_cells_that_are_left_out_are_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("report.study.figures.diagram.MOST_ROWS", 2)
     drawing = diagram(filled(store, design({"depth": (2,), "latent": (2, 5, 20)}), kl))
-    assert drawing is not None
     assert drawing.caption.startswith("The first 2 of 3 cells. Depth 2, ")
 
 

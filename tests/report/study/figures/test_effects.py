@@ -19,7 +19,6 @@ OBJECTIVES = {"depth": (1, 2), "objective": ("documented", "elbo")}
 
 def drawn(study: Study, factor: int = -1) -> Drawing:
     drawing = effects(study, study.factors[factor])
-    assert drawing is not None
     return drawing
 
 

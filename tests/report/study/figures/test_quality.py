@@ -70,13 +70,11 @@ def test_a_study_of_variants_only_is_drawn_too(store: Store) -> None:
 
 
 def titles(drawing: Drawing | None) -> list[str]:
-    assert drawing is not None
     return [axes.get_title() for axes in drawing.figure.axes]
 
 
 def lines(drawing: Drawing | None) -> list[str]:
     """The labels of the lines of the first panel."""
-    assert drawing is not None
     _, labels = drawing.figure.axes[0].get_legend_handles_labels()
     return labels
 
@@ -88,7 +86,6 @@ def test_what_may_not_be_compared_has_panels_and_the_rest_stands_in_one(full_stu
     assert lines(own) == ["latent size 2", "latent size 20"]
     assert titles(common) == [""]
     assert len(lines(common)) == 4  # two losses of two latent sizes
-    assert own is not None
     bce, mse = (axes.get_ylim() for axes in own.figure.axes)
     assert bce != mse
 
@@ -124,7 +121,6 @@ def test_a_heat_map_of_noise_around_zero_stays_light(store: Store) -> None:
     gains = {"metrics": record(SMALL).metrics | {"level_gain_nats": [-0.01, 0.001]}}
     study = filled(store, design({"latent": (2, 5)}, seeds=1), lambda run: gains)
     drawing = level_map(study, "gain_nats", "", "nats per image")
-    assert drawing is not None
     mesh = drawing.figure.axes[0].collections[0]
     assert (mesh.norm.vmin, mesh.norm.vmax) == (0.0, 0.1)
 
@@ -133,7 +129,6 @@ def test_words_at_an_axis_turn_where_they_would_meet(store: Store) -> None:
     def angles(variants: dict[str, dict[str, Any]]) -> set[float]:
         study = filled(store, design({}, variants, seeds=1))
         drawing = against(study, SCOREBOARD, study.factors[0])
-        assert drawing is not None
         return {label.get_rotation() for label in drawing.figure.axes[0].get_xticklabels()}
 
     assert angles(VARIANTS) == {0.0}
@@ -143,7 +138,6 @@ def test_words_at_an_axis_turn_where_they_would_meet(store: Store) -> None:
 
 def test_a_logarithmic_axis_is_one(full_study: Study) -> None:
     drawing = against(full_study, ELBO, full_study.factors[2])
-    assert drawing is not None
     axes = drawing.figure.axes[0]
     assert axes.get_xlabel() == "latent size (dimensions), log scale"
     assert axes.get_xticks().tolist() == np.log10([2, 20]).tolist()
@@ -156,7 +150,6 @@ def test_error_bars_end_where_the_interval_ends(store: Store) -> None:
 
     study = filled(store, design({"depth": (1, 2)}), elbo)
     drawing = against(study, ELBO, study.factors[0])
-    assert drawing is not None
     (bars,) = drawing.figure.axes[0].collections
     ends = np.asarray(bars.get_paths()[0].vertices)[:, 1]
     assert tuple(ends) == pytest.approx((11.0 - 2.4841377, 11.0 + 2.4841377))  # t(0.975, 2) / √3
@@ -164,7 +157,6 @@ def test_error_bars_end_where_the_interval_ends(store: Store) -> None:
 
 def test_the_excess_is_drawn_about_zero(full_study: Study) -> None:
     drawing = against(full_study, EXCESS, full_study.factors[0])
-    assert drawing is not None
     for axes in drawing.figure.axes:
         assert [0.0, 0.0] in [list(np.asarray(line.get_ydata())) for line in axes.lines]
 
@@ -181,7 +173,6 @@ def test_a_diverged_run_is_dotted_and_neither_in_the_mean_nor_in_the_scale(store
     lost = {"status": "diverged", "history": [*burst, {"epoch": 4, "loss": None}]}
     asked = design({"depth": (1,)})
     drawing = loss_curves(filled(store, asked, lambda run: lost if run.train.seed == 2 else {}))
-    assert drawing is not None
     (axes,) = drawing.figure.axes
     mean, dotted = axes.lines
     assert np.asarray(dotted.get_ydata()).tolist() == [10.0, 100.0, 1000.0]
@@ -194,7 +185,6 @@ def test_a_diverged_run_is_dotted_and_neither_in_the_mean_nor_in_the_scale(store
 def test_a_heat_map_has_a_row_per_depth_or_else_per_cell(full_study: Study, store: Store) -> None:
     def rows(study: Study) -> list[str]:
         drawing = level_map(study, "kl_nats", "KL", "nats")
-        assert drawing is not None
         return [label.get_text() for label in drawing.figure.axes[0].get_yticklabels()]
 
     assert rows(full_study) == ["1", "2", "3"]
@@ -204,7 +194,6 @@ def test_a_heat_map_has_a_row_per_depth_or_else_per_cell(full_study: Study, stor
 
 def test_numbers_on_a_heat_map_can_be_read(full_study: Study) -> None:
     drawing = level_map(full_study, "kl_nats", "KL", "nats")
-    assert drawing is not None
     for axes in drawing.figure.axes:
         (mesh,) = axes.collections
         mesh.update_scalarmappable()
@@ -223,8 +212,6 @@ def test_a_study_without_records_has_no_figure(store: Store) -> None:
 
 def test_the_same_records_give_the_same_bytes(full_study: Study) -> None:
     first, second = (level_map(full_study, "kl_nats", "KL", "nats") for _ in range(2))
-    assert first is not None
-    assert second is not None
     assert svg(first) == svg(second) == svg(second)
     assert image(first, "pdf") == image(second, "pdf")
     assert b"CreationDate" not in image(first, "pdf")
