@@ -87,10 +87,10 @@ def test_a_series_goes_on_where_it_was_and_begins_anew_with_other_sources(
     document = run(scratch.root, Plan(0.0, False, 2), DEVICE, file, lines.append)
     assert (document["repeats"], len(lines)) == (2, 1)
     run(scratch.root, Plan(0.0, False, 2), DEVICE, file, lines.append)
-    assert len(lines) == 1  # nothing to do
+    assert lines[1:] == ["2 trials are recorded already, none is run now; --repeat 3 adds one"]
     scratch.commit(EXTRA=1)
     document = run(scratch.root, Plan(0.0, False, 1), DEVICE, file, lines.append)
-    assert (document["repeats"], len(lines)) == (1, 2)
+    assert (document["repeats"], len(lines)) == (1, 3)
     assert len(list(file.parent.iterdir())) == 2  # the old record is kept beside it
 
 
