@@ -26,6 +26,8 @@ def require_integers(name: str, value: Any, minimum: int) -> tuple[int, ...]:
     """A list of integers as a tuple. Raises `ValueError` unless it is one, each at least
     `minimum`."""
     is_list = isinstance(value, list | tuple)
+    if is_list and any(type(one) is int and one > LARGEST for one in value):
+        raise ValueError(f"{name}: it is too large; allowed: integers from {minimum} to {LARGEST}")
     is_fit = is_list and all(type(one) is int and one >= minimum for one in value)
     if not is_fit:
         raise ValueError(

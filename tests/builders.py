@@ -178,6 +178,8 @@ def _metrics(
         "scoreboard_nll_nats": 25.0 - math.log(latent) - 0.5 * depth + 0.1 * rng.normal(),
         "scoreboard_nll_standard_error_nats": 0.01,
         "scoreboard_nll_test_set_error_nats": 0.25,
+        "scoreboard_fallback_images": 0,
+        "scoreboard_effective_sample_size": 310.0,
         "reconstruction_mse": 0.03 / latent**0.3 + 0.0004 * rng.normal(),
         "psnr_db": 15.0 + math.log(latent) + 0.05 * rng.normal(),
         "reconstruction_bce_nats": 18.0 + 0.1 * rng.normal(),

@@ -25,7 +25,8 @@ from hvae.data.mnist import Bytes
 Arrays = Mapping[str, npt.NDArray[Any]]
 PARTS = {"train": ("train",), "test": ("t10k", "test")}  # how the files of a folder begin
 LABELS = {part: f"{part}_labels" for part in PARTS}
-UNREADABLE = (ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)
+# Of an encrypted file, and of one that is compressed in another way, zipfile's is a RuntimeError.
+UNREADABLE = (ValueError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class Own(NamedTuple):

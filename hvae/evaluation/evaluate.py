@@ -220,6 +220,7 @@ def _metrics(
     nll, squared_error = nlls["nll_nats"], _mean(values["squared_error"])
     gains = sample["gains"][~sample["gains"].isposinf().any(-1)]  # of images that have one
     reasons = _reasons(images, squared_error)
+    board = SCOREBOARD if "scoreboard_nll_nats" in nlls else ""  # else it is the same number
     metrics = {
         "loss_documented": _mean(values["documented"]),
         "elbo_nats": _mean(values["elbo"]),
@@ -245,6 +246,8 @@ def _metrics(
         "level_gain_nats": [None, *gains.mean(0).tolist()],
         "level_gain_test_set_error_nats": [None, *map(test_set_error, gains.unbind(-1))],
         **_errors("scoreboard_nll", nlls.get("scoreboard_nll_nats", nll)),
+        "scoreboard_fallback_images": int(sample[f"{board}is_fallback"].sum()),
+        "scoreboard_effective_sample_size": _mean(sample[f"{board}effective_samples"]),
         "reconstruction_mse": squared_error,
         "psnr_db": -10.0 * math.log10(squared_error) if squared_error else math.inf,
         "reconstruction_bce_nats": _mean(values["bce"]),

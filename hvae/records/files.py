@@ -48,6 +48,11 @@ def publish(path: Path, content: bytes) -> bool:
         return True
 
 
+def require_room(folder: Path, content: bytes) -> None:
+    """Raise `OSError` where a file of that content cannot be written now."""
+    _write_temporary(folder, content).unlink(missing_ok=True)
+
+
 def overwrite(path: Path, content: bytes) -> None:
     """Make `path` hold `content` in place of what it held, at every moment one or the other."""
     while True:

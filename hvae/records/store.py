@@ -22,6 +22,7 @@ from hvae.records.files import (
     probe,
     publish,
     read_whole,
+    require_room,
     sweep,
     writing_under,
 )
@@ -124,7 +125,8 @@ class Store:
         path, content = self.path(record.digest), _dump(_body(record))
         was_there = path.exists()
         is_recorded = was_there and _is_current(path, record.code)
-        if was_there and not is_recorded:
+        if was_there and not is_recorded:  # it stays where its successor would not fit
+            require_room(self.runs, b"".join([content, *(files or {}).values()]))
             path.unlink(missing_ok=True)
         self._attach(record.digest, files or {}, is_recorded)
         is_published = not is_recorded and publish(path, content)

@@ -94,6 +94,15 @@ DETAIL = (
     Metric("nll_gap_nats", "gap of the bounds on model images", "nats"),
     Metric("nll_gap_standard_error_nats", "error of the gap", "nats"),
     Metric("nll_fallback_images", "images without a Gaussian"),
+    Metric(
+        "scoreboard_effective_sample_size",
+        "effective sample size, scoreboard",
+        unless="effective_sample_size",
+    ),
+    Metric(
+        *("scoreboard_fallback_images", "images without a Gaussian, scoreboard"),
+        unless="nll_fallback_images",
+    ),
     Metric("train_seconds", "training, share of pack", "s"),
     Metric("evaluate_seconds", "evaluation, share of pack", "s"),
 )

@@ -530,3 +530,8 @@ def test_every_field_says_what_a_reader_and_a_pack_must_know() -> None:
     assert len(SETTINGS) == sum(len(dataclasses.fields(section)) for section in SECTIONS.values())
     assert "seed" not in axis_names()
     assert "model.input_dim" not in axis_names()
+
+
+def test_a_size_in_a_list_that_no_float_holds_is_refused() -> None:
+    with pytest.raises(ValueError, match="latent_dims: it is too large; allowed: integers from 1"):
+        ModelConfig(num_layers=2, latent_dims=(10**400, 5))

@@ -13,7 +13,7 @@ GLOSSARY = {
     "Lower is better.",
     "scoreboard NLL": "The Bernoulli NLL of one fixed binarised test set, the same for every loss: "
     "the number by which models of different losses may be ranked. It is the likelihood that BCE "
-    "trains on, and neither its gap nor its effective sample size is recorded.",
+    "trains on, and no gap is measured of it.",
     "rate, distortion": "The KL from the posterior to the prior of all levels together, and the "
     "reconstruction error: what the code costs, and what it leaves out.",
     "alive, dead": f"A level with a KL of at least {ALIVE_NATS} nats is alive; below the top "

@@ -151,6 +151,17 @@ def test_a_truncated_file_is_one_line(tmp_path: Path) -> None:
     assert "is no whole .npz" in told(str(path))
 
 
+def test_a_file_that_is_encrypted_is_one_line(tmp_path: Path) -> None:
+    path = Path(npz(tmp_path))
+    content = bytearray(path.read_bytes())
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # of each file and its entry
+        start = -1
+        while (start := content.find(mark, start + 1)) >= 0:
+            content[start + flags] |= 1
+    path.write_bytes(content)
+    assert "'train.npy' is encrypted, password required" in told(str(path))
+
+
 def test_nothing_there_is_one_line(tmp_path: Path) -> None:
     assert "cannot be read: No such file or directory" in told(str(tmp_path / "none.npz"))
     assert "cannot be read: No such file or directory" in told(str(tmp_path / "none"))

@@ -69,6 +69,8 @@ EXPECTED = {  # what a record promises its readers
     "scoreboard_nll_nats",
     "scoreboard_nll_standard_error_nats",
     "scoreboard_nll_test_set_error_nats",
+    "scoreboard_fallback_images",
+    "scoreboard_effective_sample_size",
     "reconstruction_mse",
     "psnr_db",
     "reconstruction_bce_nats",
@@ -279,10 +281,13 @@ def test_the_scoreboard_is_the_same_yardstick_for_both_likelihoods(digits: Image
     assert boards[0] == pytest.approx(boards[1], rel=1e-7)
     found = metrics(bce, digits, 20)
     assert found["scoreboard_nll_nats"] != pytest.approx(found["nll_nats"], abs=0.1)
+    assert found["scoreboard_effective_sample_size"] != found["effective_sample_size"]
+    assert found["scoreboard_fallback_images"] == 0
     binary = replace(digits, test=digits.test_binary, test_levels=1)
     own = metrics(bce, binary, 20)
     assert own["scoreboard_nll_nats"] == own["nll_nats"]
     assert own["scoreboard_nll_test_set_error_nats"] == own["nll_test_set_error_nats"]
+    assert own["scoreboard_effective_sample_size"] == own["effective_sample_size"]
 
 
 @torch.no_grad()
@@ -559,6 +564,7 @@ def test_a_model_that_diverged_in_its_last_step_has_no_finite_elbo_and_stops_no_
     found = evaluate([broken, sound], images, 10).metrics
     assert not math.isfinite(found[0]["elbo_nats"])
     assert [each["nll_fallback_images"] for each in found] == [20, 0]
+    assert [each["scoreboard_fallback_images"] for each in found] == [20, 0]
     assert_close(found[1], metrics(sound, images, 10))
 
 

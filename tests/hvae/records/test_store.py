@@ -469,6 +469,25 @@ def test_a_redo_that_is_killed_leaves_no_record_beside_the_files_of_another(
     assert store.finished() == set()
 
 
+def test_a_stale_record_stays_where_its_successor_does_not_fit(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = record(code={"sources_sha256": "other"})
+    store.write(old, FILES)
+    asked: list[int] = []
+
+    def full(folder: Path, content: bytes) -> Path:
+        asked.append(len(content))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("hvae.records.files._write_temporary", full)
+    with pytest.raises(OSError, match="No space"):
+        store.write(record(), {ARRAYS: b"new" * 1000})
+    assert asked[0] > 3000  # as much as all of it takes
+    assert store.read(old.digest) == old
+    assert beside(store, old.digest) == FILES
+
+
 def raise_killed(*_: Any) -> bool:
     raise Killed
 
