@@ -182,9 +182,7 @@ class Workers:
 
     def assign(self, function: Function[T, R], task: T) -> None:
         """Give a task to an idle worker, or to a new one."""
-        while (
-            self.idle and self.idle[-1].process.poll() is not None
-        ):  # died of nothing it was given
+        while self.idle and self.idle[-1].process.poll() is not None:  # it died idle
             self._bury(self.idle.pop())
         if not self.idle:
             self.start()

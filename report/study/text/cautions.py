@@ -9,7 +9,7 @@ import pandas as pd
 from report.data.contrasts import Contrast
 from report.data.frames import Study
 from report.data.metrics import ALIVE_NATS
-from report.data.statistics import groups
+from report.data.statistics import FEWEST_SEEDS, groups
 from report.render.numbers import at_most
 
 WIDE_NATS = 1.0  # between the bounds on images that the model drew: more certifies nothing
@@ -64,8 +64,10 @@ def _uncertified(study: Study) -> list[str]:
 
 def is_certified(study: Study, contrast: Contrast) -> bool:
     """False of the NLL where at an end most runs' is not certified, or the bounds are further apart
-    than what is said: by how much the ends differ, or at most may."""
-    if contrast.metric.name != "nll_nats" or not contrast.steps:
+    than what is said: by how much the ends differ, or at most may. Of equal ends nothing is left
+    to certify, and of too few seeds nothing is said."""
+    is_told = contrast.estimate.n >= FEWEST_SEEDS and not contrast.is_equal
+    if contrast.metric.name != "nll_nats" or not contrast.steps or not is_told:
         return True
     known, ends = contrast.estimate, [step.factor.name for step in contrast.steps]
     is_there = [study.runs[factor.name] == value for factor, value in contrast.held]

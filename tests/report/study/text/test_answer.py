@@ -199,8 +199,11 @@ def test_an_effect_smaller_than_the_gap_of_the_bounds_is_not_certified(store: St
 
 
 def test_what_is_the_same_on_every_seed_is_said_to_be_so(store: Store) -> None:
-    study = filled(store, design({"depth": (2, 3)}, seeds=5), with_metrics(nll_nats=nll))
+    metrics = with_metrics(nll_nats=nll, nll_gap_nats=0.5)
+    study = filled(store, design({"depth": (2, 3)}, seeds=5), metrics)
     assert answer(study)[0] == "Depth: the NLL is the same on every seed for 2 → 3."
+    (found,) = (f.sentences for f in findings(study) if "the depth" in f.question)
+    assert "Depth 2 → 3: the NLL is the same on every seed (n = 5)." in found
 
 
 def test_a_margin_of_a_mean_over_cells_says_so(store: Store) -> None:
