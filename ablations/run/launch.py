@@ -88,11 +88,12 @@ class Launch:
         with joined(self.address, self.workers, self.device) as cluster:
             yield cluster
 
-    def located(self, data: DataConfig) -> DataConfig:
-        """Where images of one's own lie, as workers find them that are at home elsewhere."""
-        if not data.path or self.executor != "ray":
-            return data
-        return replace(data, path=str(Path(data.path).expanduser().absolute()))
+    def located(self, run: RunConfig) -> RunConfig:
+        """The run, its images of one's own where workers find them that are at home elsewhere."""
+        if not run.data.path or self.executor != "ray":
+            return run
+        path = str(Path(run.data.path).expanduser().absolute())
+        return replace(run, data=replace(run.data, path=path))
 
     def to_do(self, standings: Sequence[Standing]) -> set[str]:
         """Digests of the runs to train."""
@@ -180,7 +181,7 @@ def _train(
     idle."""
     found_here = conditions(study, launch, place)
     device = found_here.device
-    asked = [replace(run, data=launch.located(run.data)) for run in runs(study)]
+    asked = list(map(launch.located, runs(study)))
     cut = packs(study.name, asked, todo, packing(device, len(standings), place.workers))
     if device == "cpu" and (line := place.ask(too_large, cut)):
         raise ValueError(line)
@@ -223,7 +224,7 @@ def conditions(study: Study, launch: Launch, place: Place) -> Conditions:
     directory = mnist.data_dir(launch.data_dir)
     if launch.executor == "ray":  # its workers are at home elsewhere
         directory = directory.absolute()
-    data = tuple({launch.located(cell.run.data): None for cell in study.cells})
+    data = tuple({launch.located(cell.run).data: None for cell in study.cells})
     device = place.ask(found, Wanted(data, directory, place.device))
     return Conditions(directory, device, sources, keeps_weights=launch.keeps_weights)
 

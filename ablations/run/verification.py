@@ -1,6 +1,5 @@
 """One recorded run trained again and compared with its record: nothing is written."""
 
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ablations.grid import Pack, labels
@@ -38,7 +37,7 @@ def verify(study: Study, store: Store, launch: Launch) -> Verdict:
     if not recorded:
         raise ValueError(f"results: no record of this study under {store.folder}; allowed: one")
     is_stale, standing, record = min(recorded, key=lambda found: found[0])  # the first of either
-    run = replace(standing.run, data=launch.located(standing.run.data))  # it may lie elsewhere now
+    run = launch.located(standing.run)  # as asked for: its data may lie elsewhere now
     with launch.place() as place:
         task = Task(Pack(study.name, (run,)), conditions(study, launch, place), {})
         again = first(place.map(run_pack, [task]))

@@ -220,9 +220,9 @@ def test_nodes_of_a_cluster_find_images_of_ones_own_by_the_whole_path(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     found = {"path": "own.npz", "sha256": "ab" * 32, "sizes": (9, 3, 8, 8)}
-    data = replace(PACK.runs[0].data, name="own", **found)
-    assert Launch(executor="ray", workers=1).located(data).path == str(tmp_path / "own.npz")
-    assert Launch().located(data) == data
+    own = replace(PACK.runs[0], data=replace(PACK.runs[0].data, name="own", **found))
+    assert Launch(executor="ray", workers=1).located(own).data.path == str(tmp_path / "own.npz")
+    assert Launch().located(own) == own
 
 
 @pytest.mark.parametrize("workers", [0, -1, "2", 10_001])
