@@ -85,7 +85,7 @@ def design(study: Study) -> Design:
         study.name,
         study.question,
         tuple(runs(study)),
-        axes=tuple(name for name, _ in study.axes),
+        axes=tuple(study.axes),
         variant_of=tuple(cell.variant for cell in study.cells if cell.variant) * study.seeds,
         published=study.published,
     )
@@ -93,7 +93,7 @@ def design(study: Study) -> Design:
 
 def labels(study: Study) -> dict[str, str]:
     """Every run of the study in words, by digest: its variant, what the axes say, its seed."""
-    names = [*(name for name, _ in study.axes), "seed"]
+    names = [*study.axes, "seed"]
     variants = [cell.variant for cell in study.cells] * study.seeds
     return {
         digest(run): ", ".join([*filter(None, [variant]), *_words(run, names)])
@@ -112,8 +112,8 @@ def packs(
 
     Packs are cut from all runs of the study and only then relieved of what is not missing: they
     depend on the study, never on what happens to be left. So a resumed grid trains the packs
-    that an uninterrupted one would have trained, and more seeds fill the last pack of a group
-    and add others, but move no run from one pack to another.
+    that an uninterrupted one would have trained. More seeds fill the last pack of a group and add
+    others; they move runs between packs only where there were fewer than workers could take.
     """
     groups: dict[RunConfig, list[RunConfig]] = {}
     for run in all_runs:

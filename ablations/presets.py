@@ -14,14 +14,14 @@ _QUICK = Study(
         "evaluation.importance_samples": 100,
         "evaluation.nll_images": 100,
     },
-    axes=(("depth", (1, 2, 3, 4)), ("loss", ("bce", "mse")), ("latent", (2, 20))),
+    axes={"depth": (1, 2, 3, 4), "loss": ("bce", "mse"), "latent": (2, 20)},
     seeds=3,  # below, nothing may be claimed
     budget="about a minute on two CPU cores",
 )
 _STANDARD = Study(
     name="standard",
     question="What do depth, reconstruction loss and latent size do to the documented model?",
-    axes=(("depth", (1, 2, 3, 4)), ("loss", ("bce", "mse")), ("latent", (2, 5, 10, 20, 50))),
+    axes={"depth": (1, 2, 3, 4), "loss": ("bce", "mse"), "latent": (2, 5, 10, 20, 50)},
     seeds=5,
     budget="about two hours on two CPU cores",
 )
@@ -29,7 +29,7 @@ _OBJECTIVE = Study(
     name="objective",
     question="What does the documented objective cost against the ELBO?",
     settings={"data.binarize": "dynamic"},
-    axes=(("depth", (1, 2, 3, 4)), ("objective", ("documented", "elbo"))),
+    axes={"depth": (1, 2, 3, 4), "objective": ("documented", "elbo")},
     seeds=5,
     budget="about half an hour on two CPU cores",
 )
@@ -37,7 +37,7 @@ _LEVELS = Study(
     name="levels",
     question="Why do upper levels die: of the KL's weight, or of its form?",
     settings={"data.binarize": "dynamic"},
-    axes=(("depth", (1, 2, 3, 4)),),
+    axes={"depth": (1, 2, 3, 4)},
     variants=(
         # The documented loss weighs the KL twice and takes it in closed form at the drawn z, which
         # drops the covariance of neighbouring levels: each can be mended alone.
@@ -55,7 +55,7 @@ _FAMILY = Study(
     name="family",
     question="Which choice of the model wakes which level, and what is it worth?",
     settings={"data.binarize": "dynamic"},
-    axes=(("depth", (2, 3, 4)),),
+    axes={"depth": (2, 3, 4)},
     variants=(
         # The first is what the others are compared with: all but the documented change it once.
         Variant("ELBO", {"objective": "elbo"}),
@@ -103,7 +103,7 @@ _LITERATURE = Study(
     name="literature",
     question="How far on the way to published numbers are models of the literature, by epoch?",
     settings={"evaluation.importance_samples": 5000},
-    axes=(("train.epochs", (1, 2, 3, 10, 20)),),
+    axes={"train.epochs": (1, 2, 3, 10, 20)},
     variants=(
         Variant("1 level, VAE", _ONE | _VAE),
         Variant("1 level, IWAE 50", _ONE | _IWAE),

@@ -5,14 +5,18 @@ other `section.key`. A study of one's own is a TOML file: `ablations/study_files
 """
 
 import math
+import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import product
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from hvae.config import RunConfig
+from hvae.records.store import RecordError, Store
 from hvae.settings import axis_names, digest, override, setting
 from hvae.settings import value as value_of
 from hvae.validation import require_integer
@@ -23,7 +27,6 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 MOST_RUNS = 100_000  # of a study: some hundred megabytes of settings
 LONGEST_VARIANT = 60  # characters: it stands in tables
 DATA = ("data.name", "data.path")
-Axis = tuple[str, tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -52,20 +55,22 @@ class Study:
     name: str
     question: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    axes: tuple[Axis, ...] = ()
+    axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     variants: tuple[Variant, ...] = ()
     seeds: int = 1
     budget: str = ""
     published: tuple[Published, ...] = ()
     file: str = field(default="", compare=False)  # as the user named it, where one was read
     toml: str = field(default="", compare=False, repr=False)  # what was read in it
+    # Of its records: they say what lay at a path of data where nothing lies now.
+    folder: Path | None = field(default=None, compare=False, repr=False)
     cells: tuple[Cell, ...] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         require_name(self.name)
         require_integer("seeds", self.seeds, minimum=1)
         _require_variant_names([variant.name for variant in self.variants])
-        axes = by_name(self.axes)
+        axes = {name: _plain(values) for name, values in by_name(self.axes.items()).items()}
         for name, values in axes.items():
             _require_axis(name, values)
         axes = {name: tuple(frozen(name, v) for v in values) for name, values in axes.items()}
@@ -76,11 +81,11 @@ class Study:
                 raise ValueError("data.name: a path is given, too; allowed: one of the two")
         _require_swept_once(axes, settings, variants)
         _require_few(self.seeds, [*axes.values(), *([variants] if variants else [])])
-        cells = tuple(_cells(settings, axes, variants))
+        cells = tuple(_cells(settings, axes, variants, self.folder))
         _require_distinct(cells)
         for name, value in {
             "settings": settings,
-            "axes": tuple(axes.items()),
+            "axes": axes,
             "variants": tuple(variants),
             "cells": cells,
         }.items():
@@ -106,7 +111,7 @@ def by_name(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
     Raises `ValueError` on a setting that is unknown, no study's to choose, or given twice.
     """
-    return once((_axis_name(given), value) for given, value in pairs)
+    return once((_axis_name(given), _plain(value)) for given, value in pairs)
 
 
 def once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -152,14 +157,17 @@ def narrow(
     return replace(
         study,
         settings=_over(_without(study.settings, swept), fixed),
-        axes=tuple((dict(study.axes) | swept).items()),
+        axes={**study.axes, **swept},
         variants=chosen,
         seeds=study.seeds if seeds is None else seeds,
     )
 
 
 def _cells(
-    settings: dict[str, Any], axes: dict[str, Sequence[Any]], variants: Sequence[Variant]
+    settings: dict[str, Any],
+    axes: dict[str, Sequence[Any]],
+    variants: Sequence[Variant],
+    folder: Path | None,
 ) -> Iterator[Cell]:
     """Variants in their order, in each the product of the axes, the last one fastest."""
     found: dict[str, Mapping[str, Any]] = {}
@@ -167,7 +175,7 @@ def _cells(
         for values in product(*axes.values()):
             own = dict(zip(axes, values, strict=True))
             asked_for = _over(_over(settings, own), variant.settings)
-            run = override(RunConfig(), _with_data(asked_for, found))
+            run = override(RunConfig(), _with_data(asked_for, found, folder))
             for name, asked in own.items():
                 _require_effective(name, asked, value_of(run, name))
             yield Cell(run, variant.name)
@@ -188,25 +196,57 @@ def _without(settings: Mapping[str, Any], others: Iterable[str]) -> dict[str, An
     return {n: v for n, v in settings.items() if _alternatives(n).isdisjoint(others)}
 
 
-def _with_data(settings: dict[str, Any], found: dict[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The settings, with what is at a path of data, where one is given; what is `found` already, by
-    path, is not read again."""
+def _with_data(
+    settings: dict[str, Any], found: dict[str, Mapping[str, Any]], folder: Path | None
+) -> dict[str, Any]:
+    """The settings, with what is at a path of data, where one is given, or what was there when the
+    records of a folder were made; what is `found` already, by path, is not read again."""
     if "data.path" not in settings:
         return settings
     path = settings["data.path"]
     if not path:
         raise ValueError(f"data.path: {path!r} is not allowed; allowed: a file *.npz or a folder")
     if str(path) not in found:
-        from hvae.data.own import described  # needs numpy
-
-        found[str(path)] = described({"data.path": path})
+        found[str(path)] = _recorded(str(path), folder) or _described(path)
     return {**settings, **found[str(path)]}
 
 
+def _recorded(path: str, folder: Path | None) -> Mapping[str, Any]:
+    """What lay at a path of data when a record of the folder was made, where nothing does now."""
+    where = Path(os.path.expanduser(path)).absolute()
+    if folder is None or where.exists():
+        return {}
+    store = Store(folder)
+    for name in sorted(store.finished()):
+        with suppress(RecordError):  # whoever asks for it hears of it
+            data = store.read(name).run.data
+            if data.path in (path, str(where)):
+                return {f"data.{key}": getattr(data, key) for key in ("name", "sha256", "sizes")}
+    return {}
+
+
+def _described(path: Any) -> Mapping[str, Any]:
+    from hvae.data.own import described  # needs numpy
+
+    try:
+        return described({"data.path": path})
+    except RuntimeError as error:  # ~ of nobody
+        raise ValueError(f"data.path: {path!r} cannot be read: {error}") from error
+
+
 def frozen(name: str, value: Any) -> Any:
-    """A value as a run holds it, where that is a list."""
+    """A value as a run holds it: a list as a tuple, where that is what it holds."""
     is_list = isinstance(value_of(RunConfig(), name), tuple) and isinstance(value, list)
     return tuple(value) if is_list else value
+
+
+def _plain(value: Any) -> Any:
+    """Values of Python's own in place of numpy's and of a range."""
+    if isinstance(value, range):
+        return list(value)
+    if isinstance(value, list | tuple):
+        return type(value)(map(_plain, value))
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _require_effective(name: str, asked: Any, held: Any) -> None:

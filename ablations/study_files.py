@@ -35,7 +35,8 @@ file's.
 import json
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,11 +61,11 @@ def load_study(argument: str, results: Path = Path("results")) -> Study:
     if argument in PRESETS:
         return PRESETS[argument]
     if argument.lower().endswith(".toml"):
-        return _read(Path(os.path.expanduser(argument)), argument)
+        return _read(Path(os.path.expanduser(argument)), argument, results)
     folder = results / argument
     if NAME.fullmatch(argument) and not _is_reserved(argument):
         if (folder / COPY).is_file():
-            study = _read(folder / COPY, "")
+            study = _read(folder / COPY, "", results)
             if study.name != argument:  # a folder that was copied: its name leads to another
                 raise ValueError(
                     f"study: {folder} holds the study {study.name!r}; allowed: a folder named "
@@ -84,6 +85,25 @@ def load_study(argument: str, results: Path = Path("results")) -> Study:
     raise ValueError(f"study: {argument!r} is not known; allowed: {known}, a *.toml file")
 
 
+def as_file(study: Study) -> Study:
+    """The study, with the text of a file of it where it has none and is no preset: what was made in
+    Python is then found by its name, too. Raises `ValueError` where no file may be called that."""
+    if study.toml or study.name in PRESETS:
+        return study
+    named = {key: getattr(study, key) for key in ("name", "question", "budget", "seeds")}
+    lines = [*_lines(named), "[axes]", *_lines(study.axes), "[set]", *_lines(study.settings)]
+    for variant in study.variants:
+        settings = ", ".join(_lines(variant.settings))
+        lines += ["[[variants]]", *_lines({"name": variant.name}), f"set = {{ {settings} }}"]
+    _name(named, "")
+    return replace(study, toml="\n".join([*lines, ""]))
+
+
+def _lines(values: Mapping[str, Any]) -> list[str]:
+    """Keys and values of TOML: text, numbers and lists of them are written as in JSON."""
+    return [f"{json.dumps(k)} = {json.dumps(v, ensure_ascii=False)}" for k, v in values.items()]
+
+
 def keep(study: Study, folder: Path) -> None:
     """Leave a copy of the study's file beside its records, so that its name is enough from then
     on. Raises `ValueError` naming the folder where it cannot be written."""
@@ -93,10 +113,10 @@ def keep(study: Study, folder: Path) -> None:
             overwrite(path, content)
 
 
-def _read(path: Path, file: str) -> Study:
+def _read(path: Path, file: str, results: Path) -> Study:
     try:
         text = path.read_text(encoding="utf-8-sig")
-        return _study(tomllib.loads(text), path, file, text)
+        return _study(tomllib.loads(text), path, file, results, text)
     except OSError as error:
         raise ValueError(f"study: cannot read {path}: {error.strerror}") from error
     except ValueError as error:  # of TOML and UTF-8 too
@@ -105,22 +125,25 @@ def _read(path: Path, file: str) -> Study:
         raise ValueError(f"{path}: is nested too deeply; allowed: settings and lists") from error
 
 
-def _study(values: dict[str, Any], path: Path, file: str, text: str) -> Study:
+def _study(values: dict[str, Any], path: Path, file: str, results: Path, text: str) -> Study:
     _refuse_older(values)
     require_known("key", values, KEYS)
     if not (values.get("axes") or values.get("variants") or "set" in values):
         raise ValueError("nothing is asked; allowed: [axes], [set] or [[variants]]")
     variants = _typed("variants", values, list[Any](), "tables [[variants]]")
+    is_copy = path.name == COPY and (path.parent / "runs").is_dir()
+    name = _name(values, path.parent.name if is_copy or not file else path.stem)
     return Study(
-        name=_name(values, path.stem if file else path.parent.name),
+        name=name,
         question=_text("question", values, ""),
         settings=by_name(_table("set", values)),
-        axes=tuple(_table("axes", values)),
+        axes=by_name(_table("axes", values)),
         variants=tuple(map(_variant, variants)),
         seeds=values.get("seeds", 1),
         budget=_text("budget", values, "not stated"),
         file=file,
         toml=text,
+        folder=results / name,
     )
 
 

@@ -100,7 +100,7 @@ def study_lines(study: Study) -> list[str]:
     """Name, size and budget; the question; variants, axes, seeds and settings, as commands name
     them."""
     cost_text = f"{_gflop(sum(map(cost, runs(study))) / 1e9)} to train, {study.budget}"
-    swept = [f"{name} {', '.join(map(str, values))}" for name, values in study.axes]
+    swept = [f"{name} {', '.join(map(str, values))}" for name, values in study.axes.items()]
     variants = ", ".join(variant.name for variant in study.variants)
     common = ", ".join(f"{name} {value}" for name, value in study.settings.items())
     parts = [variants and f"variants {variants}", *swept, f"{study.seeds} seeds", common]

@@ -77,7 +77,7 @@ def sample(
       hvae sample reproduce
       hvae sample standard --depth 2 --loss bce --latent 20 --seed 0
     """
-    store = Store(results / name_of(study))
+    store = Store(results / name_of(study, results))
     others = [(name, parse(name, text)) for name, text in assigned("--set", assignments)]
     wanted = once([*given(options, CHOICE), *others])
     record = run_with_weights(store, key, wanted)
@@ -91,11 +91,11 @@ def sample(
     click.echo(path)
 
 
-def name_of(argument: str) -> str:
+def name_of(argument: str, results: Path) -> str:
     """The study that a name or a *.toml file stands for. Raises `ValueError` where it can be none:
     a name leads to no other folder than its own."""
     if argument.lower().endswith(".toml"):
-        return load_study(argument).name
+        return load_study(argument, results).name
     require_name(argument)
     return argument
 

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from ablations.cli.options import COUNT, Command, debug_option, results_option
-from ablations.studies import by_name, narrow
+from ablations.run.progress import say
+from ablations.studies import Study, by_name, narrow
 from ablations.study_files import load_study
 from hvae.config import RunConfig
 from hvae.datasets import DATASETS
@@ -59,7 +60,7 @@ NARROWING: tuple[Callable[[Command], Command], ...] = (
     click.option(
         "--data",
         metavar="NAME|FILE.npz|FOLDER",
-        help=f"{', '.join(DATASETS)}, or images of your own.  {STUDYS}",
+        help=f"{', '.join(DATASETS)}, or images of your own, a folder of IDX files.  {STUDYS}",
     ),
     click.option(
         "--variant",
@@ -100,10 +101,12 @@ def takes_study(command: Command) -> Command:
     ) -> Any:
         used = {name: options.pop(name) for name in (*AXES, *SINGLE)}
         whole = load_study(study, results)
+        if study == whole.name and _is_edited(whole):
+            say(f"{study}: of {study}.toml an earlier form is asked, kept in {results / study}")
         single = given(used, SINGLE)  # on an axis of the study: its one value
         single += data_settings(data)
-        fixed = [pair for pair in single if pair[0] not in dict(whole.axes)]
-        swept = [(name, [value]) for name, value in single if name in dict(whole.axes)]
+        fixed = [pair for pair in single if pair[0] not in whole.axes]
+        swept = [(name, [value]) for name, value in single if name in whole.axes]
         for name, text in assigned("--vary", sweeps):
             swept.append((name, [parse(name, part) for part in text.split(",")]))
         fixed += [(name, parse(name, text)) for name, text in assigned("--set", assignments)]
@@ -115,6 +118,12 @@ def takes_study(command: Command) -> Command:
     for option in reversed(NARROWING):
         decorated = option(decorated)
     return decorated
+
+
+def _is_edited(study: Study) -> bool:
+    """Whether the study is of the copy beside its records, and a file here says something else."""
+    here = Path(f"{study.name}.toml")
+    return bool(study.toml) and here.is_file() and here.read_bytes() != study.toml.encode()
 
 
 def data_settings(data: str | None) -> list[tuple[str, Any]]:
@@ -129,8 +138,8 @@ def data_settings(data: str | None) -> list[tuple[str, Any]]:
     if not os.path.exists(os.path.expanduser(data)):
         names = ", ".join(DATASETS)
         raise ValueError(
-            f"data: {data!r} is not allowed; allowed: {names}, or a file *.npz or a folder that "
-            "is there"
+            f"data: {data!r} is not allowed; allowed: {names}, or a file *.npz or a folder of IDX "
+            "files that is there"
         )
     return [("data.path", data)]
 

@@ -160,7 +160,7 @@ def test_the_digits_have_the_images_that_the_table_says() -> None:
 VARIANTS = Study(
     "s",
     "What for?",
-    axes=(("train.kl_weight", (0.5, 1)), ("data.name", ("digits", "mnist"))),
+    axes={"train.kl_weight": (0.5, 1), "data.name": ("digits", "mnist")},
     variants=(
         Variant("documented"),
         Variant("ELBO, deeper", {"objective": "elbo", "depth": 3, "latent": 5}),

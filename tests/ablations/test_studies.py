@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ablations.grid import design, runs
@@ -12,7 +13,7 @@ from ablations.studies import Study, Variant, narrow
 from hvae.closed_form import parameter_count
 from hvae.config import RunConfig
 from hvae.datasets import DATASETS
-from hvae.settings import override, value
+from hvae.settings import digest, override, value
 
 ELBO = Variant("ELBO", {"objective": "elbo"})
 WARM_UP = Variant("ELBO, warm-up", {"train.objective": "elbo", "train.kl_warmup_epochs": 10})
@@ -79,7 +80,7 @@ def test_the_levels_study_crosses_the_weight_of_the_kl_with_its_form() -> None:
 def test_variants_replace_the_studys_settings_and_come_before_the_axes() -> None:
     settings = {"train.epochs": 5, "train.kl_warmup_epochs": 1}
     variants = (Variant("documented"), ELBO, WARM_UP)
-    study = Study("s", "", settings, (("depth", (2, 3)),), variants, seeds=2)
+    study = Study("s", "", settings, {"depth": (2, 3)}, variants, seeds=2)
     told = [
         (run.train.seed, variant, run.model.num_layers, run.train.kl_warmup_epochs)
         for run, variant in zip(runs(study), design(study).variant_of, strict=True)
@@ -97,31 +98,31 @@ def test_combinations_are_validated_not_what_they_have_in_common() -> None:
     """Five samples mean nothing to the documented objective, which no run of these has."""
     samples = {"train.importance_samples": 5}
     studies = (
-        Study("s", settings={"objective": "iwae"}, axes=(("train.importance_samples", (1, 5)),)),
-        Study("s", settings=samples, axes=(("objective", ("iwae",)),)),
+        Study("s", settings={"objective": "iwae"}, axes={"train.importance_samples": (1, 5)}),
+        Study("s", settings=samples, axes={"objective": ("iwae",)}),
         Study("s", settings=samples, variants=(Variant("IWAE", {"objective": "iwae"}),)),
     )
     for study in studies:
         assert runs(study)[-1].train.importance_samples == 5
     told = r"^train\.importance_samples: 5 has no meaning for objective 'elbo', only for 'iwae'"
     with pytest.raises(ValueError, match=told):
-        Study("s", settings=samples, axes=(("objective", ("iwae", "elbo")),))
+        Study("s", settings=samples, axes={"objective": ("iwae", "elbo")})
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"axes": (("depth", ()),)}, r"depth: \(\) is no axis; allowed: a list of one value or mo"),
-        ({"axes": (("depth", 2),)}, r"depth: 2 is no axis"),
-        ({"axes": (("loss", "bce"),)}, r"loss: 'bce' is no axis"),
-        ({"axes": (("depth", (1, 1)),)}, "depth: 1 is given twice; allowed: distinct values"),
-        ({"axes": (("depth", (0,)),)}, "depth: 0 is not allowed; allowed: integers ≥ 1"),
-        ({"axes": (("depth", (1.5,)),)}, "depth: 1.5 is not allowed"),
-        ({"axes": (("loss", ("l1",)),)}, "loss: 'l1' is not allowed; allowed: bce, mse"),
-        ({"axes": (("loss", ([1],)),)}, r"loss: \[1\] is not allowed"),
-        ({"axes": (("data.name", (["x"],)),)}, r"data\.name: \['x'\] is not allowed"),
-        ({"axes": (("dept", (1,)),)}, "unknown setting 'dept'; allowed: .*depth"),
-        ({"axes": (("seed", (1,)),)}, "seed: a study neither sweeps nor sets it; allowed: .*depth"),
+        ({"axes": {"depth": ()}}, r"depth: \(\) is no axis; allowed: a list of one value or mo"),
+        ({"axes": {"depth": 2}}, r"depth: 2 is no axis"),
+        ({"axes": {"loss": "bce"}}, r"loss: 'bce' is no axis"),
+        ({"axes": {"depth": (1, 1)}}, "depth: 1 is given twice; allowed: distinct values"),
+        ({"axes": {"depth": (0,)}}, "depth: 0 is not allowed; allowed: integers ≥ 1"),
+        ({"axes": {"depth": (1.5,)}}, "depth: 1.5 is not allowed"),
+        ({"axes": {"loss": ("l1",)}}, "loss: 'l1' is not allowed; allowed: bce, mse"),
+        ({"axes": {"loss": ([1],)}}, r"loss: \[1\] is not allowed"),
+        ({"axes": {"data.name": (["x"],)}}, r"data\.name: \['x'\] is not allowed"),
+        ({"axes": {"dept": (1,)}}, "unknown setting 'dept'; allowed: .*depth"),
+        ({"axes": {"seed": (1,)}}, "seed: a study neither sweeps nor sets it; allowed: .*depth"),
         ({"settings": {"model.input_dim": 9}}, r"model\.input_dim: a study neither"),
         (
             {"settings": {"depth": 1, "model.num_layers": 2}},
@@ -129,11 +130,11 @@ def test_combinations_are_validated_not_what_they_have_in_common() -> None:
         ),
         ({"settings": {"data.name": "cifar"}}, r"data\.name: 'cifar' is not allowed; allowed: dig"),
         (
-            {"settings": {"depth": 1}, "axes": (("depth", (2,)),)},
+            {"settings": {"depth": 1}, "axes": {"depth": (2,)}},
             "depth: the study sets what an axis sweeps; allowed: one of the two",
         ),
         (
-            {"variants": (ELBO,), "axes": (("objective", ("elbo",)),)},
+            {"variants": (ELBO,), "axes": {"objective": ("elbo",)}},
             "objective: variant 'ELBO' sets what an axis sweeps",
         ),
         ({"variants": (ELBO, ELBO)}, "variant: 'ELBO' is given twice; allowed: distinct names"),
@@ -148,11 +149,11 @@ def test_combinations_are_validated_not_what_they_have_in_common() -> None:
         ({"seeds": 0}, "seeds: 0 is not allowed; allowed: integers ≥ 1"),
         ({"seeds": 100_001}, "study: 100,001 runs are too many; allowed: at most 100,000"),
         (
-            {"axes": (("depth", tuple(range(1, 400))), ("latent", tuple(range(1, 400))))},
+            {"axes": {"depth": tuple(range(1, 400)), "latent": tuple(range(1, 400))}},
             "study: 159,201 runs are too many",
         ),
         (
-            {"axes": (("depth", (2**53 + 1,)),)},
+            {"axes": {"depth": (2**53 + 1,)}},
             "depth: it is too large; allowed: integers from 1 to 9",
         ),
         ({"name": "a/b"}, "name: 'a/b' is not allowed; allowed: at most 100 ASCII letters, digits"),
@@ -166,6 +167,17 @@ def test_a_study_refuses_in_one_line_what_cannot_be_run(change: dict[str, Any], 
     assert "\n" not in str(caught.value)
 
 
+def test_values_of_numpy_and_ranges_are_those_of_python() -> None:
+    axes = {"depth": range(1, 3), "latent": list(np.array([2, 20])), "train.kl_weight": np.ones(1)}
+    study = Study("s", axes=axes, settings={"train.epochs": np.int64(5)})
+    same = {"depth": [1, 2], "latent": [2, 20], "train.kl_weight": [1.0]}
+    assert study == Study("s", axes=same, settings={"train.epochs": 5})
+    assert {type(held) for values in study.axes.values() for held in values} == {int, float}
+    assert [digest(run) for run in runs(narrow(study, {"latent": np.array([2])}))] == [
+        digest(run) for run in runs(study) if run.model.latent_dim == 2
+    ]
+
+
 def test_a_variant_may_be_called_anything_that_prints() -> None:
     names = ("ELBO, β = ½ <b>&</b>", "x" * 60)
     study = Study("s", variants=(Variant(names[0]), Variant(names[1], {"depth": 3})))
@@ -173,8 +185,8 @@ def test_a_variant_may_be_called_anything_that_prints() -> None:
 
 
 def test_settings_are_known_by_either_name() -> None:
-    short = Study("s", axes=(("depth", (1, 2)),), settings={"latent": 3})
-    assert short == Study("s", axes=(("model.num_layers", (1, 2)),), settings={"latent": 3})
+    short = Study("s", axes={"depth": (1, 2)}, settings={"latent": 3})
+    assert short == Study("s", axes={"model.num_layers": (1, 2)}, settings={"latent": 3})
     assert design(short).axes == ("depth",)
 
 
@@ -187,7 +199,7 @@ def test_narrowing_replaces_adds_and_sets_and_keeps_the_name() -> None:
     axes = {"depth": (5,), "loss": ("mse",), "train.learning_rate": (1e-3, 1e-2)}
     study = narrow(PRESETS["quick"], axes, {"train.epochs": 1}, seeds=1)
     assert study.name == "quick"
-    assert [name for name, _ in study.axes] == ["depth", "loss", "latent", "train.learning_rate"]
+    assert [*study.axes] == ["depth", "loss", "latent", "train.learning_rate"]
     names = ("depth", "loss", "latent", "train.learning_rate", "train.epochs", "data.name")
     assert [tuple(value(run, name) for name in names) for run in runs(study)] == [
         (5, "mse", latent, rate, 1, "digits") for latent in (2, 20) for rate in (1e-3, 1e-2)

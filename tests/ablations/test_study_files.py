@@ -8,8 +8,8 @@ import pytest
 from ablations import study_files
 from ablations.grid import runs
 from ablations.presets import PRESETS
-from ablations.studies import Variant
-from ablations.study_files import COPY, keep, load_study
+from ablations.studies import Study, Variant
+from ablations.study_files import COPY, as_file, keep, load_study
 
 DEPTH = "[axes]\ndepth = [1]\n"
 
@@ -28,7 +28,7 @@ def test_the_example_of_the_docstring_loads(tmp_path: Path) -> None:
         3,
         "What wakes the upper levels?",
     )
-    assert study.axes == (("depth", (2, 3)), ("train.learning_rate", (1e-3, 3e-3)))
+    assert study.axes == {"depth": (2, 3), "train.learning_rate": (1e-3, 3e-3)}
     assert study.settings == {"train.epochs": 10, "data.name": "digits"}
     warm_up = {"objective": "elbo", "train.kl_warmup_epochs": 5}
     assert study.variants == (
@@ -209,3 +209,30 @@ def test_a_folder_that_was_copied_leads_to_no_other(tmp_path: Path) -> None:
     assert load_study("mine", tmp_path).name == "mine"
     with pytest.raises(ValueError, match="mine-old holds the study 'mine'; allowed: a folder nam"):
         load_study("mine-old", tmp_path)
+
+
+def test_what_was_made_in_python_is_known_by_its_name_too(tmp_path: Path) -> None:
+    made = Study(
+        "mine",
+        'Does "β"\nmatter?',
+        {"train.epochs": 3, "train.rate_steps": [1, 2]},
+        {"depth": range(1, 3), "train.learning_rate": (1e-5, 3e-3), "loss": ("bce", "mse")},
+        (Variant("documented"), Variant("ELBO, β = ½", {"objective": "elbo"})),
+        seeds=4,
+        budget="an hour",
+    )
+    (tmp_path / "mine").mkdir()
+    keep(as_file(made), tmp_path / "mine")
+    assert load_study("mine", tmp_path) == made
+    assert as_file(PRESETS["quick"]).toml == ""
+    with pytest.raises(ValueError, match=r"^name: 'bench' is that of a study of hvae's own"):
+        as_file(Study("bench"))
+
+
+def test_a_copy_that_is_given_as_a_file_is_its_folders_study(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    (folder / "runs").mkdir(parents=True)
+    study = load_study(write(folder / COPY, DEPTH))
+    assert (study.name, study.argument) == ("mine", str(folder / COPY))
+    (folder / "runs").rmdir()
+    assert load_study(str(folder / COPY)).name == "study"

@@ -314,7 +314,7 @@ def test_a_study_of_a_file_is_named_by_the_file_until_its_copy_is_there(
     monkeypatch.chdir(tmp_path)
     axes = '[axes]\ndepth = [1]\n[set]\n"data.name" = "digits"\n'
     Path("mine.toml").write_text(f'question = "first?"\n{axes}')
-    assert "run `hvae run mine.toml` first" in call("report", "mine.toml").stderr
+    assert "run `hvae run mine.toml`, narrowed alike, first" in call("report", "mine.toml").stderr
     assert call("run", "mine.toml", "--device", "cpu", "--no-report").exit_code == 0
     for command in ("status", "plan", "report"):
         assert call(command, "mine").exit_code == 0
@@ -331,6 +331,12 @@ def test_a_study_of_a_file_is_named_by_the_file_until_its_copy_is_there(
     assert (nothing.exit_code, nothing.stdout) == (2, "")
     assert "results: no record of these runs under results/mine" in nothing.stderr
     assert "second?" in page.read_text()
+    assert "mine: of mine.toml an earlier form is asked, kept in results/mine" in nothing.stderr
+    assert "earlier form" not in call("status", "mine.toml").stderr
+    assert call("status", "mine", "--epochs", "7").stdout.startswith(
+        "mine: 1 runs in results/mine: 0 done, 0 diverged, 1 missing, 0 failed, 0 stale, "
+        "0 damaged, 0 unreadable; others recorded: 1\n"
+    )
     assert "allowed: family, levels, literature, mine, objective" in call("status", "x").stderr
     assert "'reproduce' is no study; `hvae reproduce`" in call("status", "reproduce").stderr
 
@@ -374,6 +380,12 @@ def test_the_real_report_is_written_from_records(tmp_path: Path, trainer: StandI
     assert result.exit_code == 0
     assert all(Path(line).exists() for line in result.stdout.splitlines())
     assert f"{tmp_path}/quick/report/runs.csv" in result.stdout
+    assert "earlier" not in result.stderr
+    figures = tmp_path / "quick" / "report" / "figures"
+    figures.mkdir()
+    (figures / "old.pdf").touch()
+    again = call("report", "quick", *SMALL, "--format", "csv", "--results", str(tmp_path))
+    assert f"{figures}: 1 files of an earlier report stay; --format png,pdf redoes" in again.stderr
 
 
 def test_report_opens_the_page(
@@ -447,7 +459,7 @@ BAD = {
     "unknown data": (
         ("run", "quick", "--data", "cifar"),
         "data: 'cifar' is not allowed; allowed: digits, mnist, fashion-mnist, kmnist, "
-        "emnist-digits, or a file *.npz or a folder that is there",
+        "emnist-digits, or a file *.npz or a folder of IDX files",
     ),
     "missing data": (
         ("run", "standard", "--data-dir", "nowhere"),

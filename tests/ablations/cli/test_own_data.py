@@ -68,7 +68,7 @@ def test_images_are_read_once_however_many_cells_there_are(
     reads: list[str] = []
     real = own.read
     monkeypatch.setattr(own, "read", lambda path: reads.append(path) or real(path))
-    study = Study("s", settings={"data.path": str(shapes)}, axes=(("depth", (1, 2, 3)),))
+    study = Study("s", settings={"data.path": str(shapes)}, axes={"depth": (1, 2, 3)})
     assert [cell.run.model.input_dim for cell in study.cells] == [30, 30, 30]
     assert reads == [str(shapes)]
 
@@ -134,3 +134,31 @@ def test_a_variant_of_named_data_is_of_these_beside_files(shapes: Path) -> None:
     variants = (Variant("own"), Variant("digits", {"data.name": "digits"}))
     study = Study("s", settings={"data.path": str(shapes)}, variants=variants)
     assert [cell.run.data.name for cell in study.cells] == ["shapes", "digits"]
+
+
+def test_without_the_images_all_is_known_that_needs_none(
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text('[axes]\ndepth = [1]\n[set]\n"data.path" = "shapes.npz"\n')
+    few = ("--latent", "2", "--epochs", "1", "--importance-samples", "10")
+    hvae("run", "mine.toml", *few, "--no-throughput", "--executor", "serial", "--device", "cpu")
+    (record,) = Store(Path("results/mine"))
+    shapes.unlink()
+    for study in ("mine", "mine.toml"):
+        assert "1 done" in hvae("status", study, *few)
+        assert hvae("report", study, *few, "--format", "csv", "--out", "out").count(".csv") > 1
+        assert "to train: 0 runs" in hvae("plan", study, *few)
+        assert "mine/report/index.html" in hvae("run", study, *few)  # nothing to train
+    told = "data.path: 'shapes.npz' cannot be read: No such file or directory"
+    assert told in hvae("run", "mine", *few, "--depth", "2", code=2)
+    (tmp_path / "results" / "mine" / "runs" / f"{record.digest}.json").unlink()
+    assert told in hvae("status", "mine", *few, code=2)
+
+
+def test_a_home_of_nobody_is_refused_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = "data.path: '~nobody-is-called-that/x.npz' cannot be read: Could not determine home"
+    assert told in hvae("plan", "quick", "--set", "data.path=~nobody-is-called-that/x.npz", code=2)

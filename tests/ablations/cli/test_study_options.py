@@ -133,7 +133,8 @@ def test_a_study_with_any_axes_and_variants_is_run_and_then_known_by_its_name(st
 def test_advice_names_what_works(study: str, make_record: Callable[..., Record]) -> None:
     told = call("report", study).stderr
     assert told.endswith(
-        "no record of these runs under results/mine; run `hvae run mine.toml` first\n"
+        "no record of these runs under results/mine; "
+        "run `hvae run mine.toml`, narrowed alike, first\n"
     )
     store = Store(Path("results/mine"))
     store.open_for_writing()
