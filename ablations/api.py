@@ -4,19 +4,21 @@ Where this runs, nothing is printed but progress, on stderr; workers are process
 it does in a notebook, too.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ablations.grid import design, runs
 from ablations.run.launch import Launch, say_what_is_lost, train_missing
 from ablations.run.progress import say
 from ablations.studies import Study, frozen, narrow
-from ablations.study_files import load_study
+from ablations.study_files import as_file, load_study
 from hvae.records.sources import sources_sha256
 from hvae.records.standings import staleness
 from hvae.records.store import Record, Store
-from hvae.settings import axis_names, setting, value
+from hvae.settings import axis_names, digest, setting, value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    study: str | Study,
+    study: str | PathLike[str] | Study,
     *,
     axes: Mapping[str, Sequence[Any]] | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -37,28 +39,46 @@ def run(
     workers: int | None = None,
     throughput: bool = True,
     keep_weights: bool = False,
+    redo_stale: bool = False,
 ) -> "pd.DataFrame":
     """Train what is missing of a study, as `hvae run` does: its recorded runs, a row each, as
-    `hvae.load_records` lays them out.
+    `hvae.load_records` lays them out, and of a study with variants the column `variant`.
 
-    `study` is the name of a preset, a *.toml file, or a `Study`; `axes` and `settings` are by the
-    names of `hvae.settings.SETTINGS` and take the place of its own. What failed or diverged is
-    said on stderr. Raises `ValueError` naming what is wrong and what is allowed.
+    `study` is the name of a preset, a *.toml file, or an `ablations.studies.Study`, which is then
+    known to the commands by its name; `axes` and `settings` are by the names of
+    `hvae.settings.SETTINGS` and take the place of its own. What failed or diverged is said on
+    stderr. Raises `ValueError` naming what is wrong and what is allowed, or why no run is recorded;
+    `hvae.records.sources.SourcesChanged` where hvae was edited meanwhile.
     """
     from report.data.records import frame_of
 
     folder = Path(results).expanduser()
-    whole = load_study(study, folder) if isinstance(study, str) else study
+    whole = as_file(study) if isinstance(study, Study) else load_study(os.fspath(study), folder)
     asked = narrow(whole, axes, settings, seeds, variants)
     data = Path(data_dir).expanduser() if data_dir else None
-    launch = Launch(data, device, workers, is_timed=throughput, keeps_weights=keep_weights)
+    launch = Launch(
+        data,
+        device,
+        workers,
+        redo_stale=redo_stale,
+        keeps_weights=keep_weights,
+        is_timed=throughput,
+    )
     standings = train_missing(asked, Store(folder / asked.name), launch)
     say_what_is_lost(asked, standings, launch)
-    return frame_of(s.record for s in standings if s.record is not None)
+    recorded = [(s, s.record) for s in standings if s.record is not None]
+    if not recorded:
+        reason = next((s.reason for s in standings if s.reason), "nothing was trained")
+        raise ValueError(f"study: no run of {asked.name!r} is recorded: {reason}")
+    frame = frame_of(record for _, record in recorded)
+    if asked.variants:
+        of_run = dict(zip(map(digest, runs(asked)), design(asked).variant_of, strict=True))
+        frame.insert(1, "variant", [of_run[standing.digest] for standing, _ in recorded])
+    return frame
 
 
 def load_model(
-    path: str | PathLike[str], key: str = "", settings: Mapping[str, Any] | None = None
+    path: str | PathLike[str], *, key: str = "", settings: Mapping[str, Any] | None = None
 ) -> "HierarchicalVAE":
     """The one trained model in a study's folder of that digest, or its beginning, and those
     settings, by their names. Its weights must have been kept.

@@ -11,11 +11,14 @@ import pytest
 from builders import record
 
 import hvae
+from ablations.grid import runs
 from ablations.presets import PRESETS
+from ablations.run.launch import Launch
+from ablations.studies import Study
 from hvae.config import RunConfig, TrainConfig
 from hvae.records.standings import Standing
 from hvae.records.store import Store
-from hvae.settings import SETTINGS
+from hvae.settings import SETTINGS, digest
 
 ROOT = Path(__file__).parent.parent
 
@@ -64,11 +67,41 @@ def test_runs_that_fail_are_said(
 ) -> None:
     lost = [Standing(RunConfig(), "d", "failed", "RuntimeError: told to")]
     monkeypatch.setattr("ablations.api.train_missing", lambda *_: lost)
-    assert hvae.run("quick", results=tmp_path).empty
+    told = r"^study: no run of 'quick' is recorded: RuntimeError: told to$"
+    with pytest.raises(ValueError, match=told):
+        hvae.run("quick", results=tmp_path)
     assert (
         "1 of 1 runs failed; `hvae status quick`, narrowed alike, lists them"
         in capsys.readouterr().err
     )
+
+
+def test_runs_of_a_study_with_variants_say_of_which_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched: list[Launch] = []
+
+    def train(study: Study, store: Store, launch: Launch) -> list[Standing]:
+        launched.append(launch)
+        found = [(run, digest(run)) for run in runs(study)]
+        lost = Standing(*found[0], "failed", "told to")
+        done = [Standing(r, d, "done", record=record(r, study=study.name)) for r, d in found[1:]]
+        return [lost, *done]
+
+    monkeypatch.setattr("ablations.api.train_missing", train)
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'seeds = 2\n[[variants]]\nname = "one"\n[[variants]]\nname = "elbo"\n'
+        'set = { objective = "elbo" }\n'
+    )
+    frame = hvae.run(path, results=tmp_path, redo_stale=True)
+    assert frame[["variant", "objective", "seed"]].values.tolist() == [
+        ["elbo", "elbo", 0],
+        ["one", "documented", 1],
+        ["elbo", "elbo", 1],
+    ]
+    assert launched[0].redo_stale
+    assert "variant" not in hvae.run("quick", results=tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,16 @@ from report.data.rows import run_row
 def load_records(path: str | PathLike[str]) -> pd.DataFrame:
     """The records of a study's folder, or of all studies in a folder of results: a row per run.
 
-    Columns: `study`, `digest`, `status`, every setting by its name (`depth`, `train.epochs`),
-    `parameters`, and each metric of the test set, its unit in its name (`nll_nats`); those by level
-    or unit are lists, NaN where a run has none. `is_stale`: made by other sources of hvae than
-    these, or of an older schema. Raises `ValueError` where there is no record, or a damaged one.
+    Columns: `study`, `digest`, `status` (of a recorded run: "finished" or "diverged"), every
+    setting by its name (`depth`, `train.epochs`), `parameters`, `flops_per_image`,
+    `trained_images`, `train_seconds` and `evaluate_seconds` (of the run alone), each metric of the
+    test set, its unit in its name (`nll_nats`; NaN where a run has none, those by level or unit
+    lists, `None` in them what is no number), and images per second by task, device and machine
+    (`train_step@cpu, …`). `is_stale`: made by other sources of hvae than these, or of an older
+    schema. A record does not know its study's variants: their settings tell them apart. What else
+    it holds, such as the history by epoch, `hvae.records.store.Store(folder)` iterates over.
+
+    Raises `ValueError` where there is no record, or a damaged one.
     """
     folder = Path(path).expanduser()
     frame = frame_of(record for store in _stores(folder) for record in store)
