@@ -9,6 +9,7 @@ from ablations.cli.options import FilePath
 from ablations.cli.study_options import takes_study
 from ablations.grid import design
 from ablations.run.launch import standings_of
+from ablations.run.progress import say
 from ablations.studies import Study
 from ablations.study_files import keep
 from hvae.records.standings import Standing
@@ -63,7 +64,7 @@ def report(
     if not any(standing.record for standing in standings):
         raise ValueError(
             f"results: no record of these runs under {store.folder}; "
-            f"run `hvae run {study.argument}` first"
+            f"run `hvae run {study.argument}`, narrowed alike, first"
         )
     wanted = [name.strip() for name in ",".join(formats).split(",")]
     if is_opened and "html" not in wanted:
@@ -92,6 +93,10 @@ def rewrite_report(
 
     folder = out or store.folder / "report"
     written = write_report(design(study), standings, store, folder, formats, columns)
+    figures = folder / "figures"
+    if earlier := {*figures.glob("*")}.difference(written):
+        stay = f"{len(earlier)} files of an earlier report stay"
+        say(f"{figures}: {stay}; --format png,pdf redoes them")
     if out is None:
         keep(study, store.folder)
     return written

@@ -21,7 +21,7 @@ from hvae.records.store import Store
 @takes_study
 @json_option
 def status(study: Study, store: Store, as_json: bool) -> None:
-    """List every run by key, and how it stands.
+    """List every run by key, the digest of its settings, and how it stands.
 
     A run is done, diverged (its loss is no number), missing, failed, stale (made by other sources
     of hvae), damaged or unreadable (the system does not let it be read). Exit code 1 if any failed,
@@ -51,8 +51,11 @@ def status(study: Study, store: Store, as_json: bool) -> None:
 
 
 def summary_dict(study: Study, store: Store, standings: Sequence[Standing]) -> dict[str, Any]:
-    """How many runs there are and how they stand, ready for JSON."""
-    return {"study": study.name, "results": str(store.folder), "counts": count(standings)}
+    """How many runs there are and how they stand, and how many are recorded beside those that are
+    asked for, as with other settings; ready for JSON."""
+    unasked = store.finished() - {standing.digest for standing in standings}
+    found = {"study": study.name, "results": str(store.folder), "counts": count(standings)}
+    return found | {"unasked": len(unasked)}
 
 
 def summary_line(document: dict[str, Any]) -> str:
@@ -60,4 +63,5 @@ def summary_line(document: dict[str, Any]) -> str:
     counts = document["counts"]
     counted = ", ".join(f"{n} {state}" for state, n in counts.items())
     folder = printable(document["results"])
-    return f"{document['study']}: {sum(counts.values())} runs in {folder}: {counted}"
+    others = f"; others recorded: {document['unasked']}" if document["unasked"] else ""
+    return f"{document['study']}: {sum(counts.values())} runs in {folder}: {counted}{others}"

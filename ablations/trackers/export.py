@@ -52,8 +52,8 @@ def export_records(study: Study, store: Store, standings: Sequence[Standing], to
     records = {s.digest: s.record for s in standings if s.record is not None}
     if not records:
         raise ValueError(
-            f"results: no record of these runs under {store.folder}; run `hvae run "
-            f"{study.argument}` first"
+            f"results: no record of these runs under {store.folder}; "
+            f"run `hvae run {study.argument}`, narrowed alike, first"
         )
     tracker, words = open_tracker(to, study.name), labels(study)
     _say_what_differs(study.name, standings)

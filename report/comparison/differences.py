@@ -101,7 +101,7 @@ def _changed(pairing: Pairing) -> set[str]:
     """The settings in which the sides differ; other images are other data, whatever they are
     called."""
     is_other = any(a.data_sha256 != b.data_sha256 for a, b in pairing.pairs)
-    return {*pairing.differing, *(DATA if is_other else ())}
+    return ({*pairing.differing} - {*DATA}) | {*(DATA if is_other else ())}
 
 
 def is_identical(pair: Pair) -> bool:

@@ -116,7 +116,7 @@ def _unclear(study: Study, contrasts: Sequence[Contrast]) -> str:
 
 
 def _names(steps: Sequence[Step]) -> str:
-    return listed(map(_name, steps)) if len(steps) <= MOST_STEPS else f"{len(steps)} others"
+    return listed(map(_name, steps)) if len(steps) <= MOST_STEPS else f"{len(steps)} of its steps"
 
 
 def _left_out(

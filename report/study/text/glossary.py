@@ -3,6 +3,8 @@
 from report.data.metrics import ALIVE_NATS
 
 GLOSSARY = {
+    "documented": "The reference that this suite reproduces, and its objective: the reconstruction "
+    "error plus twice the sum of the levels' KL, each in closed form at the z that was drawn.",
     "ELBO": "The evidence lower bound of the trained model, whatever objective trained it: "
     "minus the sum of reconstruction and rate, in nats per image. The objective ELBO trains on it, "
     "at KL weight 1 and without free bits; with one level so does, but for scale and a constant, "
@@ -11,6 +13,9 @@ GLOSSARY = {
     "sampling: in expectation an upper bound. How tight, the gap of the bounds says for images "
     "that the model drew, which may be unlike the test images. Its Monte-Carlo error is printed. "
     "Lower is better.",
+    "not certified": "Of an effect on the NLL: on images that the model drew, the bounds of most "
+    "runs are over a nat apart, or further apart than what is said of the effect, or the NLL of "
+    "more than a few images is the encoders' bound.",
     "scoreboard NLL": "The Bernoulli NLL of one fixed binarised test set, the same for every loss: "
     "the number by which models of different losses may be ranked. It is the likelihood that BCE "
     "trains on, and no gap is measured of it.",
@@ -29,6 +34,7 @@ GLOSSARY = {
     "effective sample size": "How many of the S draws of an image carry its NLL.",
     "paired seeds": "Runs of one seed share the order of the data and the noise, those of equal "
     "sizes also their initial weights, so that their difference is of what they differ in.",
+    "key": "What names a run: the digest of its settings, and its record's file.",
     "Holm p": "The p of a paired t test, raised for the number of tests of one question.",
     "equivalence margin": "The least size that two one-sided tests at 0.05 keep an effect within.",
 }
