@@ -1,16 +1,12 @@
 """The differences of every cell as a figure: a forest with zero in the middle."""
 
-import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
-
 from report.comparison.answer import place
 from report.data.contrasts import Family
-from report.render.drawing import INK, Drawing, facets
-from report.render.panels import Layout, plain, span, style
+from report.render.drawing import Drawing
+from report.render.forest import forest_of
+from report.render.panels import span
 
 MOST_ROWS = 60
-ROW_INCHES, LEAST_INCHES = 0.22, 1.1
 
 
 def forest(family: Family, name: str) -> Drawing | None:
@@ -22,19 +18,9 @@ def forest(family: Family, name: str) -> Drawing | None:
     rows = [measured[row] for row in sorted(order[:MOST_ROWS])]
     metric = rows[0].metric
 
-    def draw(axes: Axes, part: pd.DataFrame) -> None:
-        axes.axvline(0.0, color=INK, lw=0.8, zorder=1)
-        for height, contrast in enumerate(part["contrast"]):
-            known, look = contrast.estimate, style(0, dash=int(not contrast.is_clear))
-            width = known.half_width if known.n > 1 else 0.0
-            axes.errorbar(known.mean, height, xerr=width, capsize=2.5, **look)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.set_yticks(range(len(rows)), [plain(place(contrast)) for contrast in rows])
-        axes.set_ylim(len(rows) - 0.5, -0.5)
-
-    frame = pd.DataFrame({"contrast": rows}, dtype=object)
-    height = LEAST_INCHES + ROW_INCHES * len(rows)
-    figure = facets(frame, Layout((), (), True), draw, f"B − A, {metric.heading}", "", height)
+    figure = forest_of(
+        rows, [*map(place, rows)], [metric.heading] * len(rows), lambda contrast: 0, "B − A"
+    )
     left = (
         f" The {len(rows)} largest of {len(measured)} cells." if len(rows) < len(measured) else ""
     )

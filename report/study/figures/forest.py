@@ -4,19 +4,17 @@ import math
 from collections.abc import Sequence
 from statistics import median_high
 
-import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import StrMethodFormatter
 
 from report.data.contrasts import Contrast
-from report.data.factors import Factor
 from report.data.frames import Study
 from report.data.metrics import Metric
-from report.render.drawing import FAINT, INK, Drawing, facets, row_names
-from report.render.panels import Layout, span, style
+from report.render.drawing import Drawing
+from report.render.forest import forest_of, linear
+from report.render.panels import span
 
 MOST_ROWS = 45
-LEAST_INCHES = 1.1
 LARGE = 60  # times the median interval: then the scale is logarithmic
 AVERAGED = "averaged over the other factors where the metric means the same for all their values"
 FILLED = "Filled: Holm p below 0.05 among these of the factor, n ≥ 3."
@@ -35,29 +33,16 @@ def forest(study: Study) -> Drawing | None:
     shown = [contrast for contrast in contrasts if _name(contrast) in names]
     if not shown:
         return None
-    metrics = [f"{contrast.metric.heading},\n{_better(contrast.metric)}" for contrast in shown]
-    headings = list(dict.fromkeys(metrics))
-    frame = pd.DataFrame({"contrast": shown}, dtype=object)
-    frame["panel"] = pd.Categorical(metrics, headings)
-    shape = Layout((), (Factor("panel", "", "", tuple(headings)),), is_shared=True)
-    texts, row_inches = row_names(names, len(headings))
-    colours = {name: number for number, name in enumerate(families)}
-
-    def draw(axes: Axes, part: pd.DataFrame) -> None:
-        _scale(axes, part["contrast"].tolist())
-        axes.axvline(0.0, color=INK, lw=0.8, zorder=1)
-        for contrast in part["contrast"]:
-            row, known = names.index(_name(contrast)), contrast.estimate
-            if not contrast.is_clear:
-                axes.barh(row, 2 * known.margin, 0.5, -known.margin, color=FAINT, zorder=0)
-            look = style(colours[contrast.steps[0].factor.name], dash=int(not contrast.is_clear))
-            look |= {"linestyle": "", "capsize": 2.5}
-            axes.errorbar(known.mean, row, xerr=known.half_width, **look)
-        axes.set_yticks(range(len(names)), texts)
-        axes.set_ylim(len(names) - 0.5, -0.5)
-
-    height = LEAST_INCHES + row_inches * len(names)
-    figure = facets(frame, shape, draw, "difference", "", height)
+    panels = [f"{contrast.metric.heading},\n{_better(contrast.metric)}" for contrast in shown]
+    rows, factors = [*map(_name, shown)], [*families]
+    figure = forest_of(
+        shown,
+        rows,
+        panels,
+        lambda contrast: factors.index(contrast.steps[0].factor.name),
+        scale=_scale,
+        has_margins=True,
+    )
     return Drawing("forest", "Every main effect", _caption(shown, contrasts), figure)
 
 
@@ -85,7 +70,7 @@ def _scale(axes: Axes, contrasts: Sequence[Contrast]) -> None:
     usual = median_high(c.estimate.half_width for c in contrasts)
     largest = max(abs(c.estimate.mean) for c in contrasts)
     if largest <= LARGE * usual or usual == 0:
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        linear(axes, contrasts)
         return
     threshold = 10.0 ** math.ceil(math.log10(usual))
     decades = math.ceil(math.log10(largest / threshold)) + 1
