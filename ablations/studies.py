@@ -295,9 +295,9 @@ def _require_few(seeds: int, factors: Iterable[Sequence[Any]]) -> None:
 
 
 def _require_distinct(cells: Sequence[Cell]) -> None:
-    seen: dict[Any, Cell] = {}
+    seen: dict[str, Cell] = {}  # of data at a path a digest does not say where they lie
     for cell in cells:
-        same = seen.setdefault(_named(cell.run), cell)
+        same = seen.setdefault(digest(cell.run), cell)
         if same.variant != cell.variant:
             raise ValueError(
                 f"variants: {same.variant!r} and {cell.variant!r} are the same runs; allowed: "
@@ -306,8 +306,3 @@ def _require_distinct(cells: Sequence[Cell]) -> None:
         if same is not cell:
             paths = f"{same.run.data.path!r} and {cell.run.data.path!r}"
             raise ValueError(f"data.path: {paths} are the same images; allowed: distinct ones")
-
-
-def _named(run: RunConfig) -> Any:
-    """What a run's digest depends on: of data at a path not where they lie."""
-    return digest(run) if run.data.path else run

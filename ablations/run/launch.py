@@ -6,7 +6,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from ablations.grid import Pack, labels, packing, packs, runs, without
 from ablations.prediction import too_large
@@ -225,29 +224,22 @@ def conditions(study: Study, launch: Launch, place: Place) -> Conditions:
     if launch.executor == "ray":  # its workers are at home elsewhere
         directory = directory.absolute()
     data = tuple({launch.located(cell.run).data: None for cell in study.cells})
-    device = place.ask(found, Wanted(data, directory, place.device))
+    device = place.ask(partial(found, data, directory), place.device)
     return Conditions(directory, device, sources, keeps_weights=launch.keeps_weights)
 
 
-class Wanted(NamedTuple):
-    """What a study needs where it is trained."""
-
-    data: tuple[DataConfig, ...]
-    data_dir: Path
-    device: str
-
-
-def found(wanted: Wanted) -> str:
-    """The device that is there. Raises `ValueError` where it is not, or data are not."""
+def found(data: Iterable[DataConfig], data_dir: Path, device: str) -> str:
+    """The device that is there, where a study is trained. Raises `ValueError` where it is not, or
+    data are not."""
     from hvae.data.images import require_images
     from hvae.native.build import library
 
-    for data in wanted.data:
-        require_images(data, wanted.data_dir)
-    device = resolve_device(wanted.device)
-    if device == "cpu":
+    for asked in data:
+        require_images(asked, data_dir)
+    there = resolve_device(device)
+    if there == "cpu":
         library()  # built once, so that the workers find it; if it cannot be, one warning says why
-    return device
+    return there
 
 
 def run_study(

@@ -18,14 +18,6 @@ from hvae.records.store import WEIGHTS, Record, RecordError, Store
 from hvae.settings import digest
 
 
-def retries(pack: Pack, error: BaseException) -> list[Pack]:
-    """What is tried after a failure: the halves of what is left of a pack, so that no run takes
-    others along, nor what lacks memory; nothing of one run, or where the sources changed."""
-    if len(pack.runs) < 2 or isinstance(error, SourcesChanged):
-        return []
-    return halves(pack)
-
-
 @dataclass
 class Recording:
     """What becomes of the runs: recorded or failed. A disk that is full fails a run, no more."""
@@ -36,11 +28,14 @@ class Recording:
     nodes_lost: Counter[tuple[RunConfig, ...]] = field(default_factory=Counter)
 
     def retries(self, pack: Pack, error: BaseException) -> list[Pack]:
-        """What is tried after a failure; the whole pack where it was its node's."""
+        """What is tried after a failure: the whole pack where it was its node's, else the halves
+        of what is left of it, so that no run takes others along, nor what lacks memory; nothing of
+        one run, or where the sources changed."""
         if isinstance(error, NodeDied) and self.nodes_lost[pack.members] < NODES_LOST:
             self.nodes_lost[pack.members] += 1
             return [pack] if pack.runs else []
-        return retries(pack, error)
+        is_last = len(pack.runs) < 2 or isinstance(error, SourcesChanged)
+        return [] if is_last else halves(pack)
 
     def publish(self, finished: Finished) -> None:
         """Put a run into the store, as far as it lets: what is left of it another may take."""

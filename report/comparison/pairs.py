@@ -10,10 +10,10 @@ from hvae.records.store import Record, Store
 from hvae.settings import SETTINGS, axis_names, describe, value
 from report.data.design import Design
 from report.data.factors import Factor, factors_of
+from report.data.records import stores
 
 # What a run is named by; never paired across: seeds, which share data order and noise.
 NAMED = [name for name, known in SETTINGS.items() if known.is_named]
-ONE = ""  # the name of a study whose own folder was given
 
 
 class Pair(NamedTuple):
@@ -60,10 +60,7 @@ def paired_folders(a: Path, b: Path) -> tuple[list[Pairing], list[str]]:
 
 
 def _stores(side: str, folder: Path) -> dict[str, Store]:
-    if (folder / "runs").is_dir():
-        return {ONE: Store(folder)}
-    inner = sorted(folder.iterdir()) if folder.is_dir() else []
-    found = {path.name: Store(path) for path in inner if (path / "runs").is_dir()}
+    found = stores(folder)
     if not found:
         raise ValueError(
             f"{side}: {folder} holds no records; allowed: a study's folder, as results/quick, or a "

@@ -31,8 +31,8 @@ from report.data.rows import (
     curve_rows,
     epoch_rows,
     level_rows,
-    made_rows,
-    run_rows,
+    made_by,
+    run_row,
     throughput_rows,
 )
 from report.data.statistics import Floats
@@ -98,43 +98,47 @@ def load(design: Design, standings: Sequence[Standing], store: Store) -> Study:
 
     rows_of = {standing.digest: rows for standing, rows in laid_out}
 
-    def frame(
-        kind: Callable[[Record], Iterable[Row]], of: Iterable[Record], *columns: str
-    ) -> pd.DataFrame:
+    def frame(kind: str, of: Iterable[Record], *columns: str) -> pd.DataFrame:
         keys = [record.digest for record in of]
         listed = [{"key": key, **row} for key in keys for row in rows_of[key][kind]]
         table = pd.DataFrame(listed) if listed else pd.DataFrame(columns=["key", *columns])
         return settings.merge(table, on="key")
 
     status = _status(settings, standings, store)
-    runs = frame(run_rows, finished)
+    runs = frame("runs", finished)
     return Study(
         design=design,
         factors=factors,
         common=_common(design, factors),
         status=status,
         runs=runs,
-        levels=_with_retrained_gaps(frame(level_rows, finished, "level"), runs, factors),
-        epochs=frame(epoch_rows, records, "epoch", "loss_nats", "is_lost"),
-        curve=frame(curve_rows, finished, "samples", "nll_encoder_nats"),
-        throughput=frame(throughput_rows, records, *RATES),
-        made=frame(made_rows, records),
+        levels=_with_retrained_gaps(frame("levels", finished, "level"), runs, factors),
+        epochs=frame("epochs", records, "epoch", "loss_nats", "is_lost"),
+        curve=frame("curve", finished, "samples", "nll_encoder_nats"),
+        throughput=frame("throughput", records, *RATES),
+        made=frame("made", records),
         contrasts=compare(runs, status, factors, by_image(store, runs["key"])),
         stale=len({standing.digest for standing in standings if standing.state == "stale"}),
         unasked=len(store.finished() - set(settings["key"])),
     )
 
 
-Rows = dict[Callable[[Record], Iterable[Row]], list[Row]]  # by what lays them out
+KINDS: dict[str, Callable[[Record], Iterable[Row]]] = {
+    "runs": lambda record: [run_row(record)],
+    "levels": level_rows,
+    "epochs": epoch_rows,
+    "curve": curve_rows,
+    "throughput": throughput_rows,
+    "made": lambda record: [made_by(record)],
+}
 
 
-def _lay_out(standing: Standing) -> tuple[Standing, Rows]:
+def _lay_out(standing: Standing) -> tuple[Standing, dict[str, list[Row]]]:
     """The standing and its record in rows of every kind; that of a damaged record where one cannot
     be laid out, as that of an hvae that names or nests its numbers in another way."""
-    kinds = (run_rows, level_rows, epoch_rows, curve_rows, throughput_rows, made_rows)
     record = standing.record
     try:
-        return standing, {kind: list(kind(record)) if record else [] for kind in kinds}
+        return standing, {n: list(rows(record)) if record else [] for n, rows in KINDS.items()}
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         reason = f"{standing.digest}: not the numbers of a run ({type(error).__name__}: {error})"
         return replace(standing, state="damaged", reason=reason, record=None), {}

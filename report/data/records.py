@@ -1,6 +1,6 @@
 """Records as one frame, whatever study they are of."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ def load_records(path: str | PathLike[str]) -> pd.DataFrame:
     Raises `ValueError` where there is no record, or a damaged one.
     """
     folder = Path(path).expanduser()
-    frame = frame_of(record for store in _stores(folder) for record in store)
+    frame = frame_of(record for store in stores(folder).values() for record in store)
     if frame.empty:
         raise ValueError(f"path: no record under {str(folder)!r}; allowed: a folder with some")
     return frame
@@ -57,9 +57,8 @@ def _row(record: Record, sources: str) -> dict[str, Any]:
     }
 
 
-def _stores(folder: Path) -> Iterator[Store]:
-    """The study at a folder, or else those in it."""
+def stores(folder: Path) -> dict[str, Store]:
+    """The study at a folder, without a name, or else those in it by the names of their folders."""
     if (folder / "runs").is_dir():
-        yield Store(folder)
-    else:
-        yield from (Store(runs.parent) for runs in sorted(folder.glob("*/runs")))
+        return {"": Store(folder)}
+    return {runs.parent.name: Store(runs.parent) for runs in sorted(folder.glob("*/runs"))}

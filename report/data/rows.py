@@ -15,10 +15,6 @@ RATES = (  # of a measurement of throughput
 Row = dict[str, Any]
 
 
-def run_rows(record: Record) -> Iterable[Row]:
-    yield run_row(record)
-
-
 def run_row(record: Record) -> Row:
     """What was measured of a run, but what is by level, epoch or number of samples."""
     run = record.run
@@ -98,7 +94,14 @@ def level_rows(record: Record) -> Iterable[Row]:
 def epoch_rows(record: Record) -> Iterable[Row]:
     is_lost = record.status == "diverged"
     for epoch in record.history:
-        yield {"epoch": epoch["epoch"], "loss_nats": epoch["loss"], "is_lost": is_lost}
+        kl = enumerate(epoch.get("kl_per_level_nats") or (), start=1)
+        yield {
+            "epoch": epoch["epoch"],
+            "loss_nats": epoch["loss"],
+            "is_lost": is_lost,
+            "reconstruction_nats": epoch.get("reconstruction_nats"),
+            **{f"kl_level_{level}_nats": nats for level, nats in kl},
+        }
 
 
 def curve_rows(record: Record) -> Iterable[Row]:
@@ -118,10 +121,6 @@ def throughput_rows(record: Record) -> Iterable[Row]:
         known["machine"] = f"{known['device']}, {known['device_name']}, {named}"
         known |= {"batch": batch, "is_own_batch": batch == record.run.train.batch_size}
         yield {name: known[name] for name in RATES}
-
-
-def made_rows(record: Record) -> Iterable[Row]:
-    return [made_by(record)]
 
 
 def made_by(record: Record) -> Row:

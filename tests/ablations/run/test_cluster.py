@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from builders import design
 from ablations.grid import Pack
 from ablations.run.cluster import ENVIRONMENT, Ray, _device, _lost, joined
 from ablations.run.executors import NodeDied, Outcome
-from ablations.run.launch import Launch, Wanted, found
+from ablations.run.launch import Launch, found
 from ablations.run.pack import Conditions, Task, run_pack
 from hvae.config import DataConfig
 from hvae.processes import WorkerDied
@@ -102,7 +103,7 @@ def test_a_gpu_that_no_node_has_is_refused(nodes: Any, cluster: Any) -> None:
 @needs_ray
 def test_what_a_node_lacks_is_said_as_of_this_machine(nodes: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"train-images-idx3-ubyte is missing; get it with"):
-        nodes.ask(found, Wanted((DataConfig(),), tmp_path / "nowhere", "cpu"))
+        nodes.ask(partial(found, [DataConfig()], tmp_path / "nowhere"), "cpu")
 
 
 def test_where_a_node_that_was_asked_is_gone_another_is_asked(

@@ -18,7 +18,7 @@ from ablations.run import launch as launching
 from ablations.run.executors import Executor, Local, NodeDied, Serial
 from ablations.run.launch import Launch, run_study, say_what_is_lost, standings_of
 from ablations.run.pack import Conditions, Finished, Task
-from ablations.run.recording import Recording, retries
+from ablations.run.recording import Recording
 from ablations.studies import narrow
 from hvae.config import RunConfig
 from hvae.records.sources import SourcesChanged, sources_sha256
@@ -143,8 +143,8 @@ def test_of_a_worker_that_dies_only_what_is_not_recorded_is_tried_again(
     assert "exit code -9" in store.read_failure(failure).exception
 
 
-def test_one_run_that_failed_and_runs_of_changed_sources_are_not_tried_again() -> None:
-    one = Pack("quick", PACK.runs[:1])
+def test_one_run_that_failed_and_runs_of_changed_sources_are_not_tried_again(store: Store) -> None:
+    one, retries = Pack("quick", PACK.runs[:1]), Recording(store, SimpleNamespace()).retries
     assert [part.runs for part in retries(PACK, ValueError())] == [PACK.runs[:2], PACK.runs[2:]]
     assert retries(one, ValueError()) == []
     assert retries(PACK, SourcesChanged("edited")) == []
