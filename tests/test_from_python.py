@@ -136,6 +136,21 @@ def test_a_study_is_run_and_its_runs_are_rows(ran: tuple[Path, dict[str, Any], s
     assert everything[[*frame]].equals(frame)
 
 
+def test_the_model_that_is_published_does_what_its_page_prints(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    found = dict[str, Any]()
+    page = (ROOT / "hvae" / "README.md").read_text()
+    (snippet,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(snippet, found)
+    assert found["drawn"].shape == (64, 784)
+    assert found["again"].shape == (10, 784)
+    nats = found["nll"]
+    assert nats.shape == (10,)
+    assert 50 < nats.min() < nats.max() < 200
+
+
 def test_a_model_is_found_among_them(ran: tuple[Path, dict[str, Any], str]) -> None:
     folder, found, _ = ran
     assert isinstance(found["model"], hvae.HierarchicalVAE)

@@ -289,6 +289,18 @@ def test_it_says_what_it_cannot_train(
     assert obstacle(config, torch.device(device), dtype) == reason
 
 
+def test_it_knows_every_setting_of_training_or_declines_it() -> None:
+    """Another one is trained as if it were not there, until `uncompiled` declines it."""
+    declined = {"loss", "objective", "importance_samples"}  # samples are those of IWAE alone
+    drawn = {"epochs", "batch_size", "seed"}  # what an epoch draws is of both engines
+    rate = {"learning_rate", "rate_steps", "rate_factor"}
+    assert set(vars(TrainConfig())) == declined | drawn | rate | {
+        "kl_weight",
+        "kl_warmup_epochs",
+        "free_bits",
+    }
+
+
 def test_without_its_library_it_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "library", lambda is_double: None)
     assert obstacle(run(), CPU, torch.float32) == "step.c cannot be compiled or loaded"
