@@ -93,10 +93,10 @@ def rewrite_report(
 
     folder = out or store.folder / "report"
     written = write_report(design(study), standings, store, folder, formats, columns)
-    figures = folder / "figures"
-    if earlier := {*figures.glob("*")}.difference(written):
-        stay = f"{len(earlier)} files of an earlier report stay"
-        say(f"{figures}: {stay}; --format png,pdf redoes them")
     if out is None:
         keep(study, store.folder)
+        figures = folder / "figures"
+        if earlier := {*figures.glob("*")}.difference(written):
+            stay = f"{len(earlier)} files of an earlier report stay"
+            say(f"{figures}: {stay}; --format png,pdf redoes them")
     return written

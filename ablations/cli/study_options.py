@@ -123,7 +123,7 @@ def takes_study(command: Command) -> Command:
 def _is_edited(study: Study) -> bool:
     """Whether the study is of the copy beside its records, and a file here says something else."""
     here = Path(f"{study.name}.toml")
-    return bool(study.toml) and here.is_file() and here.read_bytes() != study.toml.encode()
+    return bool(study.toml) and here.is_file() and here.read_text("utf-8-sig") != study.toml
 
 
 def data_settings(data: str | None) -> list[tuple[str, Any]]:
