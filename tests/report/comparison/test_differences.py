@@ -99,7 +99,6 @@ def test_one_seed_has_a_difference_without_an_interval(tmp_path: Path) -> None:
     for contrast in found.families[NLL]:
         assert contrast.estimate.mean == pytest.approx(0.5)
         assert math.isnan(contrast.estimate.half_width)
-        assert not contrast.is_clear
 
 
 def test_across_losses_only_the_common_yardstick_is_compared(tmp_path: Path) -> None:
@@ -116,6 +115,16 @@ def test_of_other_images_under_the_same_name_no_metric_is_compared(tmp_path: Pat
     assert NLL in found.incomparable
     assert found.identical == 6
     assert found.ratios
+
+
+@pytest.mark.parametrize(("sha256", "is_compared"), [("ab" * 32, True), ("0" * 64, False)])
+def test_images_of_another_name_are_compared_where_they_are_the_same(
+    tmp_path: Path, sha256: str, is_compared: bool
+) -> None:
+    other = [override(run, {"data.name": "mnist"}) for run in RUNS]
+    b = stored(tmp_path / "b", lambda made: {"data_sha256": sha256}, other)
+    found = compared(pairing(stored(tmp_path / "a"), b))
+    assert (NLL in found.families, NLL in found.incomparable) == (is_compared, not is_compared)
 
 
 def test_seconds_and_throughput_are_ratios_with_quartiles_over_pairs(tmp_path: Path) -> None:

@@ -190,6 +190,15 @@ def test_a_gap_that_shared_noise_can_fake_is_not_clear(
     assert found.is_clear == is_clear
 
 
+def test_two_seeds_are_not_clear_however_small_their_p(store: Store) -> None:
+    def nll(run: RunConfig) -> dict[str, Any]:
+        return {"metrics": {"nll_nats": float(run.model.num_layers)}}
+
+    (found,) = filled(store, design({"depth": (1, 2)}, seeds=2), nll).contrasts.effects["depth"]
+    assert (found.estimate.n, found.holm_p) == (2, 0.0)
+    assert not found.is_clear
+
+
 def test_without_runs_there_is_nothing_to_compare(store: Store) -> None:
     study = filled(store, design({"depth": (1, 2)}), lambda run: {"metrics": {"nll_nats": np.nan}})
     assert study.contrasts.effects == {"depth": ()}
@@ -218,6 +227,15 @@ def test_the_test_set_error_of_a_contrast_is_over_the_differences_of_images(stor
     assert contrast.test_set_error == pytest.approx(expected, rel=1e-3)
 
 
-def test_without_metrics_by_image_a_contrast_has_no_test_set_error(store: Store) -> None:
-    study = filled(store, design({"depth": (1, 2)}))
-    assert all(math.isnan(c.test_set_error) for c in study.contrasts.effects["depth"])
+@pytest.mark.parametrize("images", [(), (3, 4)])
+def test_without_metrics_of_the_same_images_a_contrast_has_no_test_set_error(
+    store: Store, images: tuple[int, ...]
+) -> None:
+    asked = design({"depth": (1, 2)}, seeds=1)
+    filled(store, asked)
+    for run, count in zip(asked.runs, images, strict=False):
+        arrays = arrays_file({"nll_nats": np.zeros(count, np.float32)})
+        store.arrays_path(digest(run)).write_bytes(arrays)
+    effects = study_of(store, asked).contrasts.effects["depth"]
+    assert effects
+    assert all(math.isnan(contrast.test_set_error) for contrast in effects)

@@ -134,6 +134,12 @@ def test_the_best_and_what_is_not_distinguishable_from_it_are_marked() -> None:
     assert lowest.to_dict() == {1: True, 2: False, 3: False}
 
 
+def test_what_shares_too_few_seeds_with_the_best_is_not_marked() -> None:
+    values = {(1, "bce", 2): [8.0, 8.1, 8.2], (2, "bce", 2): [math.nan, math.nan, 9.0, 9.1, 9.2]}
+    marks = not_worse(runs(values), ["depth"], "q", +1, ["loss"]).set_index("depth")["is_best"]
+    assert marks.to_dict() == {1: False, 2: True}
+
+
 def test_each_group_has_its_own_best() -> None:
     frame = runs({(1, "bce", 2): [9.0, 9.1, 9.2], (1, "mse", 2): [1.0, 1.1, 1.3]})
     assert not_worse(frame, ["depth", "loss"], "q", +1, ["loss"])["is_best"].all()
@@ -142,12 +148,12 @@ def test_each_group_has_its_own_best() -> None:
 
 def test_the_three_errors_are_kept_apart() -> None:
     frame = runs({(1, "bce", 2): [1.0, 2.0, 3.0]}, "elbo_nats").assign(
-        elbo_standard_error_nats=[0.3, 0.3, 0.3], elbo_test_set_error_nats=[0.5, 0.5, 0.5]
+        elbo_standard_error_nats=[0.1, 0.3, 0.5], elbo_test_set_error_nats=[0.1, 0.3, 0.8]
     )
     row = errors(frame, ["depth"], ERRORS).iloc[0]
     assert row["seed_error"] == pytest.approx(1 / math.sqrt(3))
-    assert row["monte_carlo_error"] == pytest.approx(0.3)  # all seeds share the draws
-    assert row["test_set_error"] == pytest.approx(0.5)  # more seeds do not shrink it
+    assert row["monte_carlo_error"] == pytest.approx(math.sqrt(0.35 / 3))  # all share the draws
+    assert row["test_set_error"] == pytest.approx(0.4)  # more seeds do not shrink it
 
 
 def test_no_runs_give_empty_tables_with_their_columns() -> None:

@@ -267,6 +267,25 @@ def test_records_of_different_sources_are_pointed_out(store: Store) -> None:
 
 
 @pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize(
+    ("failed", "seeds", "told"),
+    [([1], 2, "1 failed"), ([], 2, "1 missing"), ([1], 3, "1 failed and 1 missing")],
+)
+def test_what_is_not_in_the_means_is_counted(
+    store: Store, failed: list[int], seeds: int, told: str
+) -> None:
+    """Runs without a record, and records that nobody asked for."""
+    asked, others = design({"depth": (1,)}, seeds=seeds), design({"depth": (2,)}, seeds=2)
+    for run in (asked.runs[0], *others.runs):
+        store.write(record(run))
+    for seed in failed:
+        store.write_failure(asked.runs[seed], RuntimeError("out of memory"))
+    page = whole(store, asked)
+    assert f">{told}: every mean is over the finished runs only.<" in page
+    assert ">2 further records in the folder belong to no expected run.<" in page
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_what_no_metric_can_judge_is_said_and_not_compared(store: Store) -> None:
     asked = design({"data.name": ("mnist", "kmnist")})
     filled(store, asked)

@@ -116,6 +116,43 @@ def test_a_variant_of_another_likelihood_is_answered_by_what_all_share(store: St
     assert said.endswith("; the NLL cannot judge KMNIST.")
 
 
+def test_a_step_that_raises_here_and_lowers_there_moves(store: Store) -> None:
+    def crossing(run: RunConfig) -> float:
+        change = 1.0 if run.train.loss == "bce" else -2.0
+        return 100.0 + change * (run.model.num_layers - 1)
+
+    study = filled(
+        store, design({"depth": (1, 2), "loss": ("bce", "mse")}), with_metrics(nll_nats=crossing)
+    )
+    moved = "1 → 2 moves the NLL by 1.000 ± 0 nats (BCE) and 2.000 ± 0 nats (MSE) (n = 3"
+    assert moved in answer(study)[0]
+
+
+@pytest.mark.parametrize(
+    ("by_seed", "first", "last"),
+    [
+        (
+            (1.0, 1.0, 1.0),
+            "d lowers the NLL by 3.000 ± 0 nats; ",
+            "; h lowers the NLL by 7.000 ± 0 nats, and 2 more of its steps change it (n = 3",
+        ),
+        ((-1.0, 0.0, 1.0), "no effect on the NLL is established for 7 of its steps (any ", ""),
+    ],
+)
+def test_of_many_steps_the_largest_are_named_and_the_others_counted(
+    store: Store, by_seed: tuple[float, ...], first: str, last: str
+) -> None:
+    variants = {name: {"train.kl_weight": 1.0 + place} for place, name in enumerate("abcdefgh")}
+
+    def stepped(run: RunConfig) -> float:
+        return 100.0 - (run.train.kl_weight - 1.0) * by_seed[run.train.seed]
+
+    study = filled(store, design({"depth": (1,)}, variants), with_metrics(nll_nats=stepped))
+    (said,) = answer(study)
+    assert said.startswith(f"Against a: {first}")
+    assert last in said
+
+
 def test_an_answer_has_three_sentences_at_most(store: Store) -> None:
     axes = {"depth": (1, 2), "latent": (2, 20), "loss": ("bce", "mse"), "train.epochs": (1, 2)}
     asked_for = replace(design(axes), question="")
@@ -260,10 +297,13 @@ def test_steps_that_too_few_seeds_have_are_said_to_be_incomplete(store: Store) -
     for run in asked_for.runs[:-1]:  # of depth 3 two seeds
         made = record(run)
         store.write(replace(made, metrics=made.metrics | {"nll_nats": nll(run)}))
-    (said,) = answer(study_of(store, asked_for))
+    study = study_of(store, asked_for)
+    (said,) = answer(study)
     assert "1 → 2 lowers the NLL by 2.0" in said
     assert said.endswith("; 2 → 3: not complete for 3 paired seeds.")
     assert "cannot judge" not in said
+    (found,) = (f.sentences for f in findings(study) if "the depth" in f.question)
+    assert "Depth 2 → 3: no finding, n = 2 complete paired seeds." in found
 
 
 def test_where_nothing_is_compared_the_answer_says_so(store: Store) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from builders import design, filled, study_of
+from builders import design, filled, record, study_of
 
 from hvae.config import RunConfig
 from hvae.records.store import Store
@@ -48,7 +48,15 @@ def test_no_effect_is_stated_with_the_margin_it_leaves(store: Store) -> None:
 def test_nothing_is_found_from_two_seeds(full_store: Store) -> None:
     found = findings(study_of(full_store, design(seeds=2)))
     assert "No finding: n = 2" in found[0].sentences[0]
-    assert not any("Holm" in said for finding in found for said in finding.sentences)
+    assert [finding.question for finding in found] == ["What was found?", "How sure is a number?"]
+
+
+def test_a_question_whose_sides_share_two_seeds_is_left_open(store: Store) -> None:
+    asked = design(DEPTH)
+    for run in asked.runs[:-1]:  # of depth 2 two seeds
+        store.write(record(run))
+    (said,) = sentences(study_of(store, asked), "What changes with the depth?")
+    assert said.startswith("No finding: what is compared here is complete for 2 of the paired")
 
 
 def test_what_is_held_and_what_is_averaged_is_said(full_study: Study) -> None:
