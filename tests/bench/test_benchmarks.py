@@ -2,13 +2,15 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from bench import test_throughput
-from bench.throughput.tasks import EPOCH_IMAGES
+from bench.ladder.documented_loop import REFERENCE
+from bench.throughput.tasks import EPOCH_IMAGES, flops_per_image
 
 ROOT = Path(__file__).parents[2]
 HURRIED = ("--benchmark-min-rounds=1", "--benchmark-max-time=0.001", "--benchmark-warmup=off")
@@ -61,12 +63,19 @@ def test_every_task_is_a_benchmark_of_its_depth(benchmarks: Benchmarks) -> None:
 def test_a_benchmark_notes_its_work_and_its_share_of_the_machine(
     benchmarks: Benchmarks,
 ) -> None:
+    peaks = test_throughput._peaks("cpu")
+    run = replace(REFERENCE, model=replace(REFERENCE.model, num_layers=1))
     for benchmark in benchmarks.timed:
         info, median = benchmark["extra_info"], benchmark["stats"]["median"]
         assert info.keys() == NOTED | RATES
         images = 64 if info["engine"] == "module" else EPOCH_IMAGES["cpu"]
         assert info["images_per_second"] == pytest.approx(images / median)
-        assert all(info[name] > 0 for name in ("flops", "bytes", *RATES))
+        assert info["flops"] == images * flops_per_image(info["task"], run)
+        assert info["bytes"] > 0
+        flops_per_second = info["fraction_of_peak"] * peaks.flops_per_second
+        assert flops_per_second == pytest.approx(info["flops"] / median)
+        bytes_per_second = info["fraction_of_copy_bandwidth"] * peaks.bytes_per_second
+        assert bytes_per_second == pytest.approx(info["bytes"] / median)
 
 
 def test_there_is_one_for_every_task_depth_device_and_batch_size(benchmarks: Benchmarks) -> None:

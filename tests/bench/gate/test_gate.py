@@ -2,6 +2,7 @@
 once: which tier says what, and with which exit code."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,16 @@ import pytest
 from bench.gate import gate
 from bench.gate import output as wording
 from bench.gate.gate import Device, Outcome, compare, rejudge
+from bench.gate.paired_timing import Pair
 from bench.gate.side.harness import BENCHMARKS, CONSTRAINTS, TRAININGS
 from bench.gate.sides import CannotMeasure
-from bench.gate.statistics import FAIL, PASS
-from bench.gate.tiers import NOTE
+from bench.gate.statistics import CLOCK, FAIL, PASS
+from bench.gate.tiers import NOTE, WAIVED
 from bench.gate.waivers import FILE
 
 COUNTS = {name: {"flops": 100, "operators.mul": 3} for name in BENCHMARKS}
+NUMERICS = {name: {"values": {"loss": 1.5}, "parameters_sha256": "0"} for name in TRAININGS}
+OTHER = {"iwae": {"values": {"loss": 1.5000001}, "parameters_sha256": "1"}}
 
 
 @pytest.fixture
@@ -134,12 +138,26 @@ def test_a_bad_waiver_is_an_error_before_anything_is_measured(
 
 def test_other_numbers_fail(scratch: Any, device: Device) -> None:
     base = scratch.commit()
-    numerics = {n: {"values": {"loss": 1.5}, "parameters_sha256": "0"} for n in TRAININGS}
-    numerics["iwae"] = {"values": {"loss": 1.5000001}, "parameters_sha256": "1"}
-    scratch.commit(NUMERICS=numerics)
+    scratch.commit(NUMERICS=NUMERICS | OTHER)
     outcome = compare(scratch.root, base, device)
     assert statuses(outcome)["numerics"] == FAIL
     assert outcome.exit_code == 1
+
+
+def test_committed_waivers_accept_other_numbers_and_longer_times(
+    scratch: Any, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same, slower = ([Pair(1.0, r, dict.fromkeys(CLOCK, math.log(r)))] * 20 for r in (1.0, 1.05))
+    pairs = dict.fromkeys(BENCHMARKS, same) | {"train_pack": slower}
+    monkeypatch.setattr(gate, "time_adaptively", lambda *given: pairs)
+    base = scratch.commit()
+    accepted = ("numerics.iwae: equal -> 1e-6  # why", "train_pack.busy: 1 -> 1.07  # why")
+    scratch.write(FILE, "\n".join(accepted))
+    scratch.commit(NUMERICS=NUMERICS | OTHER)
+    outcome = compare(scratch.root, base, device)
+    assert outcome.exit_code == 0
+    waived = [f.text for tier in outcome.tiers for f in tier.findings if f.status == WAIVED]
+    assert [text.partition(":")[0] for text in waived] == ["numerics.iwae", "train_pack"]
 
 
 def with_another_harness(scratch: Any, names: str) -> str:

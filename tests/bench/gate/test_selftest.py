@@ -50,6 +50,11 @@ def test_a_failure_is_a_false_alarm_or_a_catch() -> None:
     assert summary(found, is_planted=True)["caught"] == 1
 
 
+def test_of_planted_slowdowns_nine_in_ten_have_to_be_caught() -> None:
+    document = {"planted_percent": 5.0, "repeats": 20}
+    assert [is_as_it_should_be(document | {"caught": n}) for n in (17, 18)] == [False, True]
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "gate" / "aa-some-cpu.json"

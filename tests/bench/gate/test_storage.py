@@ -45,8 +45,10 @@ def test_what_was_written_is_read(files: list[Path]) -> None:
     found = read(*files)
     assert found.base == found.head == Side(COUNTS, NUMERICS)
     assert found.series == series_of(PAIRS)
-    head = json.loads(files[1].read_text())
-    assert head["commit_info"] | {"id": "", "dirty": 0} != head["commit_info"]
+    base, head = (json.loads(file.read_text()) for file in files)
+    here = {"project": "hvae", "branch": None}
+    assert base["commit_info"] == {"id": "b" * 40, "dirty": False, **here}
+    assert head["commit_info"] == {"id": "e" * 40, "dirty": True, **here}
     assert head["machine_info"]["device_name"] == "Some CPU"
     assert head["benchmarks"][0]["stats"]["data"] == [0.002] * 6
 

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -163,6 +164,12 @@ def test_the_rungs_of_a_gpu_end_with_captured_packs_over_whole_epochs() -> None:
     assert found[-1].images(SOURCE) == 60_000
 
 
+def test_what_warms_up_is_a_tenth_of_a_window_in_whole_batches() -> None:
+    assert replace(FIRST, steps=20).amounts(SOURCE) == (2 * 64, 20 * 64)
+    assert replace(FIRST, steps=938).amounts(SOURCE) == (94 * 64, 60_000)
+    assert Gauge("sgemm", 10, "cpu").amounts(SOURCE) == (1, 10)
+
+
 class Here(Worker):
     """A worker that is this process."""
 
@@ -191,19 +198,23 @@ def test_a_tiny_ladder_is_measured(
         started.append(start_worker(*given) if len(started) == 1 else Here())
         return started[-1]
 
+    def counted(workers: list[Worker], order: Order) -> Window:
+        return call(workers, order)._replace(seconds=order.amount)
+
     monkeypatch.setattr("bench.ladder.ladder.start_worker", start)
-    monkeypatch.setitem(GAUGES, "cpu", dict.fromkeys(GAUGES["cpu"], 1))
+    monkeypatch.setattr("bench.ladder.ladder.call", counted)
+    monkeypatch.setitem(GAUGES, "cpu", dict.fromkeys(GAUGES["cpu"], 2))
     broken = Rung("broken", "broken, compiled", "no such loop", 1, "cpu", engine="compiled")
-    single = [replace(rung, steps=1) for rung in (FIRST, SECOND)]
-    packed = replace(PACKED, steps=1, models=2, processes=1)
+    single = [replace(rung, steps=2) for rung in (FIRST, SECOND)]
+    packed = replace(PACKED, steps=2, models=2, processes=1)
     heard: list[str] = []
     found = ladder([*single, broken, packed], make_source(130), 2, heard.append)
     assert found.left_out == ["broken, compiled"]
     kinds = [task.kind for task in found.windows]
     assert kinds == ["documented", "in_memory", "pack", "sgemm", "copy"]
     assert list(found.windows)[:3] == [*single, packed]
-    assert all(len(windows) == 2 for windows in found.windows.values())
-    assert all(window.seconds > 0 for windows in found.windows.values() for window in windows)
+    amounts = [[window.seconds for window in windows] for windows in found.windows.values()]
+    assert amounts == [[128, 128]] * 3 + [[2, 2]] * 2  # of the windows, not of what warms up
     assert heard == ["building", "round 1 of 2", "round 2 of 2"]
 
 
@@ -215,8 +226,12 @@ def test_a_rung_that_cannot_be_built_ends_the_ladder(
         ladder([replace(FIRST, kind="no such loop")], make_source(130), 2)
 
 
-def test_a_window_is_of_all_workers_at_once() -> None:
+def test_a_window_is_of_all_workers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[str] = []
+
+    def clock() -> int:
+        heard.append("clock")
+        return len(heard)
 
     class Stub:
         def call(self, function: object, order: Order) -> None:
@@ -226,8 +241,8 @@ def test_a_window_is_of_all_workers_at_once() -> None:
             heard.append("done")
             return 0.5
 
+    monkeypatch.setattr("bench.ladder.ladder.time", SimpleNamespace(perf_counter=clock))
     workers: Any = [Stub(), Stub()]
     window = call(workers, Order(FIRST, SOURCE, 7))
-    assert heard == ["called with 7", "called with 7", "done", "done"]
-    assert window.cpu_seconds == 1.0
-    assert window.seconds > 0.0
+    assert heard == ["clock", "called with 7", "called with 7", "done", "done", "clock"]
+    assert window == Window(6 - 1, 1.0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from bench.throughput import best_batch as batches
 from bench.throughput.best_batch import best_batch
-from bench.throughput.tasks import Task, tasks
+from bench.throughput.tasks import Task, Work, tasks
 from hvae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from hvae.data.images import Images, load
 
@@ -86,6 +87,13 @@ def test_what_would_take_ten_times_as_long_as_the_runs_own_size_is_not_tried(
 def test_where_the_engine_traces_the_plain_module_is_searched(device: Device) -> None:
     device(lambda size: min(size, 512))
     assert best_batch(Task("train_step", "traced"), RUN, IMAGES, "cpu") == 512
+
+
+def test_a_rate_is_of_all_calls_of_the_fastest_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    a_call = cycle((1e-3, 2e-3))
+    monkeypatch.setattr(batches, "build", lambda *given: Work(lambda: None, 64))
+    monkeypatch.setattr(batches, "seconds", lambda call, calls, device: calls * next(a_call))
+    assert batches._rate(INFERENCE, RUN, IMAGES, "cpu", 64) == pytest.approx(64_000)
 
 
 def test_a_real_search_ends(monkeypatch: pytest.MonkeyPatch) -> None:
