@@ -119,7 +119,7 @@ def sentence(contrast: Contrast) -> str:
     head = f"{subject} ({aside})" if aside and contrast.steps else subject or "In its one cell"
     head = (head[0].upper() if head[0].isascii() else head[0]) + head[1:]  # a β stays one
     if known.n < FEWEST_SEEDS:
-        return f"{head}: no finding, n = {known.n} complete paired seeds."
+        return f"{head}: no finding on the {metric.label}, n = {known.n} complete paired seeds."
     if contrast.is_equal:
         return f"{head}: the {metric.label} is the same on every seed (n = {known.n})."
     if not contrast.is_clear:

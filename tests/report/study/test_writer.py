@@ -282,7 +282,7 @@ def test_what_is_not_in_the_means_is_counted(
         store.write_failure(asked.runs[seed], RuntimeError("out of memory"))
     page = whole(store, asked)
     assert f">{told}: every mean is over the finished runs only.<" in page
-    assert ">2 further records in the folder belong to no expected run.<" in page
+    assert ">Records in the folder that belong to no expected run: 2.<" in page
 
 
 @pytest.mark.usefixtures("no_figures")

@@ -303,7 +303,7 @@ def test_steps_that_too_few_seeds_have_are_said_to_be_incomplete(store: Store) -
     assert said.endswith("; 2 → 3: not complete for 3 paired seeds.")
     assert "cannot judge" not in said
     (found,) = (f.sentences for f in findings(study) if "the depth" in f.question)
-    assert "Depth 2 → 3: no finding, n = 2 complete paired seeds." in found
+    assert "Depth 2 → 3: no finding on the NLL, n = 2 complete paired seeds." in found
 
 
 def test_where_nothing_is_compared_the_answer_says_so(store: Store) -> None:
