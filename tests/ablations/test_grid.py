@@ -8,6 +8,8 @@ import pytest
 
 from ablations import prediction
 from ablations.grid import (
+    BASE_BYTES,
+    EVALUATION_BYTES,
     Pack,
     Packing,
     cost,
@@ -21,7 +23,7 @@ from ablations.grid import (
 )
 from ablations.presets import PRESETS
 from ablations.studies import Study, Variant, narrow
-from hvae.closed_form import weight_count
+from hvae.closed_form import parameter_count, weight_count
 from hvae.config import ModelConfig, RunConfig, TrainConfig
 from hvae.data.images import load_grey
 from hvae.datasets import DATASETS
@@ -114,6 +116,23 @@ def test_what_a_resumed_pack_costs_depends_on_the_engine() -> None:
     others = [override(run, {"loss": "gaussian"}) for run in asked]
     (declined,) = packs("s", others, {digest(others[0])}, Packing(10))
     assert declined.trained == tuple(others)  # by step.c, on any machine
+
+
+def test_the_memory_of_a_training_is_that_of_all_that_it_holds() -> None:
+    settings = {"objective": "iwae", "train.importance_samples": 50, "train.batch_size": 1000}
+    swept = [{"seed": seed, "depth": depth} for seed in (0, 1) for depth in (1, 2)]
+    held = tuple(override(RunConfig(), {"data.name": "digits", **settings, **o}) for o in swept)
+    state = 4 * 4 * sum(parameter_count(run.model) for run in held)  # float32, as all of it
+    activations = 4 * 10 * 4 * 1000 * 50 * 64
+    noise = 2 * 2 * 4 * 1437 * 50 * (2 * 20)
+    images = (1 + 2) * 1437 * 64
+    assert memory(Pack("s", held)) == BASE_BYTES + state + activations + noise + images
+
+
+def test_the_memory_of_an_evaluation_is_that_of_draws_and_posteriors() -> None:
+    draws, posteriors = 2 * 4 * 1000 * 100 * (2 * 20), 3 * 4 * 60_000 * (2 * 20)
+    expected = BASE_BYTES + EVALUATION_BYTES + draws + posteriors
+    assert memory(Pack("s", (RunConfig(),))) == expected
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -1,5 +1,6 @@
 """How long packs will take: in proportion to what a trial took, whatever the clock says."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +61,28 @@ def test_between_the_cheapest_and_the_costliest_it_goes_by_flops(
 
 
 @pytest.mark.usefixtures("untraced")
-def test_a_trial_is_a_training_by_the_engine() -> None:
-    found = predict([pack()], "cpu")
-    assert found.slope > 0
+def test_a_trial_is_a_training_by_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 16 batches of 64, which are said to take a second."""
+
+    def seconds(call: Callable[[], object], repeats: int, device: str) -> float:
+        call()
+        return 1.0
+
+    monkeypatch.setattr("bench.throughput.clock.seconds", seconds)
+    (run,) = pack().runs
+    assert predict([pack()], "cpu") == Prediction(0.0, 3 * 1437 / 1024 / cost(run))
     assert predict([], "cpu").wall_seconds([], 1) == 0.0
-    assert predict([pack()], "cuda").slope > 0  # no GPU is asked
+    assert predict([pack()], "cuda") == assumed("cuda")  # no GPU is asked
+
+
+def test_runs_of_each_kind_take_what_those_of_their_kind_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    took = {64: 1.0, 8: 9.0}
+    monkeypatch.setattr(prediction, "_training_seconds", lambda run: took[run.train.batch_size])
+    large, small = (pack(**{"train.batch_size": size}) for size in took)
+    found = predict([large, small], "cpu").seconds
+    assert found(small) - found(large) == pytest.approx(8.0)  # both are evaluated alike
 
 
 def test_what_does_not_fit_the_memory_is_said_with_what_would(

@@ -17,6 +17,7 @@ from PIL import Image
 from ablations.grid import labels, runs
 from ablations.presets import PRESETS
 from ablations.studies import narrow
+from ablations.trackers import mlflow_export
 from ablations.trackers.export import Exported, export_records
 from ablations.trackers.mlflow_export import open_mlflow
 from hvae.records.standings import survey
@@ -139,7 +140,10 @@ def numbers_of(record: Record) -> list[float]:
     return leaves([*held, record.parameters, record.flops_per_image])
 
 
-def test_every_number_of_a_record_is_there_and_no_other(store: Store, to: str) -> None:
+def test_every_number_of_a_record_is_there_and_no_other(
+    store: Store, to: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlflow_export, "AT_ONCE", 50)
     assert export(store, to) == (2, 0, to)
     kind = np.float64 if to.startswith("mlflow") else np.float32  # TensorBoard's own precision
     for made in store:
@@ -177,9 +181,13 @@ def test_pictures_settings_and_what_made_a_run_are_there(store: Store, to: str) 
             assert word in shown.text
 
 
-def test_what_is_there_stays_and_a_record_redone_takes_its_place(store: Store, to: str) -> None:
+def test_what_is_there_stays_and_a_record_redone_takes_its_place(
+    store: Store, to: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     export(store, to)
-    assert export(store, to) == (0, 2, to)
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow_export, "AT_ONCE", 1)
+        assert export(store, to) == (0, 2, to)
     other = record(RUNS[0], code={"sources_sha256": "ef" * 32}, metrics={"nll_nats": 7.0})
     store.write(other)
     assert export(store, to) == (1, 1, to)

@@ -15,6 +15,7 @@ import worker_functions as work
 from click.testing import CliRunner, Result
 
 from ablations.cli.main import main
+from ablations.cli.plan import plan_dict, plan_lines
 from ablations.grid import Pack, runs
 from ablations.presets import PRESETS
 from ablations.run import launch as launching
@@ -180,7 +181,23 @@ def test_plan_as_json_counts_what_is_there_and_packs_the_rest(
     assert plan["counts"]["done"] == 1
     assert len(packed) == 47
     assert digest(RUNS[0]) not in packed
-    assert plan["gflop"] == pytest.approx(sum(pack["gflop"] for pack in plan["packs"]))
+
+
+def test_plan_counts_the_flops_of_all_epochs_of_every_pack() -> None:
+    """Of 68 × 100 and 66 × 100 weights, the first 64 × 100 without a gradient of their input."""
+    one, other = (replace(run, train=replace(run.train, epochs=3)) for run in RUNS)
+    plan = plan_dict([Pack("quick", (one, other)), Pack("quick", (one,))], 2, "cuda", 1)
+    gflop = 3 * 1437 * 2 * (3 * (68 * 100 + 66 * 100) - 64 * 100) / 1e9
+    assert [pack["gflop"] for pack in plan["packs"]] == pytest.approx([2 * gflop, gflop])
+    assert plan["gflop"] == pytest.approx(3 * gflop)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(119, "119 s"), (120, "2 min"), (7199, "120 min"), (7200, "2.0 h")]
+)
+def test_plan_says_long_times_in_minutes_and_hours(seconds: float, told: str) -> None:
+    (line,) = plan_lines({"packs": [], "gflop": 0.0, "seconds": seconds, "workers": 1})
+    assert line.endswith(f"; with evaluation about {told} on 1 workers")
 
 
 def test_run_records_what_is_missing_and_prints_the_report(

@@ -2,14 +2,17 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import record
 from click.testing import CliRunner
 
 from ablations.cli.main import main
 from ablations.studies import Study, Variant
+from hvae.config import DataConfig, ModelConfig, RunConfig
 from hvae.data import own
 from hvae.records.store import Store
 
@@ -154,6 +157,19 @@ def test_without_the_images_all_is_known_that_needs_none(
     assert told in hvae("run", "mine", *few, "--depth", "2", code=2)
     (tmp_path / "results" / "mine" / "runs" / f"{record.digest}.json").unlink()
     assert told in hvae("status", "mine", *few, code=2)
+
+
+def test_images_that_nodes_of_a_cluster_had_by_the_whole_path_are_known_by_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = Store(tmp_path / "s")
+    store.open_for_writing()
+    path = str(tmp_path / "gone.npz")
+    data = DataConfig("gone", path=path, sha256="ab" * 32, sizes=(150, 50, 6, 5))
+    store.write(record(RunConfig(ModelConfig(input_dim=30), data=data)))
+    study = Study("s", settings={"data.path": "gone.npz"}, folder=store.folder)
+    assert study.cells[0].run.data == replace(data, path="gone.npz")
 
 
 def test_a_home_of_nobody_is_refused_in_a_line(

@@ -24,7 +24,6 @@ from hvae.processes import WorkerDied
 from hvae.records.sources import SourcesChanged
 
 needs_ray = pytest.mark.ray
-STUDY = ("quick", "--depth", "1", "--loss", "bce", "--latent", "2", "--importance-samples", "10")
 LAUNCHER = """
 import signal, sys
 from pathlib import Path

@@ -16,9 +16,17 @@ from ablations.grid import Pack, runs
 from ablations.presets import PRESETS
 from ablations.run import launch as launching
 from ablations.run.executors import Executor, Local, NodeDied, Serial
-from ablations.run.launch import Launch, run_study, say_what_is_lost, standings_of
+from ablations.run.launch import (
+    Launch,
+    conditions,
+    own_throughput,
+    run_study,
+    say_what_is_lost,
+    standings_of,
+)
 from ablations.run.pack import Conditions, Finished, Task
 from ablations.run.recording import Recording
+from ablations.run.throughput import shape
 from ablations.studies import narrow
 from hvae.config import RunConfig
 from hvae.records.sources import SourcesChanged, sources_sha256
@@ -223,6 +231,22 @@ def test_nodes_of_a_cluster_find_images_of_ones_own_by_the_whole_path(
     own = replace(PACK.runs[0], data=replace(PACK.runs[0].data, name="own", **found))
     assert Launch(executor="ray", workers=1).located(own).data.path == str(tmp_path / "own.npz")
     assert Launch().located(own) == own
+
+
+def test_nodes_of_a_cluster_find_named_data_by_the_whole_path() -> None:
+    place: Any = SimpleNamespace(device="cpu", ask=lambda function, argument: "cpu")
+    given = {"data_dir": Path("relative"), "workers": 1}
+    for executor, directory in (("ray", Path("relative").absolute()), ("local", Path("relative"))):
+        found = conditions(PRESETS["quick"], Launch(executor=executor, **given), place)
+        assert found.data_dir == directory
+
+
+def test_a_task_has_the_throughput_of_its_own_shapes_alone() -> None:
+    own = shape(PACK.runs[0])
+    other = replace(own, model=replace(own.model, num_layers=9))
+    own_block, other_block = {"measurements": [1]}, {"measurements": [2]}
+    blocks = {own: own_block, other: other_block}
+    assert own_throughput(PACK, blocks) == {own: own_block}
 
 
 @pytest.mark.parametrize("workers", [0, -1, "2", 10_001])

@@ -13,7 +13,7 @@ from displays import Shown, shared
 
 from ablations.grid import Pack
 from ablations.run import sharing as sharing_module
-from ablations.run.sharing import FILE, Sharing
+from ablations.run.sharing import FILE, TIMING, Sharing
 from hvae.config import RunConfig
 from hvae.records.claims import Claims
 from hvae.records.store import Store
@@ -24,11 +24,11 @@ PACK = Pack("quick", RUNS)
 HOLD = """
 import sys
 from pathlib import Path
-from ablations.run.sharing import _number
 from hvae.records.claims import Claims
 
 claims = Claims(Path(sys.argv[1]))
-assert all(claims.take(_number(name)) for name in sys.argv[2:])
+if not all(claims.take(int(number)) for number in sys.argv[2:]):
+    sys.exit("others hold it")
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -41,15 +41,19 @@ def sharing(store: Store) -> Iterator[Sharing]:
 
 
 @contextmanager
-def held(store: Store, *runs: RunConfig) -> Iterator[None]:
-    """Another process that holds these runs until it is killed, at the end of the block."""
-    command = [sys.executable, "-c", HOLD, str(store.folder / FILE), *map(digest, runs)]
+def held(store: Store, *numbers: int) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds these claims until it is killed, at the end of the block."""
+    command = [sys.executable, "-c", HOLD, str(store.folder / FILE), *map(str, numbers)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, text=True, **pipes) as other:
         assert other.stdout
         assert other.stdout.readline() == "held\n"
-        yield
+        yield other
         other.kill()
+
+
+def claim(run: RunConfig) -> int:
+    return sharing_module._number(digest(run))
 
 
 def test_a_pack_that_nobody_else_trains_is_taken_as_it_is(sharing: Sharing) -> None:
@@ -60,7 +64,7 @@ def test_a_pack_that_nobody_else_trains_is_taken_as_it_is(sharing: Sharing) -> N
 def test_of_a_pack_only_what_nobody_else_trains_is_taken_and_the_rest_later(
     sharing: Sharing, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with held(store, RUNS[1]):
+    with held(store, claim(RUNS[1])):
         (mine,) = sharing.take([PACK])
         assert mine.runs == (RUNS[0], RUNS[2])
         assert mine.members == PACK.members  # for an engine whose bits depend on all of them
@@ -83,7 +87,7 @@ def test_what_another_recorded_meanwhile_is_shown_and_not_trained_again(
     shown: Any = sharing.shown
     assert [made.run for made in shown.records] == [RUNS[1]]
     assert shown.left[PACK] == [mine]
-    with held(store, RUNS[1]):  # which is not ours to hold
+    with held(store, claim(RUNS[1])):  # which is not ours to hold
         pass
 
 
@@ -102,8 +106,25 @@ def test_a_file_system_without_locks_is_said_once(
     assert capsys.readouterr().err == ""
 
 
+def test_the_models_are_timed_by_nobody_else_meanwhile(
+    sharing: Sharing, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    with held(store, TIMING) as other:
+
+        def end_it(line: str) -> None:
+            said.append(line)
+            other.kill()
+
+        monkeypatch.setattr(sharing_module, "say", end_it)
+        with sharing.timing():
+            assert said == ["another hvae run is timing the models: waiting for it"]
+            with pytest.raises(AssertionError), held(store, TIMING):
+                pass
+
+
 def test_claims_on_runs_leave_that_on_timing_alone() -> None:
-    assert sharing_module._number("f" * 16) < sharing_module.TIMING
+    assert sharing_module._number("f" * 16) < TIMING
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """A record that is trained again is what it was, or it is said what is not."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,10 +14,14 @@ from click.testing import CliRunner, Result
 from ablations.cli.main import main
 from ablations.grid import runs
 from ablations.presets import PRESETS
-from ablations.run.verification import compare
+from ablations.run.executors import Outcome, Serial
+from ablations.run.launch import Launch
+from ablations.run.pack import Finished, Task
+from ablations.run.verification import compare, verify
 from ablations.studies import narrow
 from hvae.config import RunConfig
 from hvae.processes import WorkerDied
+from hvae.records.sources import sources_sha256
 from hvae.records.store import Store
 
 AXES = {"depth": [1], "loss": ["bce"], "latent": [2]}
@@ -49,6 +54,24 @@ def test_a_run_is_equal_bit_for_bit_and_a_changed_number_is_named(tmp_path: Path
     store.path(made.digest).unlink()
     store.write(replace(made, metrics=wrong, code=made.code | {"sources_sha256": "0" * 64}))
     assert "; made by other sources" in call(tmp_path, "--verify").stdout
+
+
+def test_a_record_of_the_sources_at_hand_is_preferred_to_one_that_is_stale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, store = narrow(PRESETS["quick"], AXES, SETTINGS, seeds=2), Store(tmp_path / "quick")
+    stale, current = map(record, runs(asked))
+    store.open_for_writing()
+    store.write(replace(stale, metrics=stale.metrics | {"psnr_db": 0.0}))
+    store.write(replace(current, code=current.code | {"sources_sha256": sources_sha256()}))
+
+    def train(self: Serial, function: Any, tasks: list[Task]) -> Iterator[Outcome[Task, Finished]]:
+        yield from (Outcome(task, Finished(record(task.pack.runs[0]), {})) for task in tasks)
+
+    monkeypatch.setattr(Serial, "map", train)
+    found = verify(asked, store, Launch(executor="serial", device="cpu"))
+    assert found.is_equal
+    assert found.line.startswith(current.digest)
 
 
 def test_what_is_no_number_is_as_its_record_has_it() -> None:
@@ -92,13 +115,19 @@ def test_without_a_record_there_is_nothing_to_compare(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("metric", "factor", "is_equal"),
-    [("nll_nats", 1.009, True), ("nll_nats", 1.02, False), ("rate_nats", 2.0, True)],
+    [
+        ("nll_nats", 1.009, True),
+        ("nll_nats", 1.02, False),
+        ("nll_nats", None, False),
+        ("rate_nats", 2.0, True),
+    ],
 )
 def test_on_another_processor_some_metrics_agree_to_a_hundredth(
-    metric: str, factor: float, is_equal: bool
+    metric: str, factor: float | None, is_equal: bool
 ) -> None:
     one = record(RunConfig())
-    metrics = one.metrics | {metric: one.metrics[metric] * factor}
+    one.metrics["psnr_db"] = None  # as where both diverged
+    metrics = one.metrics | {metric: factor and one.metrics[metric] * factor}
     other = replace(one, metrics=metrics, environment=one.environment | {"device_name": "other"})
     verdict = compare(one, other)
     assert verdict.is_equal is is_equal
