@@ -68,9 +68,14 @@ class Study:
 
     def __post_init__(self) -> None:
         require_name(self.name)
-        require_integer("seeds", self.seeds, minimum=1)
+        seeds = _plain(self.seeds)
+        require_integer("seeds", seeds, minimum=1)
         _require_variant_names([variant.name for variant in self.variants])
-        axes = {name: _plain(values) for name, values in by_name(self.axes.items()).items()}
+        if not isinstance(self.axes, Mapping):
+            raise ValueError(
+                f"axes: {self.axes!r} is not allowed; allowed: lists by their settings"
+            )
+        axes = by_name(self.axes.items())
         for name, values in axes.items():
             _require_axis(name, values)
         axes = {name: tuple(frozen(name, v) for v in values) for name, values in axes.items()}
@@ -80,13 +85,14 @@ class Study:
             if given.keys() >= {*DATA}:
                 raise ValueError("data.name: a path is given, too; allowed: one of the two")
         _require_swept_once(axes, settings, variants)
-        _require_few(self.seeds, [*axes.values(), *([variants] if variants else [])])
+        _require_few(seeds, [*axes.values(), *([variants] if variants else [])])
         cells = tuple(_cells(settings, axes, variants, self.folder))
         _require_distinct(cells)
         for name, value in {
             "settings": settings,
             "axes": axes,
             "variants": tuple(variants),
+            "seeds": seeds,
             "cells": cells,
         }.items():
             object.__setattr__(self, name, value)
@@ -212,17 +218,19 @@ def _with_data(
 
 
 def _recorded(path: str, folder: Path | None) -> Mapping[str, Any]:
-    """What lay at a path of data when a record of the folder was made, where nothing does now."""
+    """What lay at a path of data when the records of a folder were made, where nothing does now and
+    it was always the same."""
     where = Path(os.path.expanduser(path)).absolute()
-    if folder is None or where.exists():
+    if folder is None or os.path.exists(where):
         return {}
-    store = Store(folder)
-    for name in sorted(store.finished()):
+    store, found = Store(folder), set()
+    for name in store.finished():
         with suppress(RecordError):  # whoever asks for it hears of it
             data = store.read(name).run.data
             if data.path in (path, str(where)):
-                return {f"data.{key}": getattr(data, key) for key in ("name", "sha256", "sizes")}
-    return {}
+                found.add((data.name, data.sha256, data.sizes))
+    keys = ("data.name", "data.sha256", "data.sizes")
+    return dict(zip(keys, *found, strict=True)) if len(found) == 1 else {}
 
 
 def _described(path: Any) -> Mapping[str, Any]:

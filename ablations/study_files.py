@@ -96,12 +96,15 @@ def as_file(study: Study) -> Study:
         settings = ", ".join(_lines(variant.settings))
         lines += ["[[variants]]", *_lines({"name": variant.name}), f"set = {{ {settings} }}"]
     _name(named, "")
-    return replace(study, toml="\n".join([*lines, ""]))
+    text = "\n".join([*lines, ""])
+    text.encode()  # raises here what could not be written
+    return replace(study, toml=text)
 
 
 def _lines(values: Mapping[str, Any]) -> list[str]:
-    """Keys and values of TOML: text, numbers and lists of them are written as in JSON."""
-    return [f"{json.dumps(k)} = {json.dumps(v, ensure_ascii=False)}" for k, v in values.items()]
+    """Keys and values of TOML: text, numbers and lists of them are written as in JSON, but DEL."""
+    texts = {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
+    return [f"{json.dumps(k)} = {text}".replace("\x7f", "\\u007f") for k, text in texts.items()]
 
 
 def keep(study: Study, folder: Path) -> None:
@@ -131,8 +134,9 @@ def _study(values: dict[str, Any], path: Path, file: str, results: Path, text: s
     if not (values.get("axes") or values.get("variants") or "set" in values):
         raise ValueError("nothing is asked; allowed: [axes], [set] or [[variants]]")
     variants = _typed("variants", values, list[Any](), "tables [[variants]]")
-    is_copy = path.name == COPY and (path.parent / "runs").is_dir()
-    name = _name(values, path.parent.name if is_copy or not file else path.stem)
+    where = Path(os.path.abspath(path))
+    is_copy = path.name == COPY and str(where.parent.parent) == os.path.abspath(results)
+    name = _name(values, where.parent.name if is_copy else path.stem)
     return Study(
         name=name,
         question=_text("question", values, ""),

@@ -95,8 +95,7 @@ def rewrite_report(
     written = write_report(design(study), standings, store, folder, formats, columns)
     if out is None:
         keep(study, store.folder)
-        figures = folder / "figures"
-        if earlier := {*figures.glob("*")}.difference(written):
-            stay = f"{len(earlier)} files of an earlier report stay"
-            say(f"{figures}: {stay}; --format png,pdf redoes them")
+        others = {path for path in folder.rglob("*") if path.is_file()}.difference(written)
+        if others:
+            say(f"{folder}: {len(others)} files there are not of this report")
     return written

@@ -3,6 +3,7 @@
 import functools
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +102,8 @@ def takes_study(command: Command) -> Command:
     ) -> Any:
         used = {name: options.pop(name) for name in (*AXES, *SINGLE)}
         whole = load_study(study, results)
-        if study == whole.name and _is_edited(whole):
-            say(f"{study}: of {study}.toml an earlier form is asked, kept in {results / study}")
+        if study == whole.name and _is_edited(whole, results):
+            say(f"{study}: {study}.toml differs from what is asked, the copy in {results / study}")
         single = given(used, SINGLE)  # on an axis of the study: its one value
         single += data_settings(data)
         fixed = [pair for pair in single if pair[0] not in whole.axes]
@@ -120,10 +121,14 @@ def takes_study(command: Command) -> Command:
     return decorated
 
 
-def _is_edited(study: Study) -> bool:
-    """Whether the study is of the copy beside its records, and a file here says something else."""
-    here = Path(f"{study.name}.toml")
-    return bool(study.toml) and here.is_file() and here.read_text("utf-8-sig") != study.toml
+def _is_edited(study: Study, results: Path) -> bool:
+    """Whether a file here asks something else than the copy that was read beside the records."""
+    here = f"{study.name}.toml"
+    with suppress(ValueError):  # nobody asked for that file
+        if study.toml and os.path.isfile(here):
+            other = load_study(here, results)
+            return other.name == study.name and other != study
+    return False
 
 
 def data_settings(data: str | None) -> list[tuple[str, Any]]:

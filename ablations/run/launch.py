@@ -127,6 +127,7 @@ def train_missing(study: Study, store: Store, launch: Launch) -> list[Standing]:
     _say_what_stays(standings, launch)
     todo = launch.to_do(standings)
     if not todo:
+        keep(study, store.folder)
         say(f"{study.name}: nothing to do, every run is there")
         return standings
     _say_what_never_comes([s.run.train for s in standings if s.digest in todo])

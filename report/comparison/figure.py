@@ -18,9 +18,12 @@ def forest(family: Family, name: str) -> Drawing | None:
     rows = [measured[row] for row in sorted(order[:MOST_ROWS])]
     metric = rows[0].metric
 
-    figure = forest_of(
-        rows, [*map(place, rows)], [metric.heading] * len(rows), lambda contrast: 0, "B − A"
-    )
+    places = [*map(place, rows)]
+    named = [  # cells of other images of one name are told apart
+        name if places.count(name) == 1 else f"{name} ({number})"
+        for number, name in enumerate(places, start=1)
+    ]
+    figure = forest_of(rows, named, [metric.heading] * len(rows), lambda contrast: 0, "B − A")
     left = (
         f" The {len(rows)} largest of {len(measured)} cells." if len(rows) < len(measured) else ""
     )

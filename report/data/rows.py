@@ -99,8 +99,8 @@ def epoch_rows(record: Record) -> Iterable[Row]:
             "epoch": epoch["epoch"],
             "loss_nats": epoch["loss"],
             "is_lost": is_lost,
-            "reconstruction_nats": epoch.get("reconstruction_nats"),
-            **{f"kl_level_{level}_nats": nats for level, nats in kl},
+            "objective_reconstruction": epoch.get("reconstruction_nats"),
+            **{f"objective_kl_level_{level}": held for level, held in kl},
         }
 
 

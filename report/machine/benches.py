@@ -52,10 +52,12 @@ def _read(
 def _drawing(path: Path, document: dict[str, Any]) -> Drawing:
     if "axes" in document:
         figure, caption = scaling.scaling(document), scaling.caption(document)
+        shown = "Cost of a model-step"
     else:
         figure, caption = ladder.ladder(document), ladder.caption(document)
+        shown = "Throughput ladder"
     figure.draw_without_rendering()  # what cannot be drawn shows here, not in the page
-    title = str(document["machine"]["device_name"])
+    title = f"{shown}, {document['machine']['device_name']}"
     return Drawing(f"bench-{slug(path.stem)}", title, caption, figure)
 
 

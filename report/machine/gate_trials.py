@@ -19,7 +19,7 @@ NOTE = (
 def gate_table(rows: Sequence[Sequence[object]]) -> Table:
     """A row for each kind of trial, machine and load."""
     caption = "The performance gate, tried on itself"
-    return table("gate", caption, (*HEADINGS, "commit"), rows, [NOTE])
+    return table("gate-trials", caption, (*HEADINGS, "commit"), rows, [NOTE])
 
 
 def trials_row(document: Mapping[str, Any]) -> list[object]:

@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from report.render.drawing import INK, styled
+from report.render.panels import PALETTE
 
-BAR, PACKED_BAR = "#9aa7b5", "#0b4f85"
+BAR, PACKED_BAR = "#7a8794", PALETTE[0]
 ROOM = 5.0  # right of the longest bar, as a factor of it: the labels stand there
 RATE = "model_steps_per_second."
 

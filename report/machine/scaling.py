@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
-from report.render.drawing import FAINT, INK, styled
+from report.render.drawing import INK, SOFT, styled
 from report.render.panels import PALETTE
 
 HEADINGS = {
@@ -52,7 +52,7 @@ def _draw(axes: Axes, name: str, costs: pd.DataFrame) -> None:
     divisor, anchor = (values, 0) if name == "processes" else (1, -1)
     shares = costs["flop_per_model_step"] / divisor
     expected = median.iloc[anchor] * shares / shares.iloc[anchor]
-    axes.plot(values, expected, color=FAINT, linestyle="--")
+    axes.plot(values, expected, color=SOFT, linestyle="--")
     errors = [median - lower, upper - median]
     axes.errorbar(values, median, yerr=errors, color=PALETTE[0], marker="o", ecolor=INK, capsize=2)
     axes.set(xlabel=HEADINGS[name], xscale="linear" if name == "depth" else "log")

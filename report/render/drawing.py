@@ -30,7 +30,8 @@ from report.data.factors import Factor
 from report.render.panels import Layout, plain
 from report.render.svg import slim
 
-INK, FAINT = "#1c1e21", "#c9ccd1"  # replaced by the page's own colours in inline SVG
+# Replaced by the page's own colours in inline SVG: text, what stands behind it, the grid.
+INK, SOFT, FAINT = "#1c1e21", "#54595f", "#c9ccd1"
 PANEL_WIDTHS = {1: 5.0, 2: 3.5, 3: 2.9}  # inches, by columns; 2.4 beyond
 PANEL_HEIGHT = 2.6
 LETTER = 0.075  # inches, of a legend's text on average; a sample and its margins take five letters
@@ -109,7 +110,9 @@ def svg(drawing: Drawing) -> Markup:
         drawing.figure.savefig(buffer, format="svg", transparent=True)
     text = slim(buffer.getvalue(), drawing.name).replace("<svg ", f"<svg {ATTRIBUTES} ", 1)
     # Our own output, already escaped by matplotlib.
-    return Markup(text.replace(INK, "var(--ink)").replace(FAINT, "var(--line)"))
+    for colour, name in ((INK, "ink"), (SOFT, "soft"), (FAINT, "line")):
+        text = text.replace(colour, f"var(--{name})")
+    return Markup(text)
 
 
 def image(drawing: Drawing, kind: str) -> bytes:

@@ -1,6 +1,7 @@
 """A forest: contrasts with their intervals, a row each, zero in the middle, a panel a metric."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,10 +10,11 @@ from matplotlib.ticker import MaxNLocator
 
 from report.data.contrasts import Contrast
 from report.data.factors import Factor
-from report.render.drawing import FAINT, INK, facets, row_names
+from report.render.drawing import FAINT, INK, SOFT, facets, row_names
 from report.render.panels import Layout, style
 
 LEAST_INCHES = 1.1
+BAND: dict[str, Any] = {"color": FAINT, "edgecolor": SOFT, "linewidth": 0.6}
 
 
 def linear(axes: Axes, contrasts: Sequence[Contrast]) -> None:
@@ -42,7 +44,7 @@ def forest_of(
         for contrast, name in zip(part["contrast"], part["row"], strict=True):
             row, known = names.index(name), contrast.estimate
             if has_margins and not contrast.is_clear:
-                axes.barh(row, 2 * known.margin, 0.5, -known.margin, color=FAINT, zorder=0)
+                axes.barh(row, 2 * known.margin, 0.5, -known.margin, zorder=0, **BAND)
             look = style(colour(contrast), dash=int(not contrast.is_clear))
             look |= {"linestyle": "", "capsize": 2.5}
             axes.errorbar(known.mean, row, xerr=known.half_width, **look)

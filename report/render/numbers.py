@@ -31,7 +31,7 @@ def aligned(means: Sequence[float], half_widths: Sequence[float]) -> list[str]:
     least = 10.0**-digits
     texts = []
     for mean, half in zip(means, half_widths, strict=True):
-        width = 0.0 if half < ROUNDING * abs(mean) else max(half, least)  # none is 0 by rounding
+        width = 0.0 if half <= ROUNDING * abs(mean) else max(half, least)  # none is 0 by rounding
         text = ABSENT if math.isnan(mean) else rounded(mean, digits)
         has_width = not (math.isnan(mean) or math.isnan(half))
         texts.append(f"{text} ± {rounded(width, digits)}" if has_width else text)

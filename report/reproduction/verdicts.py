@@ -107,7 +107,7 @@ def judge_map(facts: Mapping[str, Any], kl_nats: float) -> Verdict:
     trust, accuracy = facts["trustworthiness"], facts["neighbour_accuracy"]
     needed, named = needed_nats(accuracy), percent(accuracy)
     demands = {
-        f"trustworthiness is {trust:.2f} only": trust >= LEAST_TRUST,
+        f"trustworthiness is {short(trust)} only": trust >= LEAST_TRUST,
         f"neighbours on the map name {named} of the digits only": accuracy >= LEAST_MAP_ACCURACY,
         f"the level holds {kl_nats:.2f} nats, naming {named} of the digits takes {needed:.2f}: the "
         "map shows differences that the level's own noise drowns": kl_nats >= needed,
@@ -142,7 +142,7 @@ def judge_plane(plane: Plane) -> Verdict:
         f"{plane.names}"
     )
     demands = {
-        f"smoothness is {plane.smoothness:.2f} only": plane.smoothness >= LEAST_SMOOTHNESS,
+        f"smoothness is {short(plane.smoothness)} only": plane.smoothness >= LEAST_SMOOTHNESS,
         f"the picture is the same everywhere ({held})": plane.variety >= NO_VARIETY,
     }
     is_varied = plane.variety >= LEAST_VARIETY
@@ -151,4 +151,11 @@ def judge_plane(plane: Plane) -> Verdict:
 
 def percent(share: float, digits: int = 0) -> str:
     """`97.3 %`."""
-    return f"{rounded(100 * share, digits)} %"
+    return f"{short(100 * share, digits)} %"
+
+
+def short(value: float, digits: int = 2) -> str:
+    """A number rounded down: what falls short of a demand does not read as if it met it."""
+    scale = 10**digits
+    is_number = math.isfinite(value)
+    return rounded(math.floor(value * scale + 1e-9) / scale if is_number else value, digits)

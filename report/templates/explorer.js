@@ -11,6 +11,7 @@
   const pad = find("pad"), picture = find("picture"), axes = [find("across"), find("up")];
   const zeros = () => kl.map(() => new Float32Array(latent));
   let level = top, z = zeros(), isDrawing = false, isHeld = false, encodeAgain = null, plane = "";
+  let samples = 0, before = [];  // how many were drawn; the dimensions of the pad
 
   const name = () => `z_${level + 1}`;
   const text = value => value.toFixed(2).replace("-", "−");
@@ -112,7 +113,7 @@
   };
   const encodeDigit = i => {
     drawn.set(digits[i]);
-    encodePixels(digits[i], `A test digit ${labels[i]}`, () => encodeDigit(i));
+    encodePixels(digits[i], `Test digit ${labels[i]}, ${i + 1} of ${labels.length}`, () => encodeDigit(i));
     find("digits").children[i].setAttribute("aria-pressed", "true");
   };
   const encodeDrawing = (isStroke = false) => {
@@ -123,7 +124,7 @@
     z = sample();
     forget();
     const then = top ? ", and the levels below it follow without noise" : "";
-    say(`An ancestral sample, with noise at every level. Move the top${then}.`);
+    say(`Ancestral sample ${++samples}, with noise at every level. Move the top${then}.`);
     show();
   };
   const reset = () => {
@@ -145,6 +146,7 @@
       axis.replaceChildren(...kl[t].map((_, i) => new Option(named(i), i)));
       axis.value = most[Math.min(which, latent - 1)];
     });
+    before = chosen();
     sliders.forEach(({ heading }, i) => { heading.textContent = named(i); });
     picture.setAttribute("aria-label", `Picture decoded from ${name()}`);
     (encodeAgain || show)();
@@ -178,6 +180,7 @@
     find("digits").append(button);
   });
   pad.addEventListener("pointerdown", event => {
+    if (!event.isPrimary || event.button) return;  // neither a second finger nor a menu
     pad.setPointerCapture(event.pointerId);
     drag(event);
   });
@@ -185,7 +188,12 @@
     if (pad.hasPointerCapture(event.pointerId)) drag(event);
   });
   pad.addEventListener("keydown", press);
-  for (const axis of axes) axis.addEventListener("change", show);
+  axes.forEach((axis, which) => axis.addEventListener("change", () => {
+    const [across, up] = chosen();
+    if (across === up) axes[1 - which].value = before[which];  // they change places
+    before = chosen();
+    show();
+  }));
   find("sample").addEventListener("click", drawSample);
   find("reset").addEventListener("click", reset);
   find("clear").addEventListener("click", clear);

@@ -1,8 +1,10 @@
 "use strict";
 // Tables: a click on a heading sorts by each entry's data-order, empty ones last. The filter keeps
 // rows that have every number typed, and for every other word one that starts with it; after the
-// name of a column (`depth 2`) what is typed must stand in that column.
-const words = text => text.toLowerCase().split(/[\s(),]+/).filter(word => word);
+// name of a column (`depth 2`) what is typed must stand in that column. A number may be typed with a
+// hyphen for its minus, and without commas.
+const words = text => text.toLowerCase().replace(/−/g, "-")
+  .replace(/(\d),(?=\d{3}(?!\d))/g, "$1").split(/[\s(),]+/).filter(word => word);
 const fits = word => isNaN(word) ? other => other.startsWith(word) : other => other === word;
 const has = (cells, word) => words(cells.map(cell => cell.textContent).join(" ")).some(fits(word));
 // Up to which word what is typed from `start` on names a column of that title.
@@ -65,16 +67,23 @@ for (const sheet of document.querySelectorAll(".sheet")) {
   });
 }
 
-// The columns that name a row stay in sight.
+// The columns that name a row stay in sight, as far as they leave a third of the width to others.
 for (const table of document.querySelectorAll("table")) {
   const places = [...table.querySelectorAll("th.place")];
   const stick = () => {
-    let left = 0;
+    const box = table.closest(".scroll");
+    let left = 0, held = 0;
     for (const head of places) {
-      const column = head.cellIndex;
-      for (const row of table.rows) row.cells[column].style.left = `${left}px`;
-      left += head.offsetWidth;
+      const right = left + head.offsetWidth, isHeld = right <= box.clientWidth * 2 / 3;
+      for (const row of table.rows) {
+        const cell = row.cells[head.cellIndex];
+        cell.classList.toggle("place", isHeld);
+        cell.style.left = isHeld ? `${left}px` : "";
+      }
+      if (isHeld) held = right;
+      left = right;
     }
+    box.style.scrollPaddingLeft = `${held}px`;  // what has the focus is not under them
   };
   if (places.length) new ResizeObserver(stick).observe(table);
 }
@@ -88,6 +97,19 @@ const reach = () => {
 addEventListener("resize", reach);
 addEventListener("toggle", reach, true);  // of what was folded
 reach();
+
+// A link to what is folded unfolds it.
+const reveal = () => {
+  const target = document.getElementById(location.hash.slice(1));
+  const folds = [];
+  for (let part = target; part; part = part.parentElement) {
+    if (part.tagName === "DETAILS" && !part.open) folds.push(part);
+  }
+  folds.forEach(fold => { fold.open = true; });
+  if (folds.length) target.scrollIntoView();
+};
+addEventListener("hashchange", reveal);
+reveal();
 
 // Light or dark: as the system says, until the button says otherwise.
 const theme = document.querySelector("#theme"), system = matchMedia("(prefers-color-scheme: dark)");

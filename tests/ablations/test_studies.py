@@ -114,6 +114,10 @@ def test_combinations_are_validated_not_what_they_have_in_common() -> None:
     [
         ({"axes": {"depth": ()}}, r"depth: \(\) is no axis; allowed: a list of one value or mo"),
         ({"axes": {"depth": 2}}, r"depth: 2 is no axis"),
+        (
+            {"axes": (("depth", (1,)),)},
+            r"axes: .* is not allowed; allowed: lists by their settings",
+        ),
         ({"axes": {"loss": "bce"}}, r"loss: 'bce' is no axis"),
         ({"axes": {"depth": (1, 1)}}, "depth: 1 is given twice; allowed: distinct values"),
         ({"axes": {"depth": (0,)}}, "depth: 0 is not allowed; allowed: integers ≥ 1"),
@@ -169,9 +173,10 @@ def test_a_study_refuses_in_one_line_what_cannot_be_run(change: dict[str, Any], 
 
 def test_values_of_numpy_and_ranges_are_those_of_python() -> None:
     axes = {"depth": range(1, 3), "latent": list(np.array([2, 20])), "train.kl_weight": np.ones(1)}
-    study = Study("s", axes=axes, settings={"train.epochs": np.int64(5)})
+    study = Study("s", axes=axes, settings={"train.epochs": np.int64(5)}, seeds=np.int64(2))
     same = {"depth": [1, 2], "latent": [2, 20], "train.kl_weight": [1.0]}
-    assert study == Study("s", axes=same, settings={"train.epochs": 5})
+    assert study == Study("s", axes=same, settings={"train.epochs": 5}, seeds=2)
+    assert type(study.seeds) is int
     assert {type(held) for values in study.axes.values() for held in values} == {int, float}
     assert [digest(run) for run in runs(narrow(study, {"latent": np.array([2])}))] == [
         digest(run) for run in runs(study) if run.model.latent_dim == 2

@@ -214,7 +214,7 @@ def test_a_folder_that_was_copied_leads_to_no_other(tmp_path: Path) -> None:
 def test_what_was_made_in_python_is_known_by_its_name_too(tmp_path: Path) -> None:
     made = Study(
         "mine",
-        'Does "β"\nmatter?',
+        'Does "β"\nmatter\x7f?',
         {"train.epochs": 3, "train.rate_steps": [1, 2]},
         {"depth": range(1, 3), "train.learning_rate": (1e-5, 3e-3), "loss": ("bce", "mse")},
         (Variant("documented"), Variant("ELBO, β = ½", {"objective": "elbo"})),
@@ -227,12 +227,19 @@ def test_what_was_made_in_python_is_known_by_its_name_too(tmp_path: Path) -> Non
     assert as_file(PRESETS["quick"]).toml == ""
     with pytest.raises(ValueError, match=r"^name: 'bench' is that of a study of hvae's own"):
         as_file(Study("bench"))
+    with pytest.raises(UnicodeEncodeError):
+        as_file(Study("mine", "\udcff"))
 
 
-def test_a_copy_that_is_given_as_a_file_is_its_folders_study(tmp_path: Path) -> None:
+def test_a_copy_that_is_given_as_a_file_is_its_folders_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "mine"
     (folder / "runs").mkdir(parents=True)
-    study = load_study(write(folder / COPY, DEPTH))
-    assert (study.name, study.argument) == ("mine", str(folder / COPY))
-    (folder / "runs").rmdir()
-    assert load_study(str(folder / COPY)).name == "study"
+    file = write(folder / COPY, DEPTH)
+    study = load_study(file, tmp_path)
+    assert (study.name, study.argument) == ("mine", file)
+    assert load_study(file).name == "study"  # of other results
+    monkeypatch.chdir(folder)
+    assert load_study(COPY, Path("..")).name == "mine"
+    assert load_study(COPY).name == "study"

@@ -161,6 +161,15 @@ def test_the_pad_takes_the_two_dimensions_that_are_chosen(explorer: Browser) -> 
     assert pad.get_attribute("aria-valuetext") == "dimension 7: 0.10, dimension 9: −0.10"
 
 
+def test_the_two_dimensions_of_the_pad_change_places_where_they_would_be_one(
+    explorer: Browser,
+) -> None:
+    across, up = (find(explorer, name) for name in ("across", "up"))
+    before = [across.get_property("value"), up.get_property("value")]
+    up.find_element(By.CSS_SELECTOR, f"option[value='{before[0]}']").click()
+    assert [across.get_property("value"), up.get_property("value")] == before[::-1]
+
+
 def test_every_slider_moves_its_dimension(explorer: Browser) -> None:
     before = picture(explorer)
     sliders = find(explorer, "sliders").find_elements(By.TAG_NAME, "input")
@@ -177,7 +186,7 @@ def test_samples_differ_and_reset_goes_back(explorer: Browser) -> None:
         find(explorer, "sample").click()
         pictures.append(picture(explorer))
     assert len({tuple(shown) for shown in pictures}) == 3
-    assert "noise at every level" in find(explorer, "said").text
+    assert "Ancestral sample 2, with noise at every level" in find(explorer, "said").text
     find(explorer, "reset").click()
     assert picture(explorer) == pictures[0]
 

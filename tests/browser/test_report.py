@@ -154,6 +154,21 @@ def test_the_filter_keeps_rows_that_have_every_word_and_knows_the_names_of_colum
             assert said.text == ""
 
 
+def test_a_number_is_found_as_it_is_typed_on_a_keyboard(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    field = browser.driver.find_element(By.XPATH, "//*[@class='sheet'][.//*[@id='cells']]//input")
+    texts = [
+        cell.text
+        for cell in browser.driver.find_elements(By.CSS_SELECTOR, "#cells tbody td.number")
+        if cell.text[0] == "−" or "," in cell.text
+    ]
+    assert {"−", ","} <= set("".join(texts))
+    for text in texts:
+        field.send_keys(text.split()[0].replace("−", "-").replace(",", ""))
+        assert browser.js(VISIBLE, "#cells") > 0, text
+        field.clear()
+
+
 def test_a_table_of_one_row_has_no_filter(browser: Browser, page: Path) -> None:
     browser.open(page)
     seen = (
@@ -229,6 +244,18 @@ def test_the_columns_that_name_a_row_stay_in_sight(browser: Browser, page: Path)
     assert places == sorted(places)
     assert min(places) >= 0
     assert other < 0
+    wide = "document.querySelectorAll('#cells th')[1].style.minWidth = '20rem'"
+    sticking = "return document.querySelectorAll('#cells tbody tr')[0].querySelectorAll('.place')"
+    browser.js(wide)
+    assert eventually(lambda: browser.js(f"{sticking}.length") == 1)  # the others stay in reach
+
+
+def test_a_link_to_what_is_folded_unfolds_it(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    is_seen = "return document.querySelector('#status').checkVisibility()"
+    assert not browser.js(is_seen)
+    browser.js("location.hash = '#status'")
+    assert eventually(lambda: browser.js(is_seen))
 
 
 def test_figures_are_numbered_and_every_one_has_its_link(browser: Browser, page: Path) -> None:

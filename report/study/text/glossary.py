@@ -13,9 +13,9 @@ GLOSSARY = {
     "sampling: in expectation an upper bound. How tight, the gap of the bounds says for images "
     "that the model drew, which may be unlike the test images. Its Monte-Carlo error is printed. "
     "Lower is better.",
-    "not certified": "Of an effect on the NLL: on images that the model drew, the bounds of most "
-    "runs are over a nat apart, or further apart than what is said of the effect, or the NLL of "
-    "more than a few images is the encoders' bound.",
+    "not certified": "Of an NLL: on images that the model drew, its bounds are over a nat apart, "
+    "or for more than a few images it is the encoders' bound. Of an effect on the NLL: so are most "
+    "runs, or the bounds are further apart than what is said of the effect.",
     "scoreboard NLL": "The Bernoulli NLL of one fixed binarised test set, the same for every loss: "
     "the number by which models of different losses may be ranked. It is the likelihood that BCE "
     "trains on, and no gap is measured of it.",

@@ -348,8 +348,14 @@ def test_a_study_of_a_file_is_named_by_the_file_until_its_copy_is_there(
     assert (nothing.exit_code, nothing.stdout) == (2, "")
     assert "results: no record of these runs under results/mine" in nothing.stderr
     assert "second?" in page.read_text()
-    assert "mine: of mine.toml an earlier form is asked, kept in results/mine" in nothing.stderr
-    assert "earlier form" not in call("status", "mine.toml").stderr
+    assert "mine.toml differs from what is asked, the copy in results/mine" in nothing.stderr
+    assert "differs" not in call("status", "mine.toml").stderr
+    Path("mine.toml").write_text(f'question = "fourth?"\n{axes}')
+    assert call("run", "mine.toml", "--no-report").exit_code == 0  # nothing to train
+    assert "fourth?" in Path("results/mine/study.toml").read_text()
+    for other in (b"\xff", f'name = "other"\n{axes}'.encode()):
+        Path("mine.toml").write_bytes(other)
+        assert "differs" not in call("status", "mine").stderr
     assert call("status", "mine", "--epochs", "7").stdout.startswith(
         "mine: 1 runs in results/mine: 0 done, 0 diverged, 1 missing, 0 failed, 0 stale, "
         "0 damaged, 0 unreadable; others recorded: 1\n"
@@ -397,12 +403,12 @@ def test_the_real_report_is_written_from_records(tmp_path: Path, trainer: StandI
     assert result.exit_code == 0
     assert all(Path(line).exists() for line in result.stdout.splitlines())
     assert f"{tmp_path}/quick/report/runs.csv" in result.stdout
-    assert "earlier" not in result.stderr
+    assert "files there" not in result.stderr
     figures = tmp_path / "quick" / "report" / "figures"
     figures.mkdir()
     (figures / "old.pdf").touch()
     again = call("report", "quick", *SMALL, "--format", "csv", "--results", str(tmp_path))
-    assert f"{figures}: 1 files of an earlier report stay; --format png,pdf redoes" in again.stderr
+    assert f"{figures.parent}: 1 files there are not of this report" in again.stderr
 
 
 def test_report_opens_the_page(

@@ -42,7 +42,8 @@ def test_every_document_is_a_drawing_in_the_order_of_names(bench: Path) -> None:
         (bench / f"{name}.json").write_text(json.dumps(document(name)))
     found = read_benches(bench)
     assert [d.name for d in found.drawings] == ["bench-ladder-a-c", "bench-ladder-b"]
-    assert [d.title for d in found.drawings] == ["ladder-a c", "ladder-b"]
+    titles = [drawing.title for drawing in found.drawings]
+    assert titles == ["Throughput ladder, ladder-a c", "Throughput ladder, ladder-b"]
     assert found.notices == ()
 
 
@@ -106,7 +107,7 @@ def test_the_page_shows_the_ladder_and_says_what_is_damaged(store: Store, bench:
     assert "bench/ladder-bad.json is no whole record of a bench" in page()
     (bench / "ladder-cpu.json").write_text(json.dumps(document()))
     first = page()
-    assert ">Throughput ladder of this machine</h2>" in first
+    assert ">Throughput by machine</h2>" in first
     assert 'id="figure-bench-ladder-cpu"' in first
     assert 'href="#ladder"' in first
     assert (store.folder / "report" / "figures" / "bench-ladder-cpu.png").stat().st_size

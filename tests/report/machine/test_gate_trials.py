@@ -1,6 +1,7 @@
 """The gate's own record: a row per kind of trial, machine and load."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,10 @@ def test_trials_are_read_and_the_gates_other_files_left_alone(gate: Path) -> Non
     found = read_benches(gate.parent)
     assert len(found.gate.rows) == 3
     assert found.notices == ()
+    page = report_of(Store(gate.parent.parent / "study"), Design("none", "", ()))[0].read_text()
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert {"gate", "gate-trials"} <= set(ids)
+    assert len(ids) == len(set(ids))
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"bound": "x"}', '{"confidence": [1], "bound": 1}'])

@@ -49,5 +49,9 @@ def test_a_detectable_effect_has_two_digits() -> None:
 def test_a_column_has_the_decimals_of_its_median_interval_and_no_width_rounds_to_none() -> None:
     means, halves = [1.2345, 100.0, math.nan, 7.0, 3.0], [0.123, 0.5, math.nan, 0.0002, math.nan]
     assert aligned(means, halves) == ["1.23 ± 0.12", "100.00 ± 0.50", "–", "7.00 ± 0.01", "3.00"]
-    assert aligned([2.0, 3.0], [0.1, 0.0]) == ["2.00 ± 0.10", "3.00 ± 0.00"]
+    assert aligned([2.0, 3.0, 0.0], [0.1, 0.0, 0.0]) == [
+        "2.00 ± 0.10",
+        "3.00 ± 0.00",
+        "0.00 ± 0.00",
+    ]
     assert aligned([1234.5, 0.1], [math.nan, math.nan]) == ["1,234", "0.1000"]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from luminance import linear, relative_luminance
 
+from report.machine.ladder import BAR
 from report.render.panels import MARKERS, PALETTE, style
 
 PAPERS = ("#ffffff", "#16181b")
@@ -42,7 +43,7 @@ def test_no_two_colours_look_alike(blindness: str) -> None:
 
 @pytest.mark.parametrize("paper", PAPERS)
 def test_every_colour_stands_out_from_the_page(paper: str) -> None:
-    for colour in PALETTE:
+    for colour in (*PALETTE, BAR):
         dark, light = sorted((relative_luminance(colour), relative_luminance(paper)))
         assert (light + 0.05) / (dark + 0.05) >= 3  # WCAG 2.2, 1.4.11: graphical objects
 
