@@ -4,7 +4,7 @@ evaluation, which does about as many in a second as the compiled step.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
@@ -19,7 +19,7 @@ MOST_IMAGES = 512  # of a batch of a trial
 TRIES = 4  # after the first; the fastest counts: neighbours only slow a try down
 LONG_SECONDS = 0.5  # of a try: one will do
 START_SECONDS = 4.0  # of a worker: it imports torch
-CGROUP = Path("/sys/fs/cgroup/memory.max")  # of a container: bytes, or "max"
+CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 class Kind(NamedTuple):
@@ -142,8 +142,22 @@ def lacking_memory(packs: Sequence[Pack], workers: int) -> str:
 
 
 def memory_here() -> float:
-    """Bytes of this machine, or those that a container may take of it."""
-    total = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    with suppress(OSError, ValueError):  # no container, or one without a limit
-        return min(total, float(int(CGROUP.read_text())))
-    return total
+    """Bytes of this machine, or those that a container or a job may take of it."""
+    least = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for file in _limits():
+        with suppress(OSError, ValueError):  # not there, or without a limit
+            least = min(least, float(int(file.read_text())))
+    return least
+
+
+def _limits() -> Iterator[Path]:
+    """Where limits may stand: of the control group of this process and of all that it is in."""
+    with suppress(OSError):
+        for line in OWN_CGROUPS.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            root, name = CGROUPS, "memory.max"
+            if controllers:  # of version 1
+                root, name = CGROUPS / "memory", "memory.limit_in_bytes"
+            if not controllers or "memory" in controllers.split(","):
+                own = root / path.lstrip("/")
+                yield from (p / name for p in (own, *own.parents) if p.is_relative_to(root))

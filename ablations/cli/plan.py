@@ -70,8 +70,8 @@ def plan(
     """Show what would run, how it packs, and what it costs.
 
     What is already there is counted, and left out of the packs. Seconds are predicted from what
-    this machine does in a short trial, with evaluation, without throughput and report; of a cluster
-    as if its nodes were like it.
+    this machine does in a short trial (on a GPU from what an H200 is expected to do), with
+    evaluation, without throughput and report; of a cluster as if its nodes were like it.
 
     \b
     Examples:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from ablations.grid import Pack, labels, packing, packs, runs, without
-from ablations.prediction import too_large
+from ablations.prediction import lacking_memory, too_large
 from ablations.run.executors import (
     DEVICES,
     EXECUTORS,
@@ -185,6 +185,9 @@ def _train(
     cut = packs(study.name, asked, todo, packing(device, len(standings), place.workers))
     if device == "cpu" and (line := place.ask(too_large, cut)):
         raise ValueError(line)
+    is_here = launch.executor != "ray"
+    if is_here and device == "cpu" and (line := lacking_memory(cut, place.workers)):
+        say(line)
     store.open_for_writing()
     keep(study, store.folder)
     wanted = [run for pack in cut for run in pack.runs]

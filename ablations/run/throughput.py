@@ -16,6 +16,8 @@ from ablations.prediction import assumed
 from ablations.run.executors import NODES_LOST, Executor, NodeDied
 from ablations.run.progress import say
 from hvae.config import DataConfig, RunConfig, TrainConfig
+from hvae.native.bindings import LOSSES
+from hvae.native.build import c_compiler
 from hvae.processes import Progress, give_back_freed_memory
 from hvae.records.files import overwrite, read_whole
 from hvae.records.provenance import device_name, environment
@@ -51,9 +53,10 @@ def seconds_for(packs: Sequence[Pack], device: str, workers: int) -> float:
 
 
 def shape(run: RunConfig) -> RunConfig:
-    """What decides how fast a run is: its sizes, and how many of its pixels are dark. Settings that
-    change neither are at their defaults; the loss is one, though BCE takes a little longer."""
+    """What decides how fast a run is: its sizes, how many of its pixels are dark, whether step.c
+    knows its loss. Other settings are at their defaults, though BCE takes a little longer."""
     train = TrainConfig(
+        loss=TrainConfig().loss if run.train.loss in LOSSES else run.train.loss,
         objective="iwae" if run.train.objective == "iwae" else TrainConfig().objective,
         batch_size=run.train.batch_size,
         importance_samples=run.train.importance_samples,
@@ -140,7 +143,8 @@ def _groups(shapes: Iterable[RunConfig]) -> list[Group]:
 
 def machine(device: str) -> dict[str, Any]:
     """What the numbers depend on beside the sources, without importing torch."""
-    return {"torch": version("torch"), "device": device, "device_name": device_name(device)}
+    known = {"torch": version("torch"), "device": device, "device_name": device_name(device)}
+    return known | {"compiles": c_compiler() is not None}
 
 
 def _file(folder: Path, one: RunConfig, sources_sha256: str, machine: dict[str, Any]) -> Path:

@@ -21,6 +21,8 @@ from hvae.training.adam import BETAS, EPSILON
 from hvae.training.draws import Draw, Draws
 from hvae.training.stacking import stack
 
+jax.config.update("jax_default_matmul_precision", "highest")  # float32, as the other rungs
+
 Parameters = dict[str, jax.Array]
 
 
@@ -35,7 +37,7 @@ class State(NamedTuple):
 
 class JaxPack:
     """K trainings of one size with the documented objective and BCE, an engine like those of
-    `hvae.training`; on what device is JAX's choice."""
+    `hvae.training`, in whole float32 where JAX would take TF32."""
 
     name = "jax"
 

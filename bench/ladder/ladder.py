@@ -5,6 +5,7 @@ drawn anew each round; ratios are taken within a round, so that a slow moment hi
 """
 
 import math
+import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -18,12 +19,12 @@ from bench.ladder.rungs import GAUGES, Gauge, Rung, Source
 from hvae.processes import (
     Worker,
     WorkerFailed,
-    core_count,
     lifeline,
     one_thread,
     own_cores,
     settle,
     start_worker,
+    usable_cores,
 )
 
 Task = Rung | Gauge
@@ -85,7 +86,8 @@ def _start(task: Task, line: Connection) -> list[Worker]:
     prepare = settle if keeps_memory else one_thread
     cores = own_cores(task.processes)
     if isinstance(task, Rung) and task.engine == "jax":
-        cores = own_cores(core_count())[:1]  # it would start a thread on every core that it sees
+        # It would start a thread on every core that it sees.
+        cores = [usable_cores()[0] if hasattr(os, "sched_setaffinity") else None]
     return [start_worker(line, prepare, core) for core in cores]
 
 

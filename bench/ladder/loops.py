@@ -75,6 +75,7 @@ def pack_loop(rung: Rung, source: Source) -> Loop:
     whole = load(runs[0].data, source.folder)
     if rung.engine == "jax":
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # others share the GPU
+        os.environ["JAX_PLATFORMS"] = rung.device  # or an error: never a CPU's rate as a GPU's
         from bench.ladder.jax_pack import JaxPack  # an extra
 
         engine: Engine | JaxPack = JaxPack(runs)

@@ -50,7 +50,13 @@ def _rung(rung: Rung) -> Rung:
 
 
 def document(found: Ladder, measured: Sequence[Point]) -> dict[str, Any]:
-    """The cost of each point as one JSON document: milliseconds of wall time a model-step."""
+    """The cost of each point as one JSON document: milliseconds of wall time a model-step. Raises
+    `ValueError` where one could not be built."""
+    if found.left_out:
+        engine, missing = measured[0].rung.engine, found.left_out[0]
+        raise ValueError(
+            f"scaling: the {engine} engine cannot be built ({missing}); allowed: --no-compile"
+        )
     start = measured[0].rung
     return common(found) | {
         "engine": start.engine,

@@ -5,6 +5,7 @@ warmed up, its repeats calibrated to a time, and the order of cells and tasks dr
 round, so that a slow moment of the machine hits all alike.
 """
 
+import gc
 import random
 import warnings
 from collections.abc import Mapping, Sequence
@@ -78,8 +79,10 @@ def measure(
             for job in sorted(jobs)
         }
         rates |= _clock(works, device, length)
-        if device == "cuda":
-            torch.cuda.empty_cache()  # else the next part, and the training, find it taken
+        if device == "cuda":  # else the next part, and the training, find it taken
+            works.clear()
+            gc.collect()  # a captured step is part of a circle
+            torch.cuda.empty_cache()
     return [
         [
             _measurement(job, found, device, job in at_best)

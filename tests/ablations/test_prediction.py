@@ -109,14 +109,30 @@ def test_so_many_workers_are_advised_as_fit_with_the_largest_packs(
     assert lacking_memory(packs, 2) == ""
 
 
-@pytest.mark.parametrize(("limit", "is_bound"), [("max\n", False), ("1000000\n", True)])
-def test_a_container_bounds_the_memory(
-    limit: str, is_bound: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("own", "file", "limit", "is_bound"),
+    [
+        ("0::/\n", "memory.max", "1000000\n", True),
+        ("0::/\n", "memory.max", "max\n", False),
+        ("0::/slurm/job_7/step_0\n", "slurm/job_7/memory.max", "1000000", True),
+        ("0::/slurm/job_7\n", "slurm/job_8/memory.max", "1000000", False),
+        ("3:cpu:/a\n2:pids,memory:/a/b\n", "memory/a/memory.limit_in_bytes", "1000000", True),
+    ],
+)
+def test_a_container_and_a_job_bound_the_memory(
+    own: str,
+    file: str,
+    limit: str,
+    is_bound: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(prediction, "CGROUP", tmp_path / "none")
+    monkeypatch.setattr(prediction, "CGROUPS", tmp_path)
+    monkeypatch.setattr(prediction, "OWN_CGROUPS", tmp_path / "own")
     machine = memory_here()
-    (tmp_path / "memory.max").write_text(limit)
-    monkeypatch.setattr(prediction, "CGROUP", tmp_path / "memory.max")
+    (tmp_path / "own").write_text(own)
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text(limit)
     assert memory_here() == (1e6 if is_bound else machine)
 
 

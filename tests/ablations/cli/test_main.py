@@ -364,6 +364,14 @@ def test_a_study_of_a_file_is_named_by_the_file_until_its_copy_is_there(
     assert "'reproduce' is no study; `hvae reproduce`" in call("status", "reproduce").stderr
 
 
+def test_workers_that_do_not_fit_the_memory_are_said(
+    tmp_path: Path, trainer: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ablations.prediction.memory_here", lambda: 0.5e9)
+    said = run_small(tmp_path, "--no-report", "--workers", "2").stderr
+    assert re.search(r"memory: 2 workers need .* GB and 0\.5 GB are here; fewer fit, as --wo", said)
+
+
 def test_status_as_json_has_every_run_by_key(tmp_path: Path, trainer: StandIn) -> None:
     run_small(tmp_path, "--no-report", "--seeds", "1")
     result = call("status", "quick", *SMALL, "--results", str(tmp_path), "--json")

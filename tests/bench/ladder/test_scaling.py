@@ -36,6 +36,8 @@ def test_a_cost_is_wall_time_by_the_steps_of_all_models(monkeypatch: pytest.Monk
         for count in (1, 2)
     }
     found = document(Ladder(SOURCE, 2, {**windows, **gauges}, []), asked)
+    with pytest.raises(ValueError, match=r"^scaling: the compiled engine cannot be bui"):
+        document(Ladder(SOURCE, 2, {**windows, **gauges}, [asked[0].rung.title]), asked)
     costs = {axis: {c["value"]: c for c in of} for axis, of in found["axes"].items()}
     one = costs["depth"][2]["milliseconds_per_model_step"]["median"]
     assert one == pytest.approx(1000 * 0.6 / 300)  # 30 steps of ten models
