@@ -19,6 +19,7 @@ from ablations.grid import design, runs
 from hvae.records.standings import survey
 from report.data.frames import Study, load
 from report.data.metrics import ALIVE_NATS
+from report.machine.gate_trials import trials_row
 from report.reproduction.page import write_reproduction
 from report.study.cells import cells, levels_table
 from report.study.published import distances
@@ -218,6 +219,21 @@ def test_the_tables_of_bench_are_those_of_its_ladders(
             *(f"{100 * rung[f'fraction_of_{name}']:.2g}%" for name in shares),
         ]
         said(f"| {' | '.join(row)} |", page="bench/README.md")
+
+
+@pytest.mark.parametrize(
+    "file", sorted((PUBLISHED / "bench" / "gate").glob("*.json")), ids=lambda f: f.stem
+)
+def test_bench_says_of_the_gate_what_its_trials_say(file: Path) -> None:
+    known = json.loads(file.read_text())
+    bound = trials_row(known)[-2].text.split(" (")[0]
+    count, inconclusive = known["repeats"], known["inconclusive"]
+    if known["planted_percent"]:
+        found = f"{known['caught']} of {count} caught | at least {bound.removeprefix('≥ ')} |"
+    else:
+        alarms = f"{known['false_alarms']} false alarms of {count}, {inconclusive} inconclusive"
+        found = f"{alarms} | at most {bound.removeprefix('≤ ')} |"
+    said(found, page="bench/README.md")
 
 
 def test_bench_says_what_the_ladder_of_the_other_processor_ends_at() -> None:
