@@ -5,18 +5,16 @@ other `section.key`. A study of one's own is a TOML file: `ablations/study_files
 """
 
 import math
-import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ablations.own_images import described, recorded
 from hvae.config import RunConfig
-from hvae.records.store import RecordError, Store
 from hvae.settings import axis_names, digest, override, setting
 from hvae.settings import value as value_of
 from hvae.validation import require_integer
@@ -213,33 +211,8 @@ def _with_data(
     if not path:
         raise ValueError(f"data.path: {path!r} is not allowed; allowed: a file *.npz or a folder")
     if str(path) not in found:
-        found[str(path)] = _recorded(str(path), folder) or _described(path)
+        found[str(path)] = recorded(str(path), folder) or described(path)
     return {**settings, **found[str(path)]}
-
-
-def _recorded(path: str, folder: Path | None) -> Mapping[str, Any]:
-    """What lay at a path of data when the records of a folder were made, where nothing does now and
-    it was always the same."""
-    where = Path(os.path.expanduser(path)).absolute()
-    if folder is None or os.path.exists(where):
-        return {}
-    store, found = Store(folder), set()
-    for name in store.finished():
-        with suppress(RecordError):  # whoever asks for it hears of it
-            data = store.read(name).run.data
-            if data.path in (path, str(where)):
-                found.add((data.name, data.sha256, data.sizes))
-    keys = ("data.name", "data.sha256", "data.sizes")
-    return dict(zip(keys, *found, strict=True)) if len(found) == 1 else {}
-
-
-def _described(path: Any) -> Mapping[str, Any]:
-    from hvae.data.own import described  # needs numpy
-
-    try:
-        return described({"data.path": path})
-    except RuntimeError as error:  # ~ of nobody
-        raise ValueError(f"data.path: {path!r} cannot be read: {error}") from error
 
 
 def frozen(name: str, value: Any) -> Any:

@@ -30,8 +30,7 @@ from report.data.factors import Factor
 from report.render.panels import Layout, plain
 from report.render.svg import slim
 
-# Replaced by the page's own colours in inline SVG: text, what stands behind it, the grid.
-INK, SOFT, FAINT = "#1c1e21", "#54595f", "#c9ccd1"
+INK, SOFT, FAINT = "#1c1e21", "#54595f", "#c9ccd1"  # in inline SVG the page's own colours
 PANEL_WIDTHS = {1: 5.0, 2: 3.5, 3: 2.9}  # inches, by columns; 2.4 beyond
 PANEL_HEIGHT = 2.6
 LETTER = 0.075  # inches, of a legend's text on average; a sample and its margins take five letters
