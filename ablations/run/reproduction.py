@@ -11,6 +11,7 @@ from ablations.run.progress import say
 from ablations.studies import Study, narrow
 from hvae.config import RunConfig
 from hvae.processes import Progress
+from hvae.records.sources import require_sources, sources_sha256
 from hvae.records.store import Store
 from hvae.settings import digest
 
@@ -32,6 +33,7 @@ class MeasureTask:
     folder: Path
     run: RunConfig
     data_dir: Path
+    sources_sha256: str
 
 
 def study_of(data: str) -> Study:
@@ -61,20 +63,25 @@ def measure_pictures(study: Study, store: Store, data_dir: Path) -> None:
     if is_current(store.folder, digest(run), store.weights_path(digest(run)).read_bytes()):
         return
     say(f"{study.name}: measuring samples, map and manifold, a minute at most")
-    first(Local(1).map(write_measurements, [MeasureTask(store.folder, run, data_dir)]))
+    task = MeasureTask(store.folder, run, data_dir, sources_sha256())
+    first(Local(1).map(write_measurements, [task]))
 
 
 def write_measurements(task: MeasureTask, progress: Progress) -> Iterator[None]:
-    """Measure the pictures of a run whose weights were kept, and publish what was found."""
+    """Measure the pictures of a run whose weights were kept, and publish what was found. Raises
+    `SourcesChanged` where the sources are not those of the task, before or after."""
     from hvae.data.images import load
     from hvae.model.hierarchy import with_weights
     from hvae.pictures import reproduction
     from hvae.records.attachments import read_weights
 
+    require_sources(task.sources_sha256)
     store = Store(task.folder)
     path = store.weights_path(digest(task.run))
+    content = path.read_bytes()
     model = with_weights(task.run, read_weights(path))
     unit_kl = store.read(digest(task.run)).metrics["kl_per_unit_nats"][-1]
     measurements = reproduction.measurements(model, load(task.run.data, task.data_dir), unit_kl)
-    reproduction.write(task.folder, digest(task.run), path.read_bytes(), measurements)
+    require_sources(task.sources_sha256)
+    reproduction.write(task.folder, digest(task.run), content, measurements)
     yield

@@ -20,7 +20,6 @@ from report.data.contrasts import LEVELS, Contrasts, compare
 from report.data.design import Design
 from report.data.factors import VARIANT, Factor, factors_of
 from report.data.metrics import (
-    ALIVE_NATS,
     BY_IMAGE,
     SCOPES,
     Metric,
@@ -189,7 +188,11 @@ def _status(settings: pd.DataFrame, standings: Iterable[Standing], store: Store)
 
 def count_alive(levels: pd.DataFrame) -> int:
     """In how many rows of `Study.levels` the level is alive."""
-    return int((levels["kl_nats"].astype(float) >= ALIVE_NATS).sum())
+    return int(is_alive(levels).sum())
+
+
+def is_alive(levels: pd.DataFrame) -> "pd.Series[bool]":
+    return levels["kl_nats"].astype(float) >= levels["alive_from_nats"]
 
 
 def _with_retrained_gaps(

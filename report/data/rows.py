@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from itertools import zip_longest
 from typing import Any
 
+from hvae.config import FEW_SAMPLES, RunConfig
 from hvae.records.store import Record
 from report.data.metrics import ALIVE_NATS, LEVEL_METRICS, MODULE_TRAINING
 
@@ -88,7 +89,17 @@ def own_rates(record: Record) -> Row:
 def level_rows(record: Record) -> Iterable[Row]:
     lists = [record.metrics.get(name) or [] for name in LEVEL_METRICS]
     for level, values in enumerate(zip_longest(*lists), start=1):
-        yield {"level": level, **dict(zip(LEVEL_METRICS.values(), values, strict=True))}
+        found = dict(zip(LEVEL_METRICS.values(), values, strict=True))
+        yield {"level": level, **found, "alive_from_nats": alive_from(record.run, level)}
+
+
+def alive_from(run: RunConfig, level: int) -> float:
+    """The KL from which on a level is called alive: below the top two standard errors more, for
+    there it is sampled. Of a unit like its prior the log ratio is ½ (ε² − 1), of variance ½."""
+    if level >= run.model.num_layers:
+        return ALIVE_NATS
+    draws = min(FEW_SAMPLES, run.evaluation.importance_samples) * run.data.dataset.test_images
+    return ALIVE_NATS + 2 * math.sqrt(run.model.latents[level - 1] / 2 / draws)
 
 
 def epoch_rows(record: Record) -> Iterable[Row]:

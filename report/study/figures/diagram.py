@@ -65,10 +65,10 @@ def diagram(study: Study) -> Drawing | None:
     caption = (
         f"{left}Depth {count}, mean over seeds ({seed_count(shown, study.cell)}), test set. Area: "
         "the level's share of the joint KL, which stands below in nats beside its active units; "
-        "estimated from draws that all seeds share, it may fall below 0 by a hundredth of a nat. "
-        f"Hollow: under {ALIVE_NATS} nats in the mean (in how many seeds a level lives, the table "
-        "of levels says). The image x is decoded from level 1; each level is the prior of the one "
-        "to its left."
+        "sampled with draws that all seeds share, below the top it may be negative. Hollow: dead "
+        f"in the mean, under {ALIVE_NATS} nats or within its error of them (in how many seeds a "
+        "level lives, the table of levels says). The image x is decoded from level 1; each level "
+        "is the prior of the one to its left."
     )
     return Drawing("diagram", "Where the code lies", caption, figure)
 
@@ -76,20 +76,14 @@ def diagram(study: Study) -> Drawing | None:
 def _chain(axes: Axes, y: float, part: pd.DataFrame, most: float, between: str) -> None:
     """x and the levels of one cell at height y, `between` the two numbers of a level."""
     axes.text(0.5, y, "x", ha="center", va="center", style="italic")
-    means: pd.DataFrame = part.groupby("level")[["kl_nats", "active_units"]].mean()
+    names = ["kl_nats", "active_units", "alive_from_nats"]
+    means: pd.DataFrame = part.groupby("level")[names].mean()
     for level, row in means.iterrows():
         x, nats = float(str(level)) + 0.5, float(row["kl_nats"])
         axes.annotate("", (x - 0.75, y), (x - 0.35, y), arrowprops=ARROW)
-        axes.scatter([x], [y], s=_area(nats, most), zorder=2, **(ALIVE if _lives(nats) else DEAD))
+        lives = nats >= float(row["alive_from_nats"])
+        area = max(LEAST_AREA, LARGEST_AREA * nats / most) if lives else LEAST_AREA
+        axes.scatter([x], [y], s=area, zorder=2, **(ALIVE if lives else DEAD))
         units = row["active_units"]
         text = cell_text(nats) + (f"{between}{count_text(units)} units" if pd.notna(units) else "")
         axes.text(x, y + 0.3, text, ha="center", va="top", fontsize=7.5)
-
-
-def _lives(nats: float) -> bool:
-    return nats >= ALIVE_NATS
-
-
-def _area(nats: float, most: float) -> float:
-    """In square points: that of the largest circle for the largest KL, never quite nothing."""
-    return max(LEAST_AREA, LARGEST_AREA * nats / most) if _lives(nats) else LEAST_AREA

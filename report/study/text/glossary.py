@@ -22,10 +22,10 @@ GLOSSARY = {
     "rate, distortion": "The KL from the posterior to the prior of all levels together, and the "
     "reconstruction error: what the code costs, and what it leaves out.",
     "alive, dead": f"A level with a KL of at least {ALIVE_NATS} nats is alive; below the top "
-    "level, with such a share of the joint KL, which there is known to a hundredth of a nat. What "
-    "is drawn of a dead top level says next to nothing of the image; its mean, without the noise, "
-    "may still predict the digit, and a dead level in the middle may pass on what the level above "
-    "says.",
+    "level, with such a share of the joint KL and two standard errors more, for there it is "
+    "sampled. What is drawn of a dead top level says next to nothing of the image; its mean, "
+    "without the noise, may still predict the digit, and a dead level in the middle may pass on "
+    "what the level above says.",
     "active units": "Units whose posterior mean has a variance over test images above 0.01 "
     "(Burda et al. 2016, arXiv:1509.00519).",
     "gain": "How much likelier test images are than under the same trained model cut off below a "

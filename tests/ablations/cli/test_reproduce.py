@@ -12,12 +12,13 @@ from click.testing import CliRunner, Result
 from ablations.cli.main import main
 from ablations.grid import runs
 from ablations.run.executors import Serial
-from ablations.run.reproduction import STUDY
+from ablations.run.reproduction import STUDY, MeasureTask, write_measurements
 from ablations.studies import narrow
 from hvae.config import DataConfig, EvaluationConfig, ModelConfig, RunConfig, TrainConfig
 from hvae.model.hierarchy import initial, state
 from hvae.pictures import reproduction
 from hvae.records.attachments import weights_file
+from hvae.records.sources import SourcesChanged
 from hvae.records.store import WEIGHTS, Record, Store
 from hvae.settings import digest
 
@@ -239,3 +240,9 @@ def test_without_mnist_one_line_says_how_to_get_it_and_what_works_offline(tmp_pa
     assert "`hvae data fetch mnist --data-dir " in line
     assert "`hvae reproduce --data digits` works offline" in line
     assert not (tmp_path / "results").exists()
+
+
+def test_pictures_are_measured_by_the_sources_that_are_named(tmp_path: Path) -> None:
+    task = MeasureTask(tmp_path, RunConfig(), tmp_path, "cd" * 32)
+    with pytest.raises(SourcesChanged):
+        next(write_measurements(task, lambda done, total: None))

@@ -12,7 +12,7 @@ from hvae.config import RunConfig
 from hvae.records.store import Store
 from hvae.settings import digest
 from report.data.design import Design
-from report.data.frames import Study
+from report.data.frames import Study, is_alive
 from report.data.records import frame_of
 from report.data.rows import closed_form_nats
 
@@ -224,3 +224,17 @@ def test_parameters_are_those_that_a_record_holds(store: Store) -> None:
     found = study_of(store, asked).status.set_index("key")["parameters"]
     assert found.to_dict() == {digest(run): run_parameters(run) for run in asked.runs}
     assert found.nunique() == 2  # one variance of all pixels more
+
+
+def test_a_level_below_the_top_lives_where_its_share_is_above_two_of_its_errors(
+    store: Store,
+) -> None:
+    """Of 20 units that are their prior, over 25 draws of 360 images: √(20 / 2 / 9000) = 0.0333."""
+    kl = {"kl_per_level_nats": [0.0768, 0.0765, 0.01]}
+
+    def change(run: RunConfig) -> dict[str, Any]:
+        return {"metrics": record(run).metrics | kl}
+
+    levels = filled(store, design({"depth": (3,), "latent": (20,)}, seeds=1), change).levels
+    assert levels["alive_from_nats"].tolist() == pytest.approx([0.07667, 0.07667, 0.01], abs=1e-5)
+    assert is_alive(levels).tolist() == [True, False, True]
