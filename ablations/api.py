@@ -6,11 +6,12 @@ it does in a notebook, too.
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablations.grid import design, runs
+from ablations.grid import design
 from ablations.run.launch import Launch, say_what_is_lost, train_missing
 from ablations.run.progress import say
 from ablations.studies import Study, frozen, narrow
@@ -18,7 +19,7 @@ from ablations.study_files import as_file, load_study
 from hvae.records.sources import sources_sha256
 from hvae.records.standings import staleness
 from hvae.records.store import Record, Store
-from hvae.settings import axis_names, digest, setting, value
+from hvae.settings import axis_names, setting, value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,14 +67,13 @@ def run(
     )
     standings = train_missing(asked, Store(folder / asked.name), launch)
     say_what_is_lost(asked, standings, launch)
-    recorded = [(s, s.record) for s in standings if s.record is not None]
-    if not recorded:
+    is_recorded = [standing.record is not None for standing in standings]
+    if not any(is_recorded):
         reason = next((s.reason for s in standings if s.reason), "nothing was trained")
         raise ValueError(f"study: no run of {asked.name!r} is recorded: {reason}")
-    frame = frame_of(record for _, record in recorded)
-    if asked.variants:
-        of_run = dict(zip(map(digest, runs(asked)), design(asked).variant_of, strict=True))
-        frame.insert(1, "variant", [of_run[standing.digest] for standing, _ in recorded])
+    frame = frame_of(s.record for s in standings if s.record is not None)
+    if asked.variants:  # as the standings, in the order of the runs
+        frame.insert(1, "variant", [*compress(design(asked).variant_of, is_recorded)])
     return frame
 
 

@@ -25,11 +25,10 @@ from ablations.grid import (
     packs,
     runs,
 )
-from ablations.prediction import lacking_memory, predict
+from ablations.prediction import predict
 from ablations.presets import PRESETS
 from ablations.run.executors import choose, resolve_device
-from ablations.run.launch import require_workers, standings_of
-from ablations.run.progress import say
+from ablations.run.launch import require_workers, say_what_lacks_memory, standings_of
 from ablations.studies import Study
 from ablations.terminal import printable
 from hvae.closed_form import run_parameters
@@ -91,9 +90,7 @@ def plan(
         print_json(document)
     else:
         click.echo("\n".join([summary_line(document), *plan_lines(document)]))
-    is_here = executor != "ray"
-    if is_here and device == "cpu" and (line := lacking_memory(cut, at_once)):
-        say(line)
+    say_what_lacks_memory(cut, at_once, executor, device)
 
 
 def study_lines(study: Study) -> list[str]:

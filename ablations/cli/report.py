@@ -8,7 +8,7 @@ import click
 from ablations.cli.options import FilePath
 from ablations.cli.study_options import takes_study
 from ablations.grid import design
-from ablations.run.launch import standings_of
+from ablations.run.launch import require_records, standings_of
 from ablations.run.progress import say
 from ablations.studies import Study
 from ablations.study_files import keep
@@ -61,11 +61,7 @@ def report(
       hvae report quick --format latex,pdf --columns nll_nats,psnr_db
     """
     standings = standings_of(study, store)
-    if not any(standing.record for standing in standings):
-        raise ValueError(
-            f"results: no record of these runs under {store.folder}; "
-            f"run `hvae run {study.argument}`, narrowed alike, first"
-        )
+    require_records(study, store, standings)
     wanted = [name.strip() for name in ",".join(formats).split(",")]
     if is_opened and "html" not in wanted:
         raise ValueError(f"--open: needs html among the formats; got {', '.join(wanted)}")

@@ -117,6 +117,21 @@ def standings_of(study: Study, store: Store, known: Iterable[Standing] = ()) -> 
     return survey(store, runs(study), sources_sha256(), earlier)
 
 
+def require_records(study: Study, store: Store, standings: Iterable[Standing]) -> None:
+    """Raise `ValueError` where no run has a record that can be read."""
+    if not any(standing.record for standing in standings):
+        raise ValueError(
+            f"results: no record of these runs under {store.folder}; "
+            f"run `hvae run {study.argument}`, narrowed alike, first"
+        )
+
+
+def say_what_lacks_memory(cut: Sequence[Pack], workers: int, executor: str, device: str) -> None:
+    """Say where the largest packs do not fit the memory of this machine together."""
+    if executor != "ray" and device == "cpu" and (line := lacking_memory(cut, workers)):
+        say(line)
+
+
 def train_missing(study: Study, store: Store, launch: Launch) -> list[Standing]:
     """Train what is to do, and how every run stands then: what failed is still to do.
 
@@ -185,9 +200,7 @@ def _train(
     cut = packs(study.name, asked, todo, packing(device, len(standings), place.workers))
     if device == "cpu" and (line := place.ask(too_large, cut)):
         raise ValueError(line)
-    is_here = launch.executor != "ray"
-    if is_here and device == "cpu" and (line := lacking_memory(cut, place.workers)):
-        say(line)
+    say_what_lacks_memory(cut, place.workers, launch.executor, device)
     store.open_for_writing()
     keep(study, store.folder)
     wanted = [run for pack in cut for run in pack.runs]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from ablations.grid import labels
+from ablations.run.launch import require_records
 from ablations.run.progress import say
 from ablations.studies import Study
 from ablations.trackers.content import TrackedRun, record_sha256, tracked
@@ -49,12 +50,8 @@ def export_records(study: Study, store: Store, standings: Sequence[Standing], to
     """
     from tqdm import tqdm
 
+    require_records(study, store, standings)
     records = {s.digest: s.record for s in standings if s.record is not None}
-    if not records:
-        raise ValueError(
-            f"results: no record of these runs under {store.folder}; "
-            f"run `hvae run {study.argument}`, narrowed alike, first"
-        )
     tracker, words = open_tracker(to, study.name), labels(study)
     _say_what_differs(study.name, standings)
     todo = [r for r in records.values() if not tracker.holds(r.digest, record_sha256(r))]

@@ -5,7 +5,6 @@ drawn anew each round; ratios are taken within a round, so that a slow moment hi
 """
 
 import math
-import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -87,7 +86,7 @@ def _start(task: Task, line: Connection) -> list[Worker]:
     cores = own_cores(task.processes)
     if isinstance(task, Rung) and task.engine == "jax":
         # It would start a thread on every core that it sees.
-        cores = [usable_cores()[0] if hasattr(os, "sched_setaffinity") else None]
+        cores = own_cores(len(usable_cores()))[:1]
     return [start_worker(line, prepare, core) for core in cores]
 
 

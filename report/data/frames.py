@@ -192,6 +192,7 @@ def count_alive(levels: pd.DataFrame) -> int:
 
 
 def is_alive(levels: pd.DataFrame) -> "pd.Series[bool]":
+    """Of each row whether the level is."""
     return levels["kl_nats"].astype(float) >= levels["alive_from_nats"]
 
 

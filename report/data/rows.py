@@ -48,7 +48,8 @@ def _upper_levels(record: Record) -> Row:
     gains, kl = (
         record.metrics.get(name) or [math.nan] for name in ("level_gain_nats", "kl_per_level_nats")
     )
-    is_alive = kl[-1] is not None and kl[-1] >= ALIVE_NATS  # none of a run that diverged
+    top = alive_from(record.run, record.run.model.num_layers)
+    is_alive = kl[-1] is not None and kl[-1] >= top  # none of a run that diverged
     return {
         "top_level_gain_nats": gains[-1] if is_alive else math.nan,
         "kl_excess_nats": closed_form_nats(record) - rate,

@@ -29,10 +29,9 @@ OF_LEVELS = {  # column of `Study.levels` -> its heading
 LEVELS_NOTE = (
     "Level 1 is next to the pixels. 95 % t intervals over seeds. Alive: seeds in which the level "
     f"has a KL of at least {ALIVE_NATS} nats, and two standard errors more below the top, where it "
-    "is sampled; a mean over both kinds describes neither. Gain: how "
-    "much likelier the test images are than under the model that ends below level t, with a "
-    "Gaussian of full covariance for its prior. Retrained gap: than under the model that was "
-    "trained with the levels below only."
+    "is sampled; a mean over both kinds describes neither. Gain: how much likelier the test images "
+    "are than under the model that ends below level t, with a Gaussian of full covariance for its "
+    "prior. Retrained gap: than under the model that was trained with the levels below only."
 )
 
 

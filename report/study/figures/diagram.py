@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from report.data.contrasts import LEVELS
 from report.data.factors import words
-from report.data.frames import Study
+from report.data.frames import Study, is_alive
 from report.data.metrics import ALIVE_NATS
 from report.data.statistics import groups
 from report.render.drawing import (
@@ -78,10 +78,9 @@ def _chain(axes: Axes, y: float, part: pd.DataFrame, most: float, between: str) 
     axes.text(0.5, y, "x", ha="center", va="center", style="italic")
     names = ["kl_nats", "active_units", "alive_from_nats"]
     means: pd.DataFrame = part.groupby("level")[names].mean()
-    for level, row in means.iterrows():
+    for (level, row), lives in zip(means.iterrows(), is_alive(means), strict=True):
         x, nats = float(str(level)) + 0.5, float(row["kl_nats"])
         axes.annotate("", (x - 0.75, y), (x - 0.35, y), arrowprops=ARROW)
-        lives = nats >= float(row["alive_from_nats"])
         area = max(LEAST_AREA, LARGEST_AREA * nats / most) if lives else LEAST_AREA
         axes.scatter([x], [y], s=area, zorder=2, **(ALIVE if lives else DEAD))
         units = row["active_units"]
