@@ -1,8 +1,8 @@
 "use strict";
-// Tables: a click on a heading sorts by each entry's data-order, empty ones last. The filter keeps
-// rows that have every number typed, and for every other word one that starts with it; after the
-// name of a column (`depth 2`) what is typed must stand in that column. A number may be typed with a
-// hyphen for its minus, and without commas.
+// Tables: a click on a heading sorts by each entry's data-order, else by its text, empty ones last.
+// The filter keeps rows that have every number typed, and for every other word one that starts with
+// it; after the name of a column (`depth 2`) what is typed must stand in that column. A number may
+// be typed with a hyphen for its minus, and without commas.
 const words = text => text.toLowerCase().replace(/−/g, "-")
   .replace(/(\d),(?=\d{3}(?!\d))/g, "$1").split(/[\s(),]+/).filter(word => word);
 const fits = word => isNaN(word) ? other => other.startsWith(word) : other => other === word;
@@ -33,11 +33,11 @@ function conditions(typed, titles, rows) {
 for (const sheet of document.querySelectorAll(".sheet")) {
   const body = sheet.querySelector("tbody"), heads = [...sheet.querySelectorAll("th")];
   const filter = sheet.querySelector(".filter"), said = filter.querySelector("output");
-  const key = (row, column) => row.cells[column].dataset.order;
+  const key = (row, column) => row.cells[column].dataset.order ?? row.cells[column].textContent;
   heads.forEach((head, column) => {
     const first = body.rows[0] && body.rows[0].cells[column];
     head.classList.toggle("number", !!first && first.classList.contains("number"));
-    if (!first || first.dataset.order === undefined) return;
+    if (!first || first.classList.contains("strip")) return;
     const button = document.createElement("button");
     button.type = "button";
     button.append(...head.childNodes);

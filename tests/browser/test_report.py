@@ -123,6 +123,19 @@ def test_a_heading_sorts_by_number_says_so_and_is_forgotten_for_another(
     assert browser.driver.find_elements(By.CSS_SELECTOR, "#cells th[aria-sort]") == [other]
 
 
+def test_a_heading_sorts_by_what_is_shown_where_the_page_has_no_other_key(
+    browser: Browser, page: Path
+) -> None:
+    browser.open(page)
+    for column, expected in ((0, 4 * ["1"] + 4 * ["2"]), (1, 4 * ["BCE"] + 4 * ["MSE"])):
+        button = browser.driver.find_elements(By.CSS_SELECTOR, "#cells th button")[column]
+        for rows in (expected, expected[::-1]):
+            button.click()
+            cells = f"document.querySelectorAll('#cells tbody td:nth-child({column + 1})')"
+            assert browser.js(f"return [...{cells}].map(cell => cell.textContent)") == rows
+            assert not browser.js(f"return [...{cells}].some(cell => 'order' in cell.dataset)")
+
+
 def test_the_filter_keeps_rows_that_have_every_word_and_knows_the_names_of_columns(
     browser: Browser, page: Path
 ) -> None:

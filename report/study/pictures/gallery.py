@@ -23,7 +23,8 @@ from hvae.tiles import Pixels, tile
 from report.data.factors import words
 from report.data.frames import Study
 
-GREYS = 16  # in the page: half the bytes of 256, and nobody sees a difference in digits this size
+GREYS = 16  # half the bytes of 256, and nobody sees a difference in digits this size
+STEP = 255 // (GREYS - 1)
 GAP, BLACK = 1, 0  # pixels between images
 COLUMNS = {  # images in a row of a sheet
     "samples": 8,
@@ -137,12 +138,17 @@ def _tiled(images: npt.NDArray[Any], columns: int, shape: tuple[int, int]) -> Pi
     return tile(images.reshape(-1, columns, *shape), columns, GAP, BLACK)
 
 
+def coarse(pixels: Pixels) -> Pixels:
+    """Each pixel as the nearest of `GREYS` grey levels."""
+    return (np.round(pixels / STEP) * STEP).astype(np.uint8)
+
+
 def data_uri(pixels: Pixels) -> str:
     """A sheet as an inline PNG of `GREYS` grey levels; the same pixels give the same text."""
-    levels = np.round(pixels / (255 / (GREYS - 1))).astype(np.uint8)
+    levels = coarse(pixels) // STEP
     height, width = levels.shape
     image = Image.frombytes("P", (width, height), levels.tobytes())
-    image.putpalette([255 * level // (GREYS - 1) for level in range(GREYS) for _ in "rgb"])
+    image.putpalette([STEP * level for level in range(GREYS) for _ in "rgb"])
     buffer = io.BytesIO()
     image.save(buffer, "PNG", bits=4, optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -13,7 +13,7 @@ from report.data.statistics import summary
 from report.render.drawing import PIXELS, Drawing, lay_out, styled
 from report.render.numbers import rounded
 from report.render.panels import plain
-from report.study.pictures.gallery import CellPictures, Gallery, figure_names
+from report.study.pictures.gallery import CellPictures, Gallery, coarse, figure_names
 
 PANEL_INCHES, TEXT_INCHES, LABEL_INCHES = 2.0, 0.3, 0.8
 MOST_PANELS = 40  # of one figure
@@ -97,7 +97,7 @@ def _figure(
         for cell in cells:
             row, column = (f.values.index(cell.settings[f.name]) for f in axes)
             top, left = row * (height + gap) + gap, column * (width + gap)
-            pixels = cell.sheets[0].pixels
+            pixels = coarse(cell.sheets[0].pixels)
             y, x = top + (height - pixels.shape[0]) // 2, left + (width - pixels.shape[1]) // 2
             canvas[y : y + pixels.shape[0], x : x + pixels.shape[1]] = pixels
             mean = means.get(tuple(cell.settings[name] for name in study.cell))

@@ -24,9 +24,10 @@ def test_rows_and_columns_are_the_ordered_factors_and_figures_the_others(store: 
     pixels = cell.sheets[0].pixels
     canvas = np.asarray(panel.images[0].get_array())
     height, width = pixels.shape
-    assert (
-        canvas[-height:, -width - (gap := canvas.shape[0] // 2 - height) : -gap] == pixels
-    ).all()
+    gap = canvas.shape[0] // 2 - height
+    drawn = canvas[-height:, -width - gap : -gap]
+    assert np.abs(drawn - pixels).max() <= 255 / 15 / 2
+    assert len(np.unique(drawn)) <= 16 < len(np.unique(pixels))
     x, y = text.get_position()
     assert panel.get_xticks()[1] == x  # above that sheet, which is the last
     assert canvas.shape[0] - height - gap < y < canvas.shape[0] - height
