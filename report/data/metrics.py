@@ -160,3 +160,8 @@ BOLD_NOTE = (
     "NLL, the same test images for the others. Intervals are 95 % t intervals over seeds; a number "
     "without ± comes from one run."
 )
+
+
+def rate_name(task: str, machine: str) -> str:
+    """Of images per second as a metric of a run: it holds all that must not be averaged over."""
+    return f"{task}_images_per_second@{machine}"

@@ -22,9 +22,10 @@ def load_records(path: str | PathLike[str]) -> pd.DataFrame:
     `trained_images`, `train_seconds` and `evaluate_seconds` (of the run alone), each metric of the
     test set, its unit in its name (`nll_nats`; NaN where a run has none, those by level or unit
     lists, `None` in them what is no number), and images per second by task, device and machine
-    (`train_step@cpu, …`). `is_stale`: made by other sources of hvae than these, or of an older
-    schema. A record does not know its study's variants: their settings tell them apart. What else
-    it holds, such as the history by epoch, `hvae.records.store.Store(folder)` iterates over.
+    (`train_step_images_per_second@cpu, …`). `is_stale`: made by other sources of hvae than these,
+    or of an older schema. A record does not know its study's variants: their settings tell them
+    apart. What else it holds, such as the history by epoch, `hvae.records.store.Store(folder)`
+    iterates over.
 
     Raises `ValueError` where there is no record, or a damaged one.
     """

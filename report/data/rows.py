@@ -7,7 +7,7 @@ from typing import Any
 
 from hvae.config import FEW_SAMPLES, RunConfig
 from hvae.records.store import Record
-from report.data.metrics import ALIVE_NATS, LEVEL_METRICS, MODULE_TRAINING
+from report.data.metrics import ALIVE_NATS, LEVEL_METRICS, MODULE_TRAINING, rate_name
 
 RATES = (  # of a measurement of throughput
     *("task", "engine", "device", "machine", "batch", "is_own_batch", "is_best_batch", "repeats"),
@@ -78,10 +78,9 @@ def number(record: Record, metric: str) -> float:
 
 
 def own_rates(record: Record) -> Row:
-    """Images per second at the batch size that trains, as scalars; the name holds all that must
-    not be averaged over."""
+    """Images per second at the batch size that trains, as scalars."""
     return {
-        f"{row['task']}@{row['machine']}": row["images_per_second"]
+        rate_name(row["task"], row["machine"]): row["images_per_second"]
         for row in throughput_rows(record)
         if row["is_own_batch"]
     }

@@ -13,7 +13,7 @@ import pandas as pd
 
 from report.data.factors import Factor
 from report.data.frames import STATUSES, Study, count_alive
-from report.data.metrics import ALIVE_NATS, HEADLINE, HEADLINE_TASKS, TASKS, Metric
+from report.data.metrics import ALIVE_NATS, HEADLINE, HEADLINE_TASKS, TASKS, Metric, rate_name
 from report.data.statistics import groups, not_worse, summary
 from report.render.numbers import aligned, shown
 from report.render.tables import Entry, Table, table
@@ -71,7 +71,7 @@ def throughput_metrics(study: Study) -> list[Metric]:
     for task, device, machine in seen.itertuples(index=False, name=None):
         is_only = len(seen[(seen["task"] == task) & (seen["device"] == device)]) == 1
         label = f"{TASKS.get(task, task)}, {device if is_only else machine}"
-        metrics.append(Metric(f"{task}@{machine}", label, "images/s"))
+        metrics.append(Metric(rate_name(task, machine), label, "images/s"))
     return metrics
 
 

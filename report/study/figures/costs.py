@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from report.data.frames import Study
-from report.data.metrics import Metric
+from report.data.metrics import Metric, rate_name
 from report.data.statistics import summary
 from report.render.drawing import INK, Drawing, facets, name_points
 from report.render.panels import interval_note, layout, path_of
@@ -82,7 +82,8 @@ def priced(study: Study, metric: Metric, price: str, machine: str) -> pd.DataFra
     """Per cell: n, mean and interval of the metric, and the mean `price`."""
     rate = study.runs["flops_per_image"]
     if price == "time":
-        rate = 1 / study.runs.get(f"train_step@{machine}", pd.Series(math.nan, study.runs.index))
+        name, unknown = rate_name("train_step", machine), pd.Series(math.nan, study.runs.index)
+        rate = 1 / study.runs.get(name, unknown)
     runs = study.runs.assign(price=study.runs["trained_images"] * rate)
     prices = runs.groupby(study.cell, observed=True)["price"].mean().dropna().reset_index()
     return summary(runs, study.cell, [metric.name]).merge(prices, on=study.cell).merge(study.grid)

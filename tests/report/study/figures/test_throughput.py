@@ -115,7 +115,7 @@ def test_the_headline_holds_training_and_inference_at_the_batch_that_trains(
 def test_the_rate_of_a_run_is_that_of_its_own_batch_whatever_comes_last(store: Store) -> None:
     best = measurement(batch_size=1024, images_per_second=900.0)
     runs = studied(store, measurement(is_best_batch=False), best).runs
-    assert set(runs["train_step@cpu, Example CPU, 1 thread"].round(3)) == {100.0}
+    assert set(runs["train_step_images_per_second@cpu, Example CPU, 1 thread"].round(3)) == {100.0}
 
 
 def test_the_table_has_a_row_per_cell_and_task_with_both_batches(full_study: Study) -> None:
