@@ -192,7 +192,7 @@ def test_the_page_of_the_standard_study_is_under_two_megabytes(store: Store) -> 
             write_pictures(store, run)
     page = whole(store, asked)
     assert len(asked.runs) == 200
-    assert page.count("<img ") == 40 * 3
+    assert page.count("<img ") == 40 * 4
     assert len(page.encode()) < 2_000_000
 
 
