@@ -141,6 +141,8 @@ def test_seconds_and_throughput_are_ratios_with_quartiles_over_pairs(tmp_path: P
     assert training.what == "training, seconds"
     assert training[1:] == pytest.approx((6, 1.25, 2.0, 2.75))
     assert len(rates) == 4
+    tasks = {rate.what.split(", images/s on ")[0] for rate in rates}
+    assert tasks == {"train", "train, plain module", "inference", "sampling"}
     assert all(rate[1:] == pytest.approx((6, 0.5, 0.5, 0.5)) for rate in rates)
 
 
