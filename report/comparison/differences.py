@@ -15,7 +15,7 @@ from report.comparison.pairs import Pair, Pairing
 from report.data.contrasts import Contrast, Family, Step, adjusted, test_set_error
 from report.data.factors import Factor
 from report.data.frames import by_image
-from report.data.metrics import COMMON, DATA, IMAGES, METRICS, OWN, RATE, TASKS, Metric
+from report.data.metrics import COMMON, DATA, IMAGES, METRICS, OWN, PER_SECOND, TASKS, Metric
 from report.data.rows import made_by, number, own_rates
 from report.data.statistics import Floats, estimate
 from report.study.provenance import MADE
@@ -171,7 +171,7 @@ def _image_error(pairs: Sequence[Pair], images: Sequence[Mapping[str, Floats]]) 
 
 
 def _ratios(columns: Mapping[str, Floats]) -> Iterable[Ratio]:
-    rates = [name for name in columns if RATE in name]
+    rates = [name for name in columns if PER_SECOND in name]
     for name in (*(f"{cost}_seconds" for cost in SECONDS), *rates):
         a, b = columns[name][:, (columns[name] > 0).all(0)]
         if len(a):
@@ -181,7 +181,7 @@ def _ratios(columns: Mapping[str, Floats]) -> Iterable[Ratio]:
 
 def _title(name: str) -> str:
     """`training, seconds`, or `inference, images/s on cpu, AMD EPYC, 1 thread`."""
-    task, is_rate, machine = name.partition(RATE)
+    task, is_rate, machine = name.partition(PER_SECOND)
     if not is_rate:
         return SECONDS[name.removesuffix("_seconds")]
     return f"{TASKS.get(task, task)}, images/s on {machine}"

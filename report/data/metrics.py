@@ -133,7 +133,7 @@ TASKS = {
     **{"inference": "inference", "sampling": "sampling"},
 }
 HEADLINE_TASKS = ("train_step", "inference")  # the others are in the figures and details
-RATE = "_images_per_second@"  # between task and machine, in the name of a rate
+PER_SECOND = "_images_per_second@"  # between task and machine, in the name of a rate
 COMMON_NOTE = (
     "Raw ELBO and NLL are never ranked across losses: BCE is a Bernoulli likelihood of the pixels "
     "and MSE a Gaussian density, so their nats have different zero points. Ranking across losses "
@@ -165,4 +165,4 @@ BOLD_NOTE = (
 
 def rate_name(task: str, machine: str) -> str:
     """Of images per second as a metric of a run: it holds all that must not be averaged over."""
-    return f"{task}{RATE}{machine}"
+    return f"{task}{PER_SECOND}{machine}"
