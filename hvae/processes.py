@@ -151,11 +151,8 @@ def start_worker(line: Connection, prepare: Callable[[], None], core: int | None
 
 
 def own_cores(workers: int) -> list[int | None]:
-    """A core for each worker, or none: where the system cannot pin, or cores would stay free.
-
-    With fewer workers than cores the system balances better: two grids started side by side
-    would both be pinned to the same first cores.
-    """
+    """A core for each worker, or none: where the system cannot pin, or with fewer workers than
+    cores, since two grids side by side would both be pinned to the same first ones."""
     cores = usable_cores()
     if workers < len(cores) or not hasattr(os, "sched_setaffinity"):
         return [None] * workers
@@ -186,8 +183,7 @@ def one_thread() -> None:
     Two OpenMP threads collapse when a neighbour takes a core, and Adam's moments of pixels that
     are never lit decay into denormals, which a CPU handles about a hundred times slower.
     """
-    # Read when torch is imported.
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # read when torch is imported
         os.environ[name] = "1"
     import torch
 
@@ -196,12 +192,10 @@ def one_thread() -> None:
 
 
 def keep_freed_memory() -> bool:
-    """Make malloc reuse large blocks instead of mapping them anew; False where it cannot be told.
-
-    A packed step frees and asks for temporaries of some megabytes. glibc gives blocks above its
-    threshold (at most 32 MiB, by itself) back to the system, and the kernel zeroes every page of
-    the next one: a quarter of the time of an eager pack. Only glibc has these two settings.
-    """
+    """Make malloc reuse large blocks instead of mapping them anew; False where it is not glibc's,
+    which alone has these settings. A packed step frees and asks for temporaries of some megabytes.
+    glibc gives blocks above its threshold (at most 32 MiB, by itself) back to the system, and the
+    kernel zeroes every page of the next one: a quarter of the time of an eager pack."""
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from ablations.cli.main import main
-from ablations.cli.study_options import takes_study
+from ablations.cli.options.study import takes_study
 from ablations.grid import design, runs
 from hvae.records.standings import survey
 from report.data.frames import Study, load

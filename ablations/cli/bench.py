@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ablations.cli.options import (
+from ablations.cli.options.common import (
     COUNT,
     data_dir_option,
     debug_option,

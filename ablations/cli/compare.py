@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ablations.cli.options import FilePath, debug_option, json_option, print_json
+from ablations.cli.options.common import FilePath, debug_option, json_option, print_json
 from hvae.validation import require_choice
 
 FORMATS = ("text", "md", "html")

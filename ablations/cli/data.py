@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ablations.cli.options import data_dir_option, debug_option
+from ablations.cli.options.common import data_dir_option, debug_option
 from hvae.datasets import DATASETS
 
 

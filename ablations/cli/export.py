@@ -2,7 +2,7 @@
 
 import click
 
-from ablations.cli.study_options import takes_study
+from ablations.cli.options.study import takes_study
 from ablations.run.launch import standings_of
 from ablations.studies import Study
 from ablations.terminal import printable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ablations.cli.options import (
+from ablations.cli.options.common import (
     COUNT,
     FilePath,
     debug_option,

@@ -11,7 +11,7 @@ from ablations.cli.compare import compare
 from ablations.cli.data import data
 from ablations.cli.export import export
 from ablations.cli.gate import gate
-from ablations.cli.options import OneLineErrors, debug_option
+from ablations.cli.options.common import OneLineErrors, debug_option
 from ablations.cli.plan import plan, studies
 from ablations.cli.report import report
 from ablations.cli.reproduce import reproduce

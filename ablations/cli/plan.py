@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ablations.cli.options import (
+from ablations.cli.options.common import (
     debug_option,
     device_option,
     executor_option,
@@ -15,8 +15,8 @@ from ablations.cli.options import (
     redo_stale_option,
     workers_option,
 )
+from ablations.cli.options.study import takes_study
 from ablations.cli.status import summary_dict, summary_line
-from ablations.cli.study_options import takes_study
 from ablations.grid import (
     Pack,
     cost,

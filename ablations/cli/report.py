@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from ablations.cli.options import FilePath
-from ablations.cli.study_options import takes_study
+from ablations.cli.options.common import FilePath
+from ablations.cli.options.study import takes_study
 from ablations.grid import design
 from ablations.run.launch import require_records, standings_of
 from ablations.run.progress import say

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ablations.cli.options import (
+from ablations.cli.options.common import (
     WorkFailedError,
     data_dir_option,
     debug_option,

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ablations.cli.options import (
+from ablations.cli.options.common import (
     data_dir_option,
     device_option,
     executor_option,
@@ -13,8 +13,8 @@ from ablations.cli.options import (
     refuse_unused,
     workers_option,
 )
+from ablations.cli.options.study import takes_study
 from ablations.cli.report import FORMATS, rewrite_report
-from ablations.cli.study_options import takes_study
 from ablations.run.launch import Launch, say_what_is_lost, train_missing
 from ablations.studies import Study
 from hvae.records.store import Store

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ablations.api import run_with_weights
-from ablations.cli.options import FilePath, debug_option, results_option
-from ablations.cli.study_options import SET, assigned, given, parse, setting_option
+from ablations.cli.options.common import FilePath, debug_option, results_option
+from ablations.cli.options.study import SET, assigned, given, parse, setting_option
 from ablations.studies import once, require_name
 from ablations.study_files import load_study
 from hvae.records.files import overwrite, writing_under

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from ablations.cli.options import json_option, print_json
-from ablations.cli.study_options import takes_study
+from ablations.cli.options.common import json_option, print_json
+from ablations.cli.options.study import takes_study
 from ablations.grid import labels
 from ablations.run.launch import standings_of
 from ablations.studies import Study

@@ -101,7 +101,7 @@ def test_a_dataset_by_name_takes_the_place_of_a_file(
 ) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(f'seeds = 1\n[set]\n"data.path" = "{shapes}"\n"train.epochs" = 1\n')
-    from ablations.cli.study_options import data_settings
+    from ablations.cli.options.study import data_settings
     from ablations.studies import narrow
     from ablations.study_files import load_study
 

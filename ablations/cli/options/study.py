@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ablations.cli.options import COUNT, Command, debug_option, results_option
+from ablations.cli.options.common import COUNT, Command, debug_option, results_option
 from ablations.run.progress import say
 from ablations.studies import Study, by_name, narrow
 from ablations.study_files import load_study
