@@ -46,10 +46,10 @@ def run(
     `hvae.load_records` lays them out, and of a study with variants the column `variant`.
 
     `study` is the name of a preset, a *.toml file, or an `ablations.studies.Study`, which is then
-    known to the commands by its name; `axes` and `settings` are by the names of
-    `hvae.settings.SETTINGS` and take the place of its own. What failed or diverged is said on
-    stderr. Raises `ValueError` naming what is wrong and what is allowed, or why no run is recorded;
-    `hvae.records.sources.SourcesChanged` where hvae was edited meanwhile.
+    known to the commands by its name, unless that is a preset's; `axes` and `settings` are by the
+    names of `hvae.settings.SETTINGS` and take the place of its own. What failed or diverged is said
+    on stderr. Raises `ValueError` naming what is wrong and what is allowed, or why no run is
+    recorded; `hvae.records.sources.SourcesChanged` where hvae was edited meanwhile.
     """
     from report.data.records import frame_of
 
@@ -120,6 +120,7 @@ def run_with_weights(store: Store, key: str, wanted: Mapping[str, Any]) -> Recor
         raise ValueError(f"{found}; allowed: one; {kept}")
     values = {n: {value(r.run, n) for r in fitting} for n in (*axis_names(), "seed")}
     differing = [f"{n} {', '.join(map(str, sorted(v)))}" for n, v in values.items() if len(v) > 1]
+    differing = differing or [f"their images; keys {', '.join(r.digest for r in fitting)}"]
     raise ValueError(f"{found}; allowed: one; they differ in {'; '.join(differing)}")
 
 

@@ -62,8 +62,12 @@ def load_study(argument: str, results: Path = Path("results")) -> Study:
         return PRESETS[argument]
     if argument.lower().endswith(".toml"):
         return _read(Path(os.path.expanduser(argument)), argument, results)
+    if _is_reserved(argument):
+        raise ValueError(
+            f"study: {argument!r} is no study; `hvae reproduce` and `hvae bench` fill it"
+        )
     folder = results / argument
-    if NAME.fullmatch(argument) and not _is_reserved(argument):
+    if NAME.fullmatch(argument):
         if (folder / COPY).is_file():
             study = _read(folder / COPY, "", results)
             if study.name != argument:  # a folder that was copied: its name leads to another
@@ -76,10 +80,6 @@ def load_study(argument: str, results: Path = Path("results")) -> Study:
             raise ValueError(
                 f"study: of {argument!r} only records are in {folder}; allowed: its *.toml file"
             )
-    if _is_reserved(argument):
-        raise ValueError(
-            f"study: {argument!r} is no study; `hvae reproduce` and `hvae bench` fill it"
-        )
     kept = {file.parent.name for file in results.glob(f"*/{COPY}")}
     known = ", ".join(sorted({*PRESETS, *kept}))
     raise ValueError(f"study: {argument!r} is not known; allowed: {known}, a *.toml file")

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +17,7 @@ from hypothesis import settings
 
 from hvae.closed_form import parameter_count
 from hvae.config import DataConfig, RunConfig, as_dict
+from hvae.data import images
 from hvae.data.images import Images, load
 from hvae.records.provenance import code
 from hvae.records.store import Record
@@ -77,6 +78,27 @@ def _no_repository_of_a_hook() -> None:
         os.environ.pop(name, None)
 
 
+@pytest.fixture(autouse=True)
+def _no_wait_for_disks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files reach the disk when they do: only tests of records and of damage care."""
+    if not {"records", "torture"} & set(request.path.parts):
+        monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _digits_read_once() -> Iterator[None]:
+    """Their file is text, which takes longer to parse than they to train on; each gets a copy."""
+    read = cache(images._load_digits)
+
+    def copy() -> images.Grey:
+        levels, *arrays = read()
+        return images.Grey(levels, *(array.copy() for array in arrays))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(images, "_load_digits", copy)
+        yield
+
+
 @pytest.fixture
 def untraced(monkeypatch: pytest.MonkeyPatch) -> None:
     """The traced engine's step as it is, not as the graph that takes half a second a batch size to
@@ -87,14 +109,14 @@ def untraced(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def few_digits() -> Images:
     """The bundled digits, cut to `FEW` for training and 40 for the test."""
-    images = load(DataConfig("digits"), Path())
+    digits = load(DataConfig("digits"), Path())
     return dataclasses.replace(
-        images,
-        train=images.train[:FEW],
-        train_labels=images.train_labels[:FEW],
-        test=images.test[:40],
-        test_labels=images.test_labels[:40],
-        test_binary=images.test_binary[:40],
+        digits,
+        train=digits.train[:FEW],
+        train_labels=digits.train_labels[:FEW],
+        test=digits.test[:40],
+        test_labels=digits.test_labels[:40],
+        test_binary=digits.test_binary[:40],
     )
 
 

@@ -133,7 +133,8 @@ def _scaling(
     """The cost of a step by what it depends on, as a document and as lines of text."""
     from bench.ladder.scaling import document, points, table
 
-    asked = points(device, *_common_pack(device, packs, no_compile))
+    engine = _engines(no_compile)[-1] if device == "cpu" else "traced"
+    asked = points(device, _common_size(device, packs), engine)
     measured = _measure(list(dict.fromkeys(point.rung for point in asked)), source, rounds)
     found = document(measured, asked)
     return found, table(found)
@@ -162,16 +163,13 @@ def _rungs(device: str, packs: tuple[int, ...], no_compile: bool) -> "list[Rung]
     sizes, has_jax = sorted(set(packs or PACKS[device])), find_spec("jax") is not None
     if device == "cuda":
         return cuda_rungs(sizes, has_jax)
-    common, _ = _common_pack(device, packs, no_compile)
-    return cpu_rungs(sizes, common, _engines(no_compile), has_jax)
+    return cpu_rungs(sizes, _common_size(device, packs), _engines(no_compile), has_jax)
 
 
-def _common_pack(device: str, packs: tuple[int, ...], no_compile: bool) -> tuple[int, str]:
-    """Runs of a pack as `hvae run` cuts it, where they are among those asked for, and the engine
-    that trains it."""
+def _common_size(device: str, packs: tuple[int, ...]) -> int:
+    """Runs of a pack as `hvae run` cuts it, where they are among those asked for."""
     most, sizes = {"cpu": PACK_SIZES["cpu"], "cuda": 50}[device], packs or PACKS[device]
-    engine = _engines(no_compile)[-1] if device == "cpu" else "traced"
-    return most if most in sizes else max(sizes), engine
+    return most if most in sizes else max(sizes)
 
 
 def _engines(no_compile: bool) -> list[str]:

@@ -18,7 +18,7 @@ from hvae.records.store import Store
     help="Address of an MLflow server or store, or a folder that TensorBoard reads.",
 )
 def export(study: Study, store: Store, to: str) -> None:
-    """Export finished runs to MLflow or TensorBoard, each once.
+    """Export recorded runs to MLflow or TensorBoard, each once.
 
     Settings, metrics, curves, pictures and what made them, one run a record. Runs that are there
     stay; one whose record was redone is replaced. Nothing is written to the results.

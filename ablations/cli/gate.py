@@ -15,6 +15,7 @@ from ablations.cli.options.common import (
     json_option,
     print_json,
     progress_line,
+    refuse_unused,
     results_option,
 )
 from hvae.records.files import slug
@@ -124,16 +125,15 @@ def _require_fitting(
         got = " and ".join(given) or "nothing"
         raise ValueError(f"gate: {got} given; allowed: one of {', '.join(ways)}")
     is_trial = given[0] in ("--aa", "--planted")
-    for name, is_unused in {
+    unused = {
         "--repeat": repeat != 1 and not is_trial,
         "--under-load": under_load and not is_trial,
         "--markdown": markdown is not None and is_trial,
         "--inconclusive-exit": is_given("inconclusive_exit") and is_trial,
         "--results": is_given("results") and given[0] == "--judge",
         "--device": is_given("device") and given[0] == "--judge",
-    }.items():
-        if is_unused:
-            raise ValueError(f"{name}: has no meaning with {given[0]}")
+    }
+    refuse_unused(unused, given[0])
     if markdown is not None and not markdown.parent.is_dir():
         raise ValueError(f"--markdown: {markdown.parent} is no folder; allowed: a file in one")
 

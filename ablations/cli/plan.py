@@ -100,7 +100,12 @@ def study_lines(study: Study) -> list[str]:
     swept = [f"{name} {', '.join(map(str, values))}" for name, values in study.axes.items()]
     variants = ", ".join(variant.name for variant in study.variants)
     common = ", ".join(f"{name} {value}" for name, value in study.settings.items())
-    parts = [variants and f"variants {variants}", *swept, f"{study.seeds} seeds", common]
+    parts = [
+        variants and f"variants {variants}",
+        *swept,
+        f"{study.seeds} seed{'s' * (study.seeds > 1)}",
+        common,
+    ]
     return [
         f"{study.name}: {len(study.cells) * study.seeds} runs, {cost_text}",
         f"    {study.question}",
@@ -164,5 +169,5 @@ def _duration(value: float) -> str:
 
 
 def _gflop(value: float) -> str:
-    """Whole GFLOP, but one digit at least of what is less."""
-    return f"{value:,.0f} GFLOP" if value >= 10 else f"{value:.1g} GFLOP"
+    """Whole GFLOP, but one digit of what is less than one."""
+    return f"{value:,.0f} GFLOP" if value >= 1 else f"{value:.1g} GFLOP"

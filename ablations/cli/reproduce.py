@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 
 from ablations.cli.options.common import (
-    WorkFailedError,
     data_dir_option,
     debug_option,
     device_option,
@@ -13,12 +12,7 @@ from ablations.cli.options.common import (
     results_option,
 )
 from ablations.run.launch import Launch
-from ablations.run.reproduction import (
-    TrainingFailed,
-    measure_pictures,
-    study_of,
-    train_documented,
-)
+from ablations.run.reproduction import measure_pictures, study_of, train_documented
 from hvae.records.store import Store
 
 
@@ -57,19 +51,16 @@ def reproduce(
     from hvae.data import mnist
     from report.reproduction.page import write_reproduction
 
-    directory = mnist.data_dir(data_dir)
-    try:
-        mnist.require(data, directory)
-    except ValueError as error:
-        raise ValueError(f"{error}; `hvae reproduce --data digits` works offline") from error
-    study = study_of(data)
+    directory, study = mnist.data_dir(data_dir), study_of(data)
     store = Store(results / study.name)
     launch = Launch(directory, device, redo_stale=redo_stale, keeps_weights=True)
     try:
         train_documented(study, store, launch)
-    except TrainingFailed as error:
-        raise WorkFailedError(str(error)) from error
-    measure_pictures(study, store, directory)
+        measure_pictures(study, store, directory)
+    except ValueError as error:
+        if not str(error).startswith("mnist: "):
+            raise
+        raise ValueError(f"{error}; `hvae reproduce --data digits` works offline") from error
     page = write_reproduction(store.folder)[0]
     click.echo(page)
     if is_opened:

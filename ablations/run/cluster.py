@@ -16,7 +16,16 @@ from logging import CRITICAL
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from ablations.run.executors import NODES_LOST, NodeDied, OnProgress, Outcome, R, T, ignore
+from ablations.run.executors import (
+    NODES_LOST,
+    NodeDied,
+    OnProgress,
+    Outcome,
+    R,
+    T,
+    first,
+    ignore,
+)
 from ablations.run.progress import say
 from hvae.processes import (
     END,
@@ -32,7 +41,7 @@ from hvae.processes import (
 
 PACKAGES = ("hvae", "bench", "report", "ablations")
 POLL_SECONDS = 0.2
-NO_CLUSTER = (ConnectionError, RuntimeError, ValueError, TimeoutError)  # what ray.init raises
+NO_CLUSTER = (ConnectionError, RuntimeError, ValueError, TimeoutError)  # ray.init, beside its own
 # Read when ray is imported. A cut link is noticed within half a minute, not seven; what the nodes
 # print does not get between the bars.
 ENVIRONMENT = {
@@ -69,7 +78,7 @@ def joined(address: str | None, workers: int, device: str) -> Iterator["Ray"]:
     shipped = {"py_modules": [str(Path(__file__).parents[2] / name) for name in PACKAGES]}
     try:
         ray.init(address, log_to_driver=False, logging_level=CRITICAL, runtime_env=shipped)
-    except NO_CLUSTER as error:
+    except (*NO_CLUSTER, ray.exceptions.RayError) as error:
         reason = " ".join(str(error).split("\n")[0].split())
         raise ValueError(f"address: no Ray cluster to join at {address!r}: {reason}") from None
     try:
@@ -144,16 +153,14 @@ class Ray:
             yield from calls.map(function, tasks, on_progress)
 
     def ask(self, function: Callable[[T], R], argument: T) -> R:
-        """What a node says to that; raises what it raises there, `ValueError` if none answers."""
+        """The result of the function on a node; raises as `first`, `ValueError` if none answers."""
         for _ in range(1 + NODES_LOST):
             (outcome,) = self.map(_ask, [(function, argument)])
             if not isinstance(outcome.error, NodeDied):
                 break
         if isinstance(outcome.error, WorkerDied):
             raise ValueError(f"executor: no node of the cluster answers: {outcome.error}")
-        if outcome.error is not None:
-            raise outcome.error
-        return cast(R, outcome.result)
+        return cast(R, first([outcome]))
 
 
 class Mailbox:
@@ -170,7 +177,7 @@ class Mailbox:
         return taken
 
 
-class Said(NamedTuple):
+class Message(NamedTuple):
     """A message of the call of that number."""
 
     number: int
@@ -196,7 +203,7 @@ class Calls:
         self, function: Function[T, R], tasks: Iterable[T], on_progress: OnProgress[T] = ignore
     ) -> Iterator[Outcome[T, R]]:
         """As `Local.map`; to be heard to its end before the next."""
-        waiting, heard = iter(tasks), list[Said]()
+        waiting, heard = iter(tasks), list[Message]()
         while True:
             for task in islice(waiting, self.workers - len(self.busy)):
                 number = next(self.numbers)
@@ -208,7 +215,7 @@ class Calls:
                 return
             heard = self._heard()
 
-    def _heard(self) -> list[Said]:
+    def _heard(self) -> list[Message]:
         """Messages until now, or soon: of a call that ended, all that it said; of one that was
         lost, that it was."""
         import ray
@@ -218,16 +225,18 @@ class Calls:
             messages = ray.get(self.mailbox.take.remote())  # after the wait
         except ray.exceptions.RayError as error:
             raise WorkerFailed(f"executor: the cluster is lost: {_lost(error)}") from error
-        heard = [Said(number, *pickle.loads(message)) for number, message in messages]
+        heard = [Message(number, *pickle.loads(message)) for number, message in messages]
         for call in ended:
             number = self.busy.pop(call)
             try:
                 ray.get(call)
             except ray.exceptions.RayError as error:
-                heard += [Said(number, OUTCOME, (None, _lost(error))), Said(number, END)]
+                heard += [Message(number, OUTCOME, (None, _lost(error))), Message(number, END)]
         return heard
 
-    def _told(self, heard: Iterable[Said], on_progress: OnProgress[T]) -> Iterator[Outcome[T, Any]]:
+    def _told(
+        self, heard: Iterable[Message], on_progress: OnProgress[T]
+    ) -> Iterator[Outcome[T, Any]]:
         """Progress passed on, outcomes returned; what a call that was given up says is neither."""
         for number, kind, value in heard:
             if number in self.tasks and kind == PROGRESS:

@@ -85,13 +85,13 @@ class Place(Executor, Protocol):
 
     @property
     def device(self) -> str:
-        """cpu or cuda, or auto: what `ask` finds."""
+        """cpu or cuda."""
 
     def open(self, tasks: int) -> AbstractContextManager[Executor]:
         """An executor for one `map` after the other, the first of so many tasks."""
 
     def ask(self, function: Callable[[T], R], argument: T) -> R:
-        """What it says to that there; raises what it raises there."""
+        """The result of the function there; raises what it raises."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class Workers:
     def assign(self, function: Function[T, R], task: T) -> None:
         """Give a task to an idle worker, or to a new one."""
         while self.idle and self.idle[-1].process.poll() is not None:  # it died idle
-            self._bury(self.idle.pop())
+            self._stop(self.idle.pop())
         if not self.idle:
             self.start()
         worker = self.idle.pop()
@@ -206,7 +206,7 @@ class Workers:
                 self.idle.append(worker)
         return outcomes
 
-    def _bury(self, worker: Worker) -> None:
+    def _stop(self, worker: Worker) -> None:
         worker.stop()
         self.free_cores.append(worker.core)
 
@@ -216,7 +216,7 @@ class Workers:
             message: tuple[str, Any] = worker.receive()
         except WorkerDied as error:
             del self.busy[worker.connection]
-            self._bury(worker)
+            self._stop(worker)
             return processes.OUTCOME, (None, error)
         return message
 

@@ -152,16 +152,18 @@ def train_missing(study: Study, store: Store, launch: Launch) -> list[Standing]:
 
 
 def say_what_is_lost(study: Study, standings: Sequence[Standing], launch: Launch) -> bool:
-    """Say how many runs failed or diverged, or have records that cannot be read; whether any of
-    these but divergence, or nothing else is there."""
-    failed, diverged = len(launch.to_do(standings)), count(standings)["diverged"]
+    """Say how many runs failed, are left or diverged, or have records that cannot be read; whether
+    any of these but divergence, or nothing else is there."""
+    todo, diverged = launch.to_do(standings), count(standings)["diverged"]
+    failed = sum(s.digest in todo and s.state == "failed" for s in standings)
     unread = sum(standing.state in UNTRUSTED for standing in standings)
-    words = {"failed": failed, "diverged": diverged, "have records that cannot be read": unread}
+    words = {"failed": failed, "are still to do": len(todo) - failed, "diverged": diverged}
+    words["have records that cannot be read"] = unread
     for what, number in words.items():
         if number:
             listed = f"`hvae status {study.argument}`, narrowed alike, lists them"
             say(f"{number} of {len(standings)} runs {what}; {listed}")
-    return failed + unread > 0 or diverged == len(standings)
+    return len(todo) + unread > 0 or diverged == len(standings)
 
 
 def _say_what_never_comes(trains: Sequence[TrainConfig]) -> None:
@@ -194,8 +196,9 @@ def _train(
 ) -> None:
     """Everything is validated first; what was not timed before is timed next, while the machine is
     idle."""
-    found_here = conditions(study, launch, place)
-    device = found_here.device
+    device = place.device
+    missing = (launch.located(s.run) for s in standings if s.digest in todo)
+    found_here = conditions(missing, launch, place)
     asked = list(map(launch.located, runs(study)))
     cut = packs(study.name, asked, todo, packing(device, len(standings), place.workers))
     if device == "cpu" and (line := place.ask(too_large, cut)):
@@ -230,8 +233,8 @@ def _train(
         raise
 
 
-def conditions(study: Study, launch: Launch, place: Place) -> Conditions:
-    """What the study is trained under. Raises `ValueError` where data or device are not there."""
+def conditions(asked: Iterable[RunConfig], launch: Launch, place: Place) -> Conditions:
+    """What these runs are trained under. Raises `ValueError` where data or device are not there."""
     from hvae.data import mnist
 
     sources = code()  # before anything that takes time: the workers refuse any other
@@ -240,23 +243,20 @@ def conditions(study: Study, launch: Launch, place: Place) -> Conditions:
     directory = mnist.data_dir(launch.data_dir)
     if launch.executor == "ray":  # its workers are at home elsewhere
         directory = directory.absolute()
-    data = tuple({launch.located(cell.run).data: None for cell in study.cells})
-    device = place.ask(partial(found, data, directory), place.device)
-    return Conditions(directory, device, sources, keeps_weights=launch.keeps_weights)
+    data = tuple({run.data: None for run in asked})
+    place.ask(partial(require_there, data, directory), place.device)
+    return Conditions(directory, place.device, sources, keeps_weights=launch.keeps_weights)
 
 
-def found(data: Iterable[DataConfig], data_dir: Path, device: str) -> str:
-    """The device that is there, where a study is trained. Raises `ValueError` where it is not, or
-    data are not."""
+def require_there(data: Iterable[DataConfig], data_dir: Path, device: str) -> None:
+    """Raise `ValueError` where data or the device are not there; for a CPU build its step."""
     from hvae.data.images import require_images
     from hvae.native.build import library
 
     for asked in data:
         require_images(asked, data_dir)
-    there = resolve_device(device)
-    if there == "cpu":
+    if resolve_device(device) == "cpu":
         library()  # built once, so that the workers find it; if it cannot be, one warning says why
-    return there
 
 
 def run_study(

@@ -1,4 +1,5 @@
-"""What happens to a pack: fit → evaluate → record, a member at a time. Runs in the workers."""
+"""What happens to a pack: fit → evaluate → record, a member at a time where none depends on
+another, after the traced step all together. Runs in the workers."""
 
 import math
 from collections.abc import Iterator

@@ -10,7 +10,7 @@ from ablations.run.launch import Launch, train_missing
 from ablations.run.progress import say
 from ablations.studies import Study, narrow
 from hvae.config import RunConfig
-from hvae.processes import Progress
+from hvae.processes import Progress, WorkerFailed
 from hvae.records.sources import require_sources, sources_sha256
 from hvae.records.store import Store
 from hvae.settings import digest
@@ -20,10 +20,6 @@ STUDY = Study(  # nothing swept, nothing set: the documented run
     question="Are the documented results reproduced?",
     budget="about five minutes on one CPU core",
 )
-
-
-class TrainingFailed(RuntimeError):
-    """The training ended without a model to show; the message says how."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +39,14 @@ def study_of(data: str) -> Study:
 
 
 def train_documented(study: Study, store: Store, launch: Launch) -> None:
-    """The study's one run, unless it is there with its weights. Raises `TrainingFailed`."""
+    """Train the study's one run, unless it is there with its weights. Raises `WorkerFailed` where
+    no model comes of it, `ValueError` where a stale record has no weights."""
     (standing,) = train_missing(study, store, launch)
     if standing.record is None or launch.to_do([standing]):
-        raise TrainingFailed(f"{study.name}: the training failed: {standing.reason}")
+        reason = standing.reason or "nothing was recorded"
+        raise WorkerFailed(f"{study.name}: the training failed: {reason}")
     if standing.record.status == "diverged":
-        raise TrainingFailed(f"{study.name}: the training diverged; there is nothing to show")
+        raise WorkerFailed(f"{study.name}: the training diverged; there is nothing to show")
     if not standing.has_weights:
         raise ValueError(f"{study.name}: the stale record has no weights; --redo-stale redoes both")
 

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from ablations.grid import Pack, labels
 from ablations.run.executors import first
-from ablations.run.launch import Launch, conditions, standings_of
+from ablations.run.launch import Launch, conditions, require_records, standings_of
 from ablations.run.pack import Task, run_pack
 from ablations.run.recording import numbers
 from ablations.studies import Study
@@ -33,13 +33,12 @@ def verify(study: Study, store: Store, launch: Launch) -> Verdict:
     """
     standings = standings_of(study, store)
     refuse_damaged(standings)
+    require_records(study, store, standings)
     recorded = [(s.state == "stale", s, s.record) for s in standings if s.record is not None]
-    if not recorded:
-        raise ValueError(f"results: no record of this study under {store.folder}; allowed: one")
     is_stale, standing, record = min(recorded, key=lambda found: found[0])  # the first of either
     run = launch.located(standing.run)  # as asked for: its data may lie elsewhere now
     with launch.place() as place:
-        task = Task(Pack(study.name, (run,)), conditions(study, launch, place), {})
+        task = Task(Pack(study.name, (run,)), conditions([run], launch, place), {})
         again = first(place.map(run_pack, [task]))
     assert again is not None
     line, is_equal = compare(record, again.record)

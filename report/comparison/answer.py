@@ -8,7 +8,7 @@ from report.comparison.differences import TIMED, UNKNOWN, Comparison
 from report.data.contrasts import Contrast, Family
 from report.data.factors import Factor, listed, words
 from report.data.statistics import FEWEST_SEEDS
-from report.render.numbers import p_text, rounded, shown
+from report.render.numbers import counted, p_text, rounded, shown
 
 ORIGINS = {"code_sources_sha256": "sources", "code_git_commit": "commit", "data_sha256": "data"}
 SUFFIX = ", seconds"  # of a cost
@@ -22,7 +22,7 @@ def sides(comparison: Comparison) -> list[str]:
         held = {n: str(getattr(facts[n], side)) for n in facts}
         commits = held["code_git_commit"]
         commit = commits if commits == UNKNOWN else ", ".join(c[:10] for c in commits.split(", "))
-        changed = " with changes" if held["code_git_dirty"] == "True" else ""
+        changed = " with changes" if "True" in held["code_git_dirty"] else ""
         engine = held.get("engine", UNKNOWN)
         parts = (f"commit {commit}{changed}", held["device_name"], f"engine {engine}")
         said.append(f"{side.upper()}: {store.folder}, {', '.join(parts)}")
@@ -36,7 +36,7 @@ def answer(comparison: Comparison) -> list[str]:
 
 def _nats(comparison: Comparison) -> str:
     pairs = len(comparison.pairing.pairs)
-    whole = f"{comparison.identical} of {_count(pairs, 'pair')}"
+    whole = f"{comparison.identical} of {counted(pairs, 'pair')}"
     same = f"all metrics that both have are identical in {whole}"
     if comparison.is_unchanged:
         return f"A{same[1:]}, bit for bit."
@@ -47,8 +47,10 @@ def _nats(comparison: Comparison) -> str:
 
 def _change(family: Family) -> str:
     """What a family of cells shows, with the largest difference that may be stated."""
-    name, cells = family[0].metric.label, _count(len(family), "cell")
+    name, cells = family[0].metric.label, counted(len(family), "cell")
     n = max(contrast.estimate.n for contrast in family)
+    if all(contrast.is_equal for contrast in family):
+        return f"The {name} is the same on every seed in {cells}"
     clear = [contrast for contrast in family if contrast.is_clear]
     largest = max(clear or family, key=lambda c: (c.estimate.n > 0, abs(c.estimate.mean)))
     size = f"by most at {place(largest)}: {difference(largest)}"
@@ -56,7 +58,7 @@ def _change(family: Family) -> str:
         few = f"n = {n}, and nothing is claimed from fewer than {FEWEST_SEEDS} paired seeds"
         return f"No finding on the {name} ({few}); it differs {size}"
     if not clear:
-        enough = _count(sum(c.estimate.n >= FEWEST_SEEDS for c in family), "cell")
+        enough = counted(sum(c.estimate.n >= FEWEST_SEEDS for c in family), "cell")
         return f"No change of the {name} is established in any of {enough}; it differs {size}"
     lower = sum(contrast.estimate.mean < 0 for contrast in clear)
     parts = [(lower, "lower"), (len(clear) - lower, "higher")]
@@ -74,7 +76,7 @@ def difference(contrast: Contrast) -> str:
 
 def place(contrast: Contrast) -> str:
     """The cell of a contrast: `depth 2, BCE`."""
-    return words([f for f, _ in contrast.held], [v for _, v in contrast.held]) or "the one cell"
+    return contrast.place or "the one cell"
 
 
 def _seconds(comparison: Comparison) -> str:
@@ -112,9 +114,9 @@ def notices(comparison: Comparison) -> list[str]:
     for side, runs in zip("AB", pairing.alone, strict=True):
         if runs:
             named = "; ".join(cells_in_words(runs, pairing.factors))
-            said.append(f"{_count(len(runs), 'run')} of {side} without a partner: {named}.")
+            said.append(f"{counted(len(runs), 'run')} of {side} without a partner: {named}.")
     if comparison.without:
-        count = _count(comparison.without, "pair")
+        count = counted(comparison.without, "pair")
         said.append(f"{count} of {len(pairing.pairs)}: diverged on a side, left out of the means.")
     if comparison.incomparable:
         named = ", ".join(metric.heading for metric in comparison.incomparable)
@@ -132,7 +134,3 @@ def cells_in_words(runs: Iterable[RunConfig], factors: Sequence[Factor]) -> list
         name = words(factors, [value(run, factor.name) for factor in factors])
         seeds.setdefault(name or "the one cell", []).append(run.train.seed)
     return [f"{name} (seed {', '.join(map(str, sorted(seeds[name])))})" for name in sorted(seeds)]
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"

@@ -15,7 +15,7 @@ from report.comparison.figure import forest
 from report.comparison.tables import differences_table, facts_table, ratios_table
 from report.render.drawing import Picture, picture
 from report.render.output import templates, write_files
-from report.render.policy import inline
+from report.render.policy import page_inline
 from report.render.tables import Table, escape_markdown, written
 from report.study.contrast_tables import contrast_table
 
@@ -82,9 +82,7 @@ def page(comparisons: Sequence[Comparison], others: Sequence[str]) -> str:
     """One HTML page without outside requests."""
     parts = sections(comparisons)
     pictures = [_picture(one, i) for i, one in enumerate(comparisons, start=1)]
-    drawn = [one for one in pictures if one]
-    widths = "".join(f'[id="figure-{p.name}"] {{ --width: {6.5 * p.inches}rem; }}' for p in drawn)
-    held = inline(["style.css"], ["page.js"], (p.content["svg"].decode() for p in drawn), widths)
+    held = page_inline(one for one in pictures if one)
     title = parts[0].title if len(parts) == 1 else f"{len(parts)} studies: B against A"
     pairs = list(zip(parts, pictures, strict=True))
     template = templates().get_template("comparison.html.j2")

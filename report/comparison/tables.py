@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 
-from report.comparison.differences import Comparison, Fact
+from report.comparison.differences import SECONDS, TIMED, Comparison, Fact
 from report.data.contrasts import Contrast, Family
 from report.data.metrics import SHARE_NOTE
 from report.data.statistics import SIGNIFICANCE
 from report.render.numbers import p_text, rounded, shown
 from report.render.tables import Entry, Table, number, table
-from report.study.cells import setting
+from report.study.cells import own_n, setting
 
 DIFFERENCES_NOTE = (
     "B − A in the mean over paired seeds, with 95 % t intervals; without ± of one "
@@ -48,16 +48,17 @@ def _row(contrasts: Family) -> list[object]:
 
 def _difference(contrast: Contrast, n: int) -> Entry:
     known = contrast.estimate
-    own_n = f" (n = {known.n})" if known.n not in (0, n) else ""
-    text = f"{shown(known.mean, known.half_width)}{own_n}"
+    text = f"{shown(known.mean, known.half_width)}{own_n(known.n, n)}"
     return Entry(text, known.mean, contrast.is_clear)
 
 
 def ratios_table(comparison: Comparison, name: str) -> Table:
-    """Seconds and rates of B as multiples of A's."""
+    """Seconds, where they can be compared, and rates of B as multiples of A's."""
+    left_out = SECONDS.values() if comparison.differs(TIMED) else ()
     rows = [
         [ratio.what, ratio.n, *(Entry(rounded(x, 3), x) for x in ratio[2:])]
         for ratio in comparison.ratios
+        if ratio.what not in left_out
     ]
     headings = ["B / A", "pairs", "lower quartile", "median", "upper quartile"]
     return table(name, "Seconds and throughput, B over A", headings, rows, [TIMES_NOTE, SHARE_NOTE])

@@ -14,7 +14,7 @@ import pandas as pd
 
 from hvae.settings import SETTINGS
 from hvae.statistics import holm
-from report.data.factors import Factor
+from report.data.factors import Factor, words
 from report.data.metrics import COMMON, DIFFERENCES, OWN, SCOPES, Metric
 from report.data.statistics import (
     FEWEST_SEEDS,
@@ -59,6 +59,11 @@ class Contrast:
     test_set_error: float = math.nan
     holm_p: float = math.nan
     detectable: float = math.nan
+
+    @property
+    def place(self) -> str:
+        """`BCE, depth 2`: what it holds fixed."""
+        return words([factor for factor, _ in self.held], [value for _, value in self.held])
 
     @property
     def is_equal(self) -> bool:

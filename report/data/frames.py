@@ -152,7 +152,8 @@ def by_image(store: Store, keys: Iterable[str]) -> dict[str, dict[str, Floats]]:
             for name, values in read_arrays(store.arrays_path(key), BY_IMAGE).items():
                 if values.ndim == 1 and len(values) > 1 and values.dtype.kind == "f":
                     found[name][key] = values.astype(float)
-    return found
+    own, board = (found[name] for name in BY_IMAGE)
+    return {BY_IMAGE[0]: own, BY_IMAGE[1]: own | board}  # of binary images under BCE they are one
 
 
 def _settings(design: Design, factors: Sequence[Factor]) -> pd.DataFrame:

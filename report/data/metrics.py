@@ -68,12 +68,12 @@ def _errors(name: str) -> tuple[str, str]:
 
 ENCODER_NLL = Metric("nll_encoder_nats", "NLL by the encoders' draws", "nats")
 OLDER_NLL = replace(ENCODER_NLL, direction=-1, errors=_errors("nll_encoder"), better="nll_nats")
-FEW_SAMPLES = 100  # effective ones: with fewer the NLL deserves a second look
+FEW_EFFECTIVE_SAMPLES = 100  # effective ones: with fewer the NLL deserves a second look
 HEADLINE = (
     Metric("elbo_nats", "ELBO", "nats", +1, errors=_errors("elbo")),
     Metric("nll_nats", "NLL", "nats", -1, errors=_errors("nll")),
     OLDER_NLL,
-    Metric("effective_sample_size", "effective sample size", below=FEW_SAMPLES),
+    Metric("effective_sample_size", "effective sample size", below=FEW_EFFECTIVE_SAMPLES),
     Metric(
         *("scoreboard_nll_nats", "scoreboard NLL", "nats", -1, DATA, _errors("scoreboard_nll")),
         unless="nll_nats",
@@ -157,9 +157,9 @@ SHARE_NOTE = (
 BOLD_NOTE = (
     "Bold: not distinguishable from the best of its group (paired t test over the seeds that both "
     "have, at least 3, Holm-adjusted p ≥ 0.05; that the best was picked by the same numbers is not "
-    "adjusted for); a group has one likelihood of the same test images for ELBO and "
-    "NLL, the same test images for the others. Intervals are 95 % t intervals over seeds; a number "
-    "without ± comes from one run."
+    "adjusted for); a group has one likelihood of the same test images for ELBO and NLL, the same "
+    "data for the scoreboard NLL, the same test images for the others. Intervals are 95 % t "
+    "intervals over seeds; a number without ± comes from one run."
 )
 
 

@@ -132,7 +132,7 @@ def styled() -> Iterator[None]:
 
 
 @contextmanager
-def at_most(inches: float) -> Iterator[None]:
+def no_wider_than(inches: float) -> Iterator[None]:
     """Figures that are drawn in the block are no wider."""
     before = _width.set(inches)
     try:

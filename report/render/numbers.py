@@ -48,7 +48,7 @@ def _exponent(value: float) -> int:
     return math.floor(math.log10(abs(value))) if value else 0
 
 
-def detectable(value: float) -> str:
+def two_digits(value: float) -> str:
     """An error or a smallest detectable effect, to two significant digits."""
     return rounded(value, 1 - _exponent(value)) if value > 0 else "0"
 
@@ -73,6 +73,11 @@ def p_text(p: float) -> str:
 def cell_text(value: float) -> str:
     """A value in a heat map: two decimals, one from 10 on; 0.00 below 0.005."""
     return rounded(value, 2 if abs(value) < 10 else 1) if abs(value) >= 0.005 else "0.00"
+
+
+def counted(n: int, what: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def count_text(value: float) -> str:

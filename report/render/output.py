@@ -1,6 +1,7 @@
-"""Templates in, files out: what both pages, of a study and of the reproduction, have in common."""
+"""Templates in, files out: what all pages have in common."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,23 @@ from markupsafe import Markup
 
 from hvae.records.files import overwrite, writing_under
 from hvae.text import visible
+from report.render.numbers import counted
 
 FOLDER = Path(__file__).parents[1] / "templates"
 
 
-def templates() -> Environment:
-    """The templates; a name that is not given to one is an error."""
-    return Environment(
+def templates(**filters: Callable[..., Any]) -> Environment:
+    """The templates, which may use filters of these names; a name that is not given to one is an
+    error."""
+    found = _environment()
+    found.filters |= filters
+    return found
+
+
+@cache
+def _environment() -> Environment:
+    """One for all, so that no template is compiled twice."""
+    found = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=select_autoescape(("html.j2",), default=False),  # LaTeX, Markdown: own filters
         undefined=StrictUndefined,
@@ -24,6 +35,8 @@ def templates() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    found.filters["counted"] = counted
+    return found
 
 
 def _shown(value: Any) -> Any:

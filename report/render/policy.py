@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from report.render.drawing import Picture
 from report.render.output import FOLDER
 
+REM_PER_INCH = 6.5  # of a figure on a page
 SHEET = re.compile(r"<style[^>]*>(.*?)</style>", re.DOTALL)  # of a figure
 
 
@@ -25,6 +27,16 @@ class Inline:
     styles: tuple[Markup, ...]
     scripts: tuple[Markup, ...]
     policy: str
+
+
+def page_inline(pictures: Iterable[Picture]) -> Inline:
+    """What the page of a study or of a comparison holds, each of its figures at its own width."""
+    figures = list(pictures)
+    widths = (
+        f'[id="figure-{p.name}"] {{ --width: {REM_PER_INCH * p.inches}rem; }}' for p in figures
+    )
+    drawn = (figure.content["svg"].decode() for figure in figures)
+    return inline(["style.css"], ["page.js"], drawn, "".join(widths))
 
 
 def inline(

@@ -116,9 +116,8 @@ def number(value: float, text: str) -> Entry:
 def written(table: Table, kind: str) -> str:
     """The table by its template: `html`, a `<table>` with a sort key per entry; `md`, a GitHub
     table; `tex`, a float for any document, never wider than its column."""
-    found = templates()
-    found.filters |= {"tex": escape_latex, "md": escape_markdown}
-    return found.get_template(f"table.{kind}.j2").render(table=table)
+    known = templates(tex=escape_latex, md=escape_markdown)
+    return known.get_template(f"table.{kind}.j2").render(table=table)
 
 
 def escape_markdown(text: str) -> str:

@@ -14,6 +14,7 @@ from hvae.config import RunConfig, as_dict
 from hvae.records.attachments import Arrays, read_arrays, read_weights
 from hvae.records.files import read_whole
 from hvae.records.store import Record, Store
+from report.render.numbers import counted
 from report.reproduction.verdicts import Plane
 
 PLANES = ("manifold", "used_manifold")  # the first two dimensions, and the two that hold most
@@ -55,7 +56,7 @@ class Reproduction:
     def sizes(self) -> str:
         """`784-100-20, 2 levels`."""
         model = self.record.run.model
-        levels = f"{model.num_layers} level{'' if model.num_layers == 1 else 's'}"
+        levels = counted(model.num_layers, "level")
         return f"{model.input_dim}-{model.hidden_dim}-{model.latent_dim}, {levels}"
 
     @property

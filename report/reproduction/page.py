@@ -41,8 +41,7 @@ def write_reproduction(folder: Path) -> list[Path]:
 def render(reproduction: Reproduction, drawings: Mapping[str, Drawing]) -> str:
     """The page as HTML."""
     record, judged = reproduction.record, judge_all(reproduction)
-    environment = templates()
-    environment.filters |= {"percent": verdicts.percent, "rounded": rounded}
+    environment = templates(percent=verdicts.percent, rounded=rounded)
     explorer = embed(record, reproduction.weights, reproduction.arrays)
     svgs = {name: svg(drawing) for name, drawing in drawings.items()}
     scripts = [*(EXPLORER if explorer else ()), "page.js"]

@@ -143,7 +143,7 @@ def levels_table(study: Study) -> Table:
         n, alive = len(group), count_alive(group)
         absent = (math.nan, math.nan, 0)
         found = [known.get((*settings.values(), name), absent) for name in names]
-        values = [Entry(shown(mean, half) + _own(of, n), mean) for mean, half, of in found]
+        values = [Entry(shown(mean, half) + own_n(of, n), mean) for mean, half, of in found]
         counts = (settings["level"], n, Entry(f"{alive} of {n}", alive))
         rows.append([*place(study, settings), *counts, *values])
     headings = [*titles_of(study), "level", "n", "alive", *(OF_LEVELS[name] for name in names)]
@@ -175,10 +175,10 @@ def _runs(row: "pd.Series[Any]") -> Entry:
 
 
 def _value(row: "pd.Series[Any]") -> Entry:
-    text = f"{row['shown']}{_own(row['n'], row['finished'])}"
+    text = f"{row['shown']}{own_n(row['n'], row['finished'])}"
     return Entry(text, float(row["mean"]), bool(row["is_best"]))
 
 
-def _own(n: int, of: int) -> str:
+def own_n(n: int, of: int) -> str:
     """` (n = 3)`, where that is another number of runs than the row's."""
     return f" (n = {n})" if n not in (0, of) else ""

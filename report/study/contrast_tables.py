@@ -7,7 +7,7 @@ from report.data.contrasts import Contrast, Family
 from report.data.frames import Study
 from report.data.metrics import HEADLINE, METRICS
 from report.data.statistics import errors
-from report.render.numbers import ABSENT, at_most, detectable, p_text, rounded, shown
+from report.render.numbers import ABSENT, at_most, p_text, rounded, shown, two_digits
 from report.render.tables import Entry, Table, number, table
 from report.study.cells import place, titles_of
 from report.study.text.findings import ERRORS, where
@@ -25,7 +25,9 @@ CONTRAST_NOTE = (
     "that a two-sided paired t test at the level of Holm's first step finds with power 0.8 at "
     "this n."
 )
-QUESTION = "the means of a factor, its contrasts cell by cell, or a pair of factors"
+QUESTION = (
+    "the means of a factor, its contrasts cell by cell, a pair of factors, or a metric against zero"
+)
 ERROR_NOTE = (
     "Standard errors in nats. Monte-Carlo: of one run, for all are evaluated with the same draws; "
     "what seeds do not share of it is contained in seed to seed. All runs share the test images, "
@@ -49,11 +51,11 @@ def _row(contrast: Contrast) -> Sequence[object]:
         contrast.metric.heading,
         known.n,
         Entry(shown(known.mean, known.half_width), known.mean),
-        number(contrast.test_set_error, detectable(contrast.test_set_error)),
+        number(contrast.test_set_error, two_digits(contrast.test_set_error)),
         number(known.correlation, rounded(known.correlation, 2)),
         number(contrast.holm_p, p_text(contrast.holm_p).removeprefix("= ")),
         number(known.margin, at_most(known.margin)),
-        number(contrast.detectable, detectable(contrast.detectable)),
+        number(contrast.detectable, two_digits(contrast.detectable)),
     ]
 
 
@@ -65,7 +67,7 @@ def error_table(study: Study) -> Table:
             *place(study, row),
             METRICS[row["metric"]].heading,
             row["n"],
-            *(number(row[kind], detectable(row[kind])) for kind in ERRORS),
+            *(number(row[kind], two_digits(row[kind])) for kind in ERRORS),
         ]
         for row in errors(study.runs, study.cell, kinds).to_dict("records")
     ]

@@ -14,8 +14,8 @@ from report.study.cells import cells, cells_table
 from report.study.text.findings import where
 from report.study.text.setup import setup
 
-BOLD_NOTE = "Bold: not distinguishable from the best (paired t test over seeds, Holm p ≥ 0.05)."
-BOLD_NOTE_APART = (
+PAPER_BOLD = "Bold: not distinguishable from the best (paired t test over seeds, Holm p ≥ 0.05)."
+PAPER_BOLD_APART = (
     "Bold: not distinguishable from the best of its likelihood and images (paired t test over "
     "seeds, Holm p ≥ 0.05); ELBO and NLL are not ranked across these."
 )
@@ -40,7 +40,7 @@ def paper_table(study: Study, columns: Sequence[str] = ()) -> Table:
     tidy = cells(study, chosen, has_throughput=False)
     scopes = {name for metric in chosen for name in metric.within}
     is_apart = any(len({value(run, n) for run in study.design.runs}) > 1 for n in scopes)
-    notes = [BOLD_NOTE_APART if is_apart else BOLD_NOTE] if tidy["is_best"].any() else []
+    notes = [PAPER_BOLD_APART if is_apart else PAPER_BOLD] if tidy["is_best"].any() else []
     notes += [INTERVAL_NOTE] if tidy["half_width"].notna().any() else []
     caption = f"{study.design.question} {setup(study)}".strip()
     return cells_table(tidy, study, study.design.name, caption, notes, has_parameters=False)

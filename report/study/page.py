@@ -18,7 +18,7 @@ from report.data.metrics import (
 from report.machine.benches import Benches
 from report.render.drawing import Drawing, Picture, picture
 from report.render.output import templates
-from report.render.policy import inline
+from report.render.policy import page_inline
 from report.render.tables import Table
 from report.study.cells import cells, cells_table, levels_table
 from report.study.contrast_tables import contrast_table, error_table
@@ -74,12 +74,8 @@ def render(
     contents: Mapping[str, Any], pictures: Sequence[Picture], downloads: Sequence[str] = ()
 ) -> str:
     """The page as HTML, with the figures of the study and links to the files beside it."""
-    environment = templates()
-    environment.filters |= {"tie": _tie, "data_uri": data_uri}
-    figures = [*pictures, *contents["grids"], *contents["ladders"]]
-    widths = "".join(f'[id="figure-{p.name}"] {{ --width: {6.5 * p.inches}rem; }}' for p in figures)
-    held = inline(["style.css"], ["page.js"], (p.content["svg"].decode() for p in figures), widths)
-    template = environment.get_template("page.html.j2")
+    held = page_inline([*pictures, *contents["grids"], *contents["ladders"]])
+    template = templates(tie=_tie, data_uri=data_uri).get_template("page.html.j2")
     return template.render(contents, drawings=pictures, downloads=downloads, inline=held)
 
 
@@ -105,7 +101,7 @@ def detail_tables(study: Study) -> list[Table]:
         cells_table(more, study, "more", "Further metrics of every cell", [NLL_NOTE, SHARE_NOTE]),
         throughput_table(study),
         levels_table(study),
-        contrast_table("effects", "Main effects and interactions", mean_effects),
+        contrast_table("effects", "Effects, interactions, differences from zero", mean_effects),
         contrast_table("contrasts", "Contrasts cell by cell", known.by_cell.values()),
         error_table(study),
     ]

@@ -20,7 +20,7 @@ from hvae.validation import require_choice
 from report.data.design import Design
 from report.data.frames import Study, load
 from report.machine.benches import read_benches
-from report.render.drawing import PAPER, Drawing, Picture, at_most, image, picture
+from report.render.drawing import PAPER, Drawing, Picture, image, no_wider_than, picture
 from report.render.output import write_files
 from report.render.tables import written
 from report.study.exports import csv_files, paper_table
@@ -84,7 +84,7 @@ def _fitted(figure: Figure, drawing: Drawing, inches: float) -> Drawing:
     """The drawing, drawn again where it is wider than that."""
     if drawing.figure.get_figwidth() <= inches:
         return drawing
-    with at_most(inches):
+    with no_wider_than(inches):
         fitted = figure.draw(figure.study)
     assert fitted is not None
     return fitted

@@ -88,14 +88,14 @@ def test_dragging_over_the_pad_moves_two_dimensions_and_the_picture(
     before, pad = picture(browser), find(browser, "pad")
     browser.js("arguments[0].scrollIntoView({block: 'center'})", pad)
     quarter = pad.size["width"] // 4
-    drag = ActionChains(browser.driver).move_to_element(pad).click_and_hold()
+    drag = ActionChains(browser.driver, duration=0).move_to_element(pad).click_and_hold()
     drag.move_by_offset(quarter, -quarter).release().perform()
     assert picture(browser) != before
     said = pad.get_attribute("aria-valuetext")
     values = [float(part.split(": ")[1]) for part in said.split(", ")]
     assert values == pytest.approx([1.5, 1.5], abs=0.05)  # right and up, a quarter of −3 … 3
     moved = picture(browser)
-    ActionChains(browser.driver).move_by_offset(-quarter, 0).perform()
+    ActionChains(browser.driver, duration=0).move_by_offset(-quarter, 0).perform()
     assert picture(browser) == moved  # released: a mouse that passes moves nothing
     assert browser.js("return document.documentElement.scrollWidth <= innerWidth")
 
@@ -135,7 +135,7 @@ def test_the_pad_is_decoded_again_only_where_it_changes(counting: Browser) -> No
     for key in (Keys.ARROW_RIGHT, Keys.ARROW_UP, Keys.HOME):
         pad.send_keys(key)
         assert decodes(counting) == 1
-    ActionChains(counting.driver).move_to_element(pad).click().perform()
+    ActionChains(counting.driver, duration=0).move_to_element(pad).click().perform()
     assert decodes(counting) == 1
     inputs = sliders.find_elements(By.TAG_NAME, "input")
     for dimension, count in ((0, 1), (1, 1), (12, 1 + TILES)):

@@ -33,7 +33,10 @@ class FilePath(click.Path):
         super().__init__(path_type=Path, **options)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return super().convert(os.path.expanduser(value), param, ctx)
+        path = os.path.expanduser(value)
+        if path.startswith("~"):
+            self.fail(f"{value!r}: nobody has that name; allowed: a path", param, ctx)
+        return super().convert(path, param, ctx)
 
 
 class InputError(click.ClickException):
@@ -138,6 +141,7 @@ def results_option(purpose: str) -> Callable[[Command], Command]:
 
 data_dir_option = click.option(
     "--data-dir",
+    envvar="HVAE_DATA",
     type=FilePath(file_okay=False),
     metavar="DIR",
     help="Folder of the datasets.  [default: $HVAE_DATA, else the user's cache folder]",

@@ -61,8 +61,7 @@ def _better(metric: Metric) -> str:
 
 
 def _name(contrast: Contrast) -> str:
-    held = [factor.describe(value) for factor, value in contrast.held]
-    return ", ".join([str(contrast.steps[0]), *held])
+    return ", ".join(filter(None, [str(contrast.steps[0]), contrast.place]))
 
 
 def _scale(axes: Axes, contrasts: Sequence[Contrast]) -> None:

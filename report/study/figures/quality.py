@@ -48,12 +48,13 @@ def loss_curves(study: Study) -> Drawing | None:
             sns.lineplot(seeds, y="mean", **place, **look)
             band = (seeds["epoch"], seeds["min"], seeds["max"])
             axes.fill_between(*band, color=style["color"], alpha=0.2, lw=0)
-        limits = axes.get_ylim()
+        finished = axes.dataLim.intervaly.copy()
         for label, style, group in shape.series(part[is_lost]):
-            look = style | {"marker": "", "linestyle": ":", "label": f"{label} diverged".strip()}
+            look = style | {"marker": ".", "markersize": 3, "linestyle": ":"}
+            look["label"] = f"{label} diverged".strip()
             sns.lineplot(group, y="loss_nats", units="key", **place, **look)
-        if not is_lost.all():
-            axes.set_ylim(limits)  # what diverges may leave the panel, not flatten it
+        if not (lost if shape.is_shared else is_lost).all():
+            axes.dataLim.intervaly = finished  # what diverges may leave the panel, not flatten it
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
     figure = facets(frame, shape, draw, "epoch", LOSS.heading)

@@ -135,5 +135,5 @@ def _words(top: Top, names: Sequence[str]) -> str:
     said = []
     for name in names:
         label, text = setting(name).label, describe(name, top.settings[name])
-        said.append(text if text.startswith(label) else f"the {label} {text}")
+        said.append(text if label in text else f"the {label} {text}")
     return ", ".join(said)

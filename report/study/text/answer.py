@@ -15,7 +15,7 @@ from report.render.panels import span
 from report.study.published import nearest
 from report.study.text.alive import causes
 from report.study.text.cautions import DOUBT, is_certified
-from report.study.text.findings import few_seeds, place, size
+from report.study.text.findings import few_seeds, size
 
 MOST_SENTENCES = 3
 MOST_STEPS = 5  # named in a sentence
@@ -196,7 +196,7 @@ def _sizes(study: Study, clear: Sequence[Contrast], of: int) -> str:
     doubtful = [not is_certified(study, contrast) for contrast in clear]
     if len(clear) <= MOST_PLACES:
         return listed(
-            size(contrast) + _aside(place(contrast) * (of > 1), DOUBT * is_doubtful)
+            size(contrast) + _aside(contrast.place * (of > 1), DOUBT * is_doubtful)
             for contrast, is_doubtful in zip(clear, doubtful, strict=True)
         )
     least, *_, most = sorted(clear, key=lambda c: abs(c.estimate.mean))

@@ -1,10 +1,10 @@
-"""Findings: one sentence per question, written from the contrasts and never by hand.
+"""Findings: the sentences that answer a question, written from contrasts and never by hand.
 
 Below three paired seeds no finding is stated. A factor that does not vary raises no question.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,7 +12,7 @@ from report.data.contrasts import Contrast, Family
 from report.data.frames import Study
 from report.data.metrics import HEADLINE, METRICS
 from report.data.statistics import FEWEST_SEEDS, errors
-from report.render.numbers import at_most, detectable, p_text, shown
+from report.render.numbers import at_most, p_text, shown, two_digits
 from report.render.panels import span
 from report.study.text.alive import aliveness
 from report.study.text.cautions import DOUBT, is_certified
@@ -71,7 +71,7 @@ def findings(study: Study) -> list[Finding]:
         _answer(
             f"Does the effect of the {labels[a]} depend on the {labels[b]}?",
             family,
-            _interactions,
+            partial(_interactions, study),
         )
         for (a, b), family in known.interactions.items()
     ]
@@ -105,11 +105,14 @@ def _answer(
 
 
 def _each(study: Study, family: Sequence[Contrast]) -> tuple[str, ...]:
-    said = []
-    for contrast in family:
-        doubt = "" if is_certified(study, contrast) else f" ({DOUBT})"
-        said.append(f"{sentence(contrast).removesuffix('.')}{doubt}.")
-    return tuple(said)
+    return tuple(_doubted(study, [contrast], sentence(contrast)) for contrast in family)
+
+
+def _doubted(study: Study, contrasts: Iterable[Contrast], said: str) -> str:
+    """A sentence that says where one of its contrasts is of NLLs that nothing certifies."""
+    if all(is_certified(study, contrast) for contrast in contrasts):
+        return said
+    return f"{said.removesuffix('.')} ({DOUBT})."
 
 
 def sentence(contrast: Contrast) -> str:
@@ -138,7 +141,7 @@ def _unclear(contrast: Contrast) -> str:
     measured, margin = shown(known.mean, known.half_width), at_most(known.margin)
     limit = f"any effect is under {margin} {metric.unit} (two one-sided tests at 0.05)"
     if contrast.noise:
-        limit += f", but for the Monte-Carlo noise of {detectable(contrast.noise)} that seeds share"
+        limit += f", but for the Monte-Carlo noise of {two_digits(contrast.noise)} that seeds share"
     what = f"effect on the {metric.label}" if contrast.steps else metric.label
     return f"no {what} established, {measured} {metric.unit} ({proof(contrast)}); {limit}."
 
@@ -157,26 +160,23 @@ def proof(contrast: Contrast) -> str:
 def where(contrast: Contrast) -> str:
     """`BCE, mean over latent size`: what a contrast holds fixed, and what it averages."""
     over = " and ".join(factor.label for factor in contrast.averaged)
-    return ", ".join(filter(None, (place(contrast), over and f"mean over {over}")))
+    return ", ".join(filter(None, (contrast.place, over and f"mean over {over}")))
 
 
-def place(contrast: Contrast) -> str:
-    """`BCE`: what a contrast holds fixed."""
-    return ", ".join(factor.describe(value) for factor, value in contrast.held)
-
-
-def _interactions(family: Sequence[Contrast]) -> tuple[str, ...]:
+def _interactions(study: Study, family: Sequence[Contrast]) -> tuple[str, ...]:
     """The clear ones in words, and for the others one sentence with the largest margin."""
-    clear = tuple(_interaction(contrast) for contrast in family if contrast.is_clear)
+    clear = tuple(_doubted(study, [c], _interaction(c)) for c in family if c.is_clear)
     known = [c for c in family if c.estimate.n >= FEWEST_SEEDS]
     unclear = [c for c in known if not (c.is_clear or c.is_equal)]
     said = []
     for metric in dict.fromkeys(contrast.metric for contrast in unclear):
-        margins = [c.estimate.margin for c in unclear if c.metric == metric]
-        said.append(
-            f"No effect established in {len(margins)} of {len(family)} interaction contrasts, "
-            f"here on the {metric.label}: any is under {at_most(max(margins))} {metric.unit}."
+        same = [c for c in unclear if c.metric == metric]
+        margin = at_most(max(c.estimate.margin for c in same))
+        words = (
+            f"No effect established in {len(same)} of {len(family)} interaction contrasts, "
+            f"here on the {metric.label}: any is under {margin} {metric.unit}."
         )
+        said.append(_doubted(study, same, words))
     return (*clear, *said)
 
 
@@ -196,7 +196,7 @@ def _precision(study: Study) -> Finding:
     sentences = []
     for metric, group in errors(study.runs, study.cell, kinds).groupby("metric", sort=False):
         medians = {words: group[name].median() for name, words in ERRORS.items()}
-        parts = [f"{w} {detectable(v)} nats" for w, v in medians.items() if not math.isnan(v)]
+        parts = [f"{w} {two_digits(v)} nats" for w, v in medians.items() if not math.isnan(v)]
         n = span(group["n"])
         label = METRICS[str(metric)].label
         if parts:

@@ -6,6 +6,7 @@ from typing import Any
 from hvae.config import RunConfig
 from hvae.settings import axis_names, describe, value
 from report.data.frames import Study
+from report.render.numbers import counted
 
 SAID = (  # in words of their own
     *("data.name", "data.binarize", "data.path", "train.epochs", "train.batch_size"),
@@ -29,7 +30,7 @@ def setup(study: Study) -> str:
         *_data(run, common),
         *_schedule(run, common),
         *(describe(name, common[name]) for name in _unusual(common)),
-        f"{seeds} seed{'' if seeds == 1 else 's'}",
+        counted(seeds, "seed"),
         *_judged(common),
         *_machine(study),
     ]
@@ -37,18 +38,19 @@ def setup(study: Study) -> str:
 
 
 def _data(run: RunConfig, common: Common) -> list[str]:
-    if "data.name" not in common or "data.path" not in common:
-        return []
-    data = run.data.dataset
-    images = f"{data.training_images:,} images of {data.height} × {data.width} to train on"
-    known = [f"{describe('data.name', run.data.name)}, {images}, {data.test_images:,} to test"]
-    return known + ([BINARISED[run.data.binarize]] if "data.binarize" in common else [])
+    said = []
+    if "data.name" in common and "data.path" in common:
+        data = run.data.dataset
+        images = f"{data.training_images:,} images of {data.height} × {data.width} to train on"
+        name = describe("data.name", run.data.name)
+        said.append(f"{name}, {images}, {data.test_images:,} to test")
+    return said + ([BINARISED[run.data.binarize]] if "data.binarize" in common else [])
 
 
 def _schedule(run: RunConfig, common: Common) -> list[str]:
     said = []
     if "train.epochs" in common:
-        said.append(f"{run.train.epochs} epochs")
+        said.append(counted(run.train.epochs, "epoch"))
     if "train.batch_size" in common:
         said.append(f"batches of {run.train.batch_size}")
     rate = f" at {run.train.learning_rate:g}" if "train.learning_rate" in common else ""

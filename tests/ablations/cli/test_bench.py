@@ -108,7 +108,7 @@ def test_without_a_compiler_it_says_so_and_goes_on(
     monkeypatch.setattr("hvae.native.build.c_compiler", lambda: None)
     result = call(tmp_path)
     assert result.exit_code == 0
-    assert "no C compiler" in result.stderr
+    assert result.stderr.count("no C compiler") == 1
     assert not any(rung.engine == "compiled" for rung in measurer.rungs)
 
 

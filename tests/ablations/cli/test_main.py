@@ -15,7 +15,7 @@ import worker_functions as work
 from click.testing import CliRunner, Result
 
 from ablations.cli.main import main
-from ablations.cli.plan import plan_dict, plan_lines
+from ablations.cli.plan import _gflop, plan_dict, plan_lines
 from ablations.grid import Pack, runs
 from ablations.presets import PRESETS
 from ablations.run import launch as launching
@@ -523,6 +523,14 @@ BAD = {
         "workers: 2 have no meaning with executor 'serial'; allowed: 1",
     ),
     "no home": (("run", "~nobody-here/x.toml"), "study: cannot read "),
+    "no home of the data folder": (
+        ("run", "quick", "--data-dir", "~nobody-here/x"),
+        "'--data-dir': '~nobody-here/x': nobody has that name; allowed: a path",
+    ),
+    "no home of results": (
+        ("status", "quick", "--results", "~nobody-here/x"),
+        "'--results': '~nobody-here/x': nobody has that name; allowed: a path",
+    ),
     "no home of data": (
         ("run", "quick", "--data", "~nobody-here/x.npz"),
         "data: '~nobody-here/x.npz' is not allowed; allowed: digits",
@@ -533,6 +541,19 @@ BAD = {
     ),
     "unknown dataset": (("data", "fetch", "cifar"), "'cifar' is not one of 'digits', 'mnist'"),
 }
+
+
+def test_a_data_folder_that_the_environment_names_is_checked_like_the_options(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trainer: StandIn
+) -> None:
+    monkeypatch.setenv("HVAE_DATA", "~nobody-here/x")
+    refused(run_small(tmp_path), "'~nobody-here/x': nobody has that name")
+
+
+def test_a_cost_between_nine_and_ten_has_no_exponent() -> None:
+    assert [_gflop(cost) for cost in (0.04, 0.96, 1.2, 9.6, 1234.0)] == [
+        *("0.04 GFLOP", "1 GFLOP", "1 GFLOP", "10 GFLOP", "1,234 GFLOP"),
+    ]
 
 
 @pytest.mark.parametrize(("arguments", "told"), BAD.values(), ids=BAD)

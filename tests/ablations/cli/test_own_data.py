@@ -18,6 +18,7 @@ from hvae.records.store import Store
 
 FEW = ("--depth", "2", "--loss", "bce", "--latent", "2", "--seeds", "1", "--epochs", "2")
 FEW = (*FEW, "--importance-samples", "10")
+HERE = ("--no-throughput", "--keep-weights", "--executor", "serial")  # no worker need start
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_a_study_of_ones_own_images_is_run_shown_and_drawn_from(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     asked = ("quick", *FEW, "--data", "shapes.npz", "--results", "r")
-    page = Path(hvae("run", *asked, "--no-throughput", "--keep-weights").strip())
+    page = Path(hvae("run", *asked, *HERE).strip())
     (record,) = Store(tmp_path / "r" / "quick")
     assert record.config["data"]["path"] == "shapes.npz"
     assert record.config["data"]["sha256"] == record.data_sha256

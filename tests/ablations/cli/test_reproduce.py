@@ -242,6 +242,22 @@ def test_without_mnist_one_line_says_how_to_get_it_and_what_works_offline(tmp_pa
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.usefixtures("brief")
+def test_a_page_of_what_is_there_needs_no_images(
+    tmp_path: Path, make_record: Callable[..., Record], pages: list[Any], monkeypatch: Any
+) -> None:
+    run, store = replace(RUN, model=ModelConfig(), data=DataConfig()), Store(tmp_path / "reproduce")
+    store.open_for_writing()
+    record = replace(made := make_record(run), metrics=made.metrics | {"kl_per_unit_nats": UNIT_KL})
+    store.write(record, {WEIGHTS: weights_file(state(initial(run)), run)})
+    monkeypatch.setattr(reproduction, "is_current", lambda *_: True)
+    result = call(tmp_path, "--data-dir", str(tmp_path / "empty"))
+    assert result.exit_code == 0, result.output
+    assert pages == [store.folder]
+    monkeypatch.setattr(reproduction, "is_current", lambda *_: False)
+    assert "mnist: " in call(tmp_path, "--data-dir", str(tmp_path / "empty")).stderr
+
+
 def test_pictures_are_measured_by_the_sources_that_are_named(tmp_path: Path) -> None:
     task = MeasureTask(tmp_path, RunConfig(), tmp_path, "cd" * 32)
     with pytest.raises(SourcesChanged):

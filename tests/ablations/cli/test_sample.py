@@ -100,6 +100,19 @@ def test_where_only_one_run_kept_its_weights_it_is_that(tmp_path: Path, keep: Ke
     assert digest(RUNS[1]) in call(tmp_path).stdout
 
 
+def test_runs_that_only_their_images_tell_apart_are_told_by_their_keys(
+    tmp_path: Path, make_record: MakeRecord
+) -> None:
+    store = Store(tmp_path / "quick")
+    store.open_for_writing()
+    own = {"data.path": "own.npz", "data.name": "own", "data.sizes": (9, 9, 8, 8)}
+    both = [override(RUNS[0], own | {"data.sha256": letter * 64}) for letter in "ab"]
+    for run in both:
+        store.write(make_record(run), {WEIGHTS: weights_file(state(initial(run)), run)})
+    keys = ", ".join(sorted(map(digest, both)))
+    assert refused(call(tmp_path)).endswith(f"they differ in their images; keys {keys}")
+
+
 def test_an_ambiguous_choice_is_told_what_distinguishes(
     tmp_path: Path, keep: Keep, make_record: MakeRecord
 ) -> None:

@@ -31,7 +31,8 @@ def cluster() -> Iterator[Any]:
             patch.setenv(name, value)
         from ray.cluster_utils import Cluster
 
-        head = {"num_cpus": 0, "include_dashboard": False, "_system_config": HEALTH}
+        head = {"num_cpus": 0, "_system_config": HEALTH, "no_monitor": True}
+        head |= {"include_dashboard": False, "include_log_monitor": False}
         made = Cluster(initialize_head=True, head_node_args=head)
         for _ in range(2):
             made.add_node(num_cpus=1)

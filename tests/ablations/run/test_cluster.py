@@ -17,10 +17,10 @@ from builders import design
 from ablations.grid import Pack
 from ablations.run.cluster import ENVIRONMENT, Ray, _device, _lost, joined
 from ablations.run.executors import NodeDied, Outcome
-from ablations.run.launch import Launch, found
+from ablations.run.launch import Launch, require_there
 from ablations.run.pack import Conditions, Task, run_pack
 from hvae.config import DataConfig
-from hvae.processes import WorkerDied
+from hvae.processes import WorkerDied, WorkerFailed
 from hvae.records.sources import SourcesChanged
 
 needs_ray = pytest.mark.ray
@@ -102,7 +102,28 @@ def test_a_gpu_that_no_node_has_is_refused(nodes: Any, cluster: Any) -> None:
 @needs_ray
 def test_what_a_node_lacks_is_said_as_of_this_machine(nodes: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"train-images-idx3-ubyte is missing; get it with"):
-        nodes.ask(partial(found, [DataConfig()], tmp_path / "nowhere"), "cpu")
+        nodes.ask(partial(require_there, [DataConfig()], tmp_path / "nowhere"), "cpu")
+
+
+@needs_ray
+def test_a_cluster_that_does_not_let_in_is_said_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ray.exceptions.RayError("no token was found\nand more")
+
+    monkeypatch.setattr("ablations.run.cluster._require_listener", lambda address: None)
+    monkeypatch.setattr(ray, "init", refuse)
+    told = "^address: no Ray cluster to join at 'here:1': no token was found$"
+    with pytest.raises(ValueError, match=told), joined("here:1", 1, "cpu"):
+        pass
+
+
+def test_what_fails_on_a_node_that_was_asked_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed: Outcome[str, str] = Outcome("asked", error=ModuleNotFoundError("No module named 'x'"))
+    monkeypatch.setattr(Ray, "map", lambda self, function, tasks: iter([failed]))
+    with pytest.raises(WorkerFailed, match=r"^ModuleNotFoundError: No module named 'x'$"):
+        Ray(1, "cpu", None).ask(str, "asked")
 
 
 def test_where_a_node_that_was_asked_is_gone_another_is_asked(

@@ -237,8 +237,29 @@ def test_nodes_of_a_cluster_find_named_data_by_the_whole_path() -> None:
     place: Any = SimpleNamespace(device="cpu", ask=lambda function, argument: "cpu")
     given = {"data_dir": Path("relative"), "workers": 1}
     for executor, directory in (("ray", Path("relative").absolute()), ("local", Path("relative"))):
-        found = conditions(PRESETS["quick"], Launch(executor=executor, **given), place)
+        found = conditions(PACK.runs, Launch(executor=executor, **given), place)
         assert found.data_dir == directory
+
+
+def test_data_of_runs_that_are_recorded_are_not_asked_for(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    axes = {"depth": [1], "loss": ["bce"], "latent": [2], "data.name": ["mnist", "digits"]}
+    asked = narrow(PRESETS["quick"], axes, seeds=1)
+    recorded, missing = runs(asked)
+    current = {"code": {"sources_sha256": sources_sha256()}}
+    store.write(record(recorded, **current))
+
+    def train(packs: list[Pack], *_: Any) -> None:
+        store.write(record(packs[0].runs[0], **current))
+
+    monkeypatch.setattr(launching, "run_study", train)
+    launch = Launch(tmp_path / "empty", "cpu", executor="serial", is_timed=False)
+    states = {s.digest: s.state for s in launching.train_missing(asked, store, launch)}
+    assert states == {digest(recorded): "done", digest(missing): "done"}
+    other = narrow(PRESETS["quick"], axes, seeds=2)
+    with pytest.raises(ValueError, match=r"^mnist: .* is missing; get it with"):
+        launching.train_missing(other, store, launch)
 
 
 def test_a_task_has_the_throughput_of_its_own_shapes_alone() -> None:

@@ -72,6 +72,8 @@ def test_a_record_of_the_sources_at_hand_is_preferred_to_one_that_is_stale(
     found = verify(asked, store, Launch(executor="serial", device="cpu"))
     assert found.is_equal
     assert found.line.startswith(current.digest)
+    wider = narrow(PRESETS["quick"], AXES | {"data.name": ["digits", "mnist"]}, SETTINGS, seeds=2)
+    assert verify(wider, store, Launch(tmp_path, executor="serial", device="cpu")).is_equal
 
 
 def test_what_is_no_number_is_as_its_record_has_it() -> None:
@@ -109,7 +111,7 @@ def test_what_would_write_is_refused_beside_it(tmp_path: Path, option: str) -> N
 def test_without_a_record_there_is_nothing_to_compare(tmp_path: Path) -> None:
     result = call(tmp_path, "--verify")
     assert result.exit_code == 2
-    assert "results: no record of this study under" in result.stderr
+    assert "results: no record of these runs under" in result.stderr
     assert not (tmp_path / "quick").exists()
 
 

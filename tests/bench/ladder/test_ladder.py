@@ -222,6 +222,7 @@ def test_a_rung_that_cannot_be_built_ends_the_ladder(
     make_source: Callable[[int], Source], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(GAUGES, "cpu", {})  # no gauge need be built for it
+    monkeypatch.setattr("bench.ladder.ladder.start_worker", lambda *given: Here())
     with pytest.raises(WorkerFailed, match="no such loop"):
         ladder([replace(FIRST, kind="no such loop")], make_source(130), 2)
 

@@ -12,6 +12,7 @@ from two_sides import RUNS, Change, elsewhere, shifted, stored
 
 from hvae.records.store import Record
 from hvae.settings import override
+from report.comparison.answer import sides
 from report.comparison.differences import Comparison, compared
 from report.comparison.output import document, markdown, page, text, write_comparison
 from report.comparison.pairs import pairing
@@ -48,6 +49,22 @@ def test_the_answer_counts_the_cells_that_changed_and_says_by_how_much(tmp_path:
     assert nats.endswith("; all metrics that both have are identical in 0 of 6 pairs.")
 
 
+def test_an_nll_that_another_metric_alone_differs_from_is_said_to_be_the_same(
+    tmp_path: Path,
+) -> None:
+    nats, *_ = document(of(tmp_path, shifted(psnr_db=1.0)))["answer"]
+    assert nats.startswith("The NLL is the same on every seed in 2 cells; all metrics")
+
+
+def test_a_side_of_which_a_part_had_changes_says_so(tmp_path: Path) -> None:
+    def edited(made: Record) -> dict[str, Any]:
+        return {"code": made.code | {"git_dirty": made.run.train.seed == 1}}
+
+    first, second = sides(of(tmp_path, edited))
+    assert " with changes" not in first
+    assert " with changes" in second
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -58,9 +75,12 @@ def test_the_answer_counts_the_cells_that_changed_and_says_by_how_much(tmp_path:
 def test_seconds_of_other_machines_and_packs_are_not_compared(
     tmp_path: Path, change: Change, words: str
 ) -> None:
-    _, seconds, _ = document(of(tmp_path, change))["answer"]
+    found = of(tmp_path, change)
+    _, seconds, _ = document(found)["answer"]
     assert seconds.startswith("Seconds cannot be compared")
     assert seconds.endswith(words)
+    assert "images/s on" in text([found], [])  # what names its machine
+    assert "training, seconds" not in text([found], [])
 
 
 def test_other_sources_and_settings_are_told(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hvae.config import RunConfig
 from hvae.records.store import Store
 from hvae.settings import digest
 from report.data.design import Design
-from report.data.frames import Study, is_alive
+from report.data.frames import Study, by_image, is_alive
 from report.data.records import frame_of
 from report.data.rows import closed_form_nats
 
@@ -164,6 +164,23 @@ def test_what_a_record_leaves_out_with_a_reason_is_no_number_and_the_report_is_w
     assert "psnr_db" not in study.runs
     assert study.levels["probe_accuracy"].isna().all()
     assert len(report_of(store, asked, "html", "csv", "md", "latex")) == 9
+
+
+def test_where_images_are_binary_the_likelihood_by_image_is_that_of_the_scoreboard(
+    store: Store,
+) -> None:
+    own, both = "a" * 16, "b" * 16
+    np.savez(store.arrays_path(own), nll_nats=np.array([1.0, 2.0]))
+    board = np.array([5.0, 6.0])
+    np.savez(store.arrays_path(both), nll_nats=np.array([3.0, 4.0]), scoreboard_nll_nats=board)
+    found = {
+        metric: {key: values.tolist() for key, values in held.items()}
+        for metric, held in by_image(store, [own, both]).items()
+    }
+    assert found == {
+        "nll_nats": {own: [1.0, 2.0], both: [3.0, 4.0]},
+        "scoreboard_nll_nats": {own: [1.0, 2.0], both: [5.0, 6.0]},
+    }
 
 
 def test_an_empty_study_and_an_absent_folder_load(store: Store) -> None:

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from report.data.factors import Factor
-from report.render.drawing import Drawing, at_most, error_lines, facets, picture, row_names
+from report.render.drawing import Drawing, error_lines, facets, no_wider_than, picture, row_names
 from report.render.panels import Layout
 
 PANELS = Factor("panel", "", "", tuple(f"panel {letter}\nsecond line" for letter in "abcde"))
@@ -57,7 +57,7 @@ def test_nothing_overlaps_and_nothing_leaves_the_figure(is_shared: bool, panels:
 def test_long_names_of_rows_leave_the_panels_room(panels: int, inches: float) -> None:
     names = ["documented → learned variance, top-down, latent size 20, " * 2, "b"]
     frame = pd.DataFrame({"panel": pd.Categorical(PANELS.values[:panels], PANELS.values[:panels])})
-    with at_most(inches):
+    with no_wider_than(inches):
         texts, row_inches = row_names(names, panels)
 
         def draw(axes: Axes, part: pd.DataFrame) -> None:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from report.render.numbers import aligned, at_most, detectable, p_text, rounded, shown
+from report.render.numbers import aligned, at_most, counted, p_text, rounded, shown, two_digits
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,12 @@ def test_a_bound_is_never_rounded_down() -> None:
     assert [at_most(value) for value in values] == ["0.92", "0.062", "27", "0.050", "12", "0"]
 
 
-def test_a_detectable_effect_has_two_digits() -> None:
-    assert [detectable(value) for value in (0.0689, 12.34, 0.0)] == ["0.069", "12", "0"]
+def test_one_of_a_thing_is_no_plural() -> None:
+    assert [counted(n, "row") for n in (0, 1, 1200)] == ["0 rows", "1 row", "1,200 rows"]
+
+
+def test_an_error_has_two_digits() -> None:
+    assert [two_digits(value) for value in (0.0689, 12.34, 0.0)] == ["0.069", "12", "0"]
 
 
 def test_a_column_has_the_decimals_of_its_median_interval_and_no_width_rounds_to_none() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builders import leave_fonts_uncut
 from markup import Elements
 from matplotlib.figure import Figure
 from reproduction_builders import GOOD, config, write
@@ -61,7 +62,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """What a whole reproduction is written as, figures included: read only."""
     folder = tmp_path_factory.mktemp("written")
     write(folder, config())
-    return write_reproduction(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        leave_fonts_uncut(patch)
+        return write_reproduction(folder)
 
 
 def test_the_page_comes_first_and_every_figure_beside_it(written: list[Path]) -> None:
@@ -90,8 +93,9 @@ def test_the_page_is_whole_and_asks_for_nothing_outside(written: list[Path]) -> 
 
 
 def test_the_same_folder_gives_the_same_bytes_wherever_it_lies(
-    tmp_path: Path, written: list[Path]
+    tmp_path: Path, written: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    leave_fonts_uncut(monkeypatch)
     write(tmp_path, config())
     again = [path.read_bytes() for path in write_reproduction(tmp_path)]
     assert again == [path.read_bytes() for path in written]

@@ -9,7 +9,7 @@ from builders import study_of
 from hvae.records.store import Store
 from report.data.design import Design
 from report.data.frames import Study
-from report.render.drawing import at_most, image
+from report.render.drawing import image, no_wider_than
 from report.study.exports import csv_files, paper_table
 from report.study.figures.every import figures
 
@@ -67,7 +67,7 @@ def test_every_frame_is_a_file_and_every_contrast_a_row(full_study: Study) -> No
 @pytest.mark.parametrize("inches", [3.4, 6.9])
 def test_figures_are_no_wider_than_they_may_be(inches: float, full_study: Study) -> None:
     for draw in figures(full_study)[2:6]:
-        with at_most(inches):
+        with no_wider_than(inches):
             drawing = draw(full_study)
         assert drawing.figure.get_figwidth() <= inches
 

@@ -200,13 +200,15 @@ STATES = {
     "nothing": "This study expects no run.",
     "missing": "0 of 1 (1 missing)",
     "failed": "RuntimeError: out of &lt;memory&gt;",
-    "diverged": "1 diverged: shown in the loss curves, left out of every mean.",
+    "diverged": "1 diverged: left out of every mean; the loss curves show each as long as its",
+    "lost at once": ">1 diverged: left out of every mean.<",
     "one": "No finding: n\xa0=\xa01",
     "bare": "No finding: n\xa0=\xa01",
 }
 BARE: dict[str, Any] = {"history": [], "metrics": {}, "throughput": {}, "seconds": {}}
 CHANGES: dict[str, dict[str, Any]] = {
     "diverged": {"status": "diverged", "metrics": {"elbo_nats": None}},
+    "lost at once": {**BARE, "status": "diverged"},
     "one": {},
     "bare": {**BARE, "environment": {}, "code": {}},
 }
@@ -264,6 +266,8 @@ def test_records_of_different_sources_are_pointed_out(store: Store) -> None:
     assert "different hvae sources" in page
     assert "different data files" in page
     assert "1 of 2 records is stale" in " ".join(page.split())
+    more = design({"depth": (1,)}, seeds=3)  # of whose last run there is no record
+    assert "1 of 2 records is stale" in " ".join(whole(store, more).split())
 
 
 @pytest.mark.usefixtures("no_figures")

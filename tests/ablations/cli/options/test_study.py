@@ -25,6 +25,7 @@ WAKE_UP = """
     [set]
     "train.epochs" = 1
     "evaluation.importance_samples" = 2
+    "evaluation.nll_images" = 2
     [[variants]]
     name = "documented"
     [[variants]]

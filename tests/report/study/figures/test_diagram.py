@@ -12,7 +12,7 @@ from matplotlib.collections import PathCollection
 from hvae.config import RunConfig
 from hvae.records.store import Store
 from report.data.design import Design
-from report.render.drawing import at_most
+from report.render.drawing import no_wider_than
 from report.study.figures.diagram import LARGEST_AREA, LEAST_AREA, diagram
 
 
@@ -42,7 +42,7 @@ def test_every_word_is_inside_the_figure_and_on_no_other(
 ) -> None:
     variants = {name: {}, "b": {"objective": "elbo"}}
     study = filled(store, design({"depth": (3,)}, variants), kl)
-    with at_most(inches):
+    with no_wider_than(inches):
         drawing = diagram(study)
     figure = drawing.figure
     assert figure.get_figwidth() <= inches

@@ -182,6 +182,22 @@ def test_a_diverged_run_is_dotted_and_neither_in_the_mean_nor_in_the_scale(store
     assert "diverged" in drawing.caption
 
 
+def test_every_loss_curve_lies_within_its_panel_where_panels_share_a_scale(store: Store) -> None:
+    def diverged(run: RunConfig) -> dict[str, Any]:
+        burst = [{"epoch": epoch, "loss": 10.0 ** (3 + epoch)} for epoch in (1, 2, 3)]
+        is_lost = (run.model.latent_dim, run.train.seed) == (5, 2)
+        return {"status": "diverged", "history": burst} if is_lost else {}
+
+    asked = design({"depth": (1, 2, 3), "latent": (2, 5, 20)})
+    drawing = loss_curves(filled(store, asked, diverged))
+    assert len(drawing.figure.axes) == 3
+    for axes in drawing.figure.axes:
+        low, high = axes.get_ylim()
+        for line in axes.lines:
+            is_inside = low < min(line.get_ydata()) <= max(line.get_ydata()) < high < 10_000
+            assert is_inside == (line.get_linestyle() != ":")
+
+
 def test_a_heat_map_has_a_row_per_depth_or_else_per_cell(full_study: Study, store: Store) -> None:
     def rows(study: Study) -> list[str]:
         drawing = level_map(study, "kl_nats", "KL", "nats")

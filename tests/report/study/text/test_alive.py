@@ -60,6 +60,12 @@ def test_settings_that_change_together_are_not_told_apart(store: Store) -> None:
     assert cause.endswith("These settings change together in this study.")
 
 
+def test_a_value_that_names_its_setting_is_not_introduced_by_it(store: Store) -> None:
+    variants = {"fixed": {}, "learned": {"model.prior_variance": "learned"}}
+    (_, cause) = said(store, lambda run: run.model.prior_variance == "learned", variants)
+    assert "lives in every seed with learned prior variance and dies with " in cause
+
+
 @pytest.mark.parametrize(
     ("alive", "counts"),
     [

@@ -283,6 +283,12 @@ def test_what_differs_is_not_said_of_all_runs_and_what_is_unusual_is(store: Stor
     assert "epochs" not in said
     assert "KL weight 0.5" in said
     assert "3 seeds" in said
+    assert "1 epoch;" in setup(filled(store, design({"train.epochs": (1,)}, seeds=1)))
+
+
+def test_images_that_are_binarised_are_said_to_be_whatever_else_differs(store: Store) -> None:
+    asked_for = design({"data.name": ("mnist", "kmnist"), "data.binarize": ("dynamic",)}, seeds=1)
+    assert setup(filled(store, asked_for)).startswith("binarised anew every epoch; ")
 
 
 def test_where_nothing_is_established_the_metric_is_named_all_the_same(store: Store) -> None:

@@ -131,6 +131,19 @@ def test_an_interaction_is_named_where_there_is_one(store: Store) -> None:
     assert "higher at latent size 20 than at latent size 2" in said
 
 
+@pytest.mark.parametrize("bump", [0.0, 3.0])
+def test_an_interaction_on_an_nll_that_is_not_certified_says_so(store: Store, bump: float) -> None:
+    def metrics(run: RunConfig) -> dict[str, Any]:
+        seed, depth, latent = run.train.seed, run.model.num_layers, run.model.latent_dim
+        nll = 100.0 + bump * ((depth, latent) == (2, 20)) + 0.01 * ((seed * depth * latent) % 7)
+        return {"metrics": {"nll_nats": nll, "nll_gap_nats": 0.9 if bump == 0 else 7.0}}
+
+    study = filled(store, design({**DEPTH, "latent": (2, 20)}, seeds=4), metrics)
+    (said,) = sentences(study, "Does the effect of the depth depend on the latent size?")
+    assert ("No effect established" in said) == (bump == 0)
+    assert said.endswith(" (not certified).")
+
+
 def test_without_a_finished_run_there_is_one_plain_sentence(store: Store) -> None:
     (only,) = findings(study_of(store, design()))
     assert only.sentences == ("Nothing yet: no run of this study has finished.",)
