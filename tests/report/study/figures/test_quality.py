@@ -183,13 +183,15 @@ def test_a_diverged_run_is_dotted_and_neither_in_the_mean_nor_in_the_scale(store
 
 
 def test_every_loss_curve_lies_within_its_panel_where_panels_share_a_scale(store: Store) -> None:
-    def diverged(run: RunConfig) -> dict[str, Any]:
-        burst = [{"epoch": epoch, "loss": 10.0 ** (3 + epoch)} for epoch in (1, 2, 3)]
-        is_lost = (run.model.latent_dim, run.train.seed) == (5, 2)
-        return {"status": "diverged", "history": burst} if is_lost else {}
+    def history(run: RunConfig) -> dict[str, Any]:
+        if (run.model.latent_dim, run.train.seed) == (5, 2):
+            burst = [{"epoch": epoch, "loss": 10.0 ** (3 + epoch)} for epoch in (1, 2, 3)]
+            return {"status": "diverged", "history": burst}
+        level = 20.0 * run.model.latent_dim
+        return {"history": [{"epoch": epoch, "loss": level + 10 / epoch} for epoch in (1, 2, 3)]}
 
     asked = design({"depth": (1, 2, 3), "latent": (2, 5, 20)})
-    drawing = loss_curves(filled(store, asked, diverged))
+    drawing = loss_curves(filled(store, asked, history))
     assert len(drawing.figure.axes) == 3
     for axes in drawing.figure.axes:
         low, high = axes.get_ylim()
