@@ -129,6 +129,9 @@ def test_readme_says_of_the_levels_what_their_records_say() -> None:
     said(
         f"Under the ELBO a living third level adds {float(gain):.1f} nats, a fourth under a tenth."
     )
+    means = {place: float(text.partition(" ")[0]) for place, text in nlls.items()}
+    (costs,) = {f"{means[depth, 'β = 1'] - means[depth, 'ELBO']:.1f}" for depth in (3, 4)}
+    said(f"at β = 1 the closed form costs {costs} nats more from three levels on.")
 
 
 def test_with_one_level_the_form_of_the_kl_changes_no_bit() -> None:

@@ -29,7 +29,7 @@ def fetch(name: str, data_dir: Path | None) -> None:
 
     \b
     Example:
-      hvae data fetch digits
+      hvae data fetch mnist
     """
     from hvae.data.download import fetch as download
     from hvae.data.mnist import data_dir as data_folder

@@ -93,7 +93,8 @@ def gate(
 
     Numerics and exact counts first, then fresh pairs of processes side by side: ten seconds where
     no measured source changed, two to five minutes else. What is accepted on purpose goes into
-    bench/waivers.txt. HEAD is the checkout as it stands, with uncommitted changes.
+    bench/waivers.txt, and counts once that is committed. HEAD is the checkout as it stands, with
+    uncommitted changes.
 
     Exit codes: 0 pass, 1 regression, 2 the input was wrong, 3 inconclusive (--inconclusive-exit).
 

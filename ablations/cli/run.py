@@ -43,7 +43,8 @@ from hvae.records.store import Store
 @click.option(
     "--verify",
     is_flag=True,
-    help="Train the first recorded run again instead, compare every number, write nothing.",
+    help="Train the first recorded run again instead, compare every number (made on another "
+    "processor or engine: some, to 1 %), write nothing.",
 )
 def run(
     study: Study,

@@ -61,7 +61,7 @@ NARROWING: tuple[Callable[[Command], Command], ...] = (
     click.option(
         "--data",
         metavar="NAME|FILE.npz|FOLDER",
-        help=f"{', '.join(DATASETS)}, or images of your own, a folder of IDX files.  {STUDYS}",
+        help=f"{', '.join(DATASETS)}, or your own: a file, or a folder of IDX files.  {STUDYS}",
     ),
     click.option(
         "--variant",
