@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 PYTHON = (sys.executable, "-m")
 HVAE = (*PYTHON, "hvae")
 CHECKS = {  # each with what it proves
@@ -40,9 +42,15 @@ class Result(NamedTuple):
 
 def main(folder: Path, names: list[str]) -> int:
     """Carry out the checks; the exit code is 1 where one did not hold, 2 where there is none of
-    that name."""
+    that name, no GPU, or a folder that has results already, which nothing would measure again."""
     if unknown := set(names) - set(CHECKS):
         sys.stderr.write(f"CHECK: {min(unknown)!r} is not known; allowed: {', '.join(CHECKS)}\n")
+        return 2
+    if not torch.cuda.is_available():
+        sys.stderr.write("device: no NVIDIA GPU that torch finds; allowed: a machine with one\n")
+        return 2
+    if (folder / "results").exists():
+        sys.stderr.write(f"FOLDER: {folder} holds results already; allowed: another\n")
         return 2
     folder.mkdir(parents=True, exist_ok=True)
     results = []

@@ -5,7 +5,6 @@ No data set is needed: noise stands in for MNIST, as dark as that.
 
 from dataclasses import replace
 from functools import cache
-from typing import NamedTuple
 
 import pytest
 import torch
@@ -24,13 +23,6 @@ DEPTHS = (1, 2, 3, 4)
 TASKS = ("train_step", "train_step_module", "inference", "sampling")  # the first by its engine
 IMAGES = 4096  # of the noise, before they are repeated
 GAUGE_CALLS = 20  # a peak is the fastest of them: neighbours only slow it down
-
-
-class Peaks(NamedTuple):
-    """What the device does at most, with one thread as the benchmarks have."""
-
-    flops_per_second: float
-    bytes_per_second: float
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -64,21 +56,18 @@ def test_throughput(
     benchmark(_synchronised(work.call, device))
     if benchmark.stats is None:  # --benchmark-disable
         return
-    calls_per_second, peaks = 1 / benchmark.stats.stats.median, _peaks(device)
+    calls_per_second = 1 / benchmark.stats.stats.median
     benchmark.extra_info |= {
         "images_per_second": work.images * calls_per_second,
-        "fraction_of_peak": flops * calls_per_second / peaks.flops_per_second,
-        "fraction_of_copy_bandwidth": moved * calls_per_second / peaks.bytes_per_second,
+        "fraction_of_peak": flops * calls_per_second / _rate("sgemm", device),
+        "fraction_of_copy_bandwidth": moved * calls_per_second / _rate("copy", device),
     }
 
 
 @cache
-def _peaks(device: str) -> Peaks:
-    return Peaks(_rate("sgemm", device), _rate("copy", device))
-
-
 def _rate(kind: str, device: str) -> float:
-    """FLOP or bytes per second of a gauge's fastest call."""
+    """FLOP or bytes per second that the device does at most, with one thread as the benchmarks
+    have: of a gauge's fastest call."""
     gauge = Gauge(kind, 1, device)
     call = gauge_loop(gauge)
     # A core's own time: a call is long enough that a busy machine interrupts every one of them.

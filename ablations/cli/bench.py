@@ -1,5 +1,6 @@
 """`hvae bench`: measure the throughput ladder of this machine, keep it, print it."""
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from ablations.cli.options.common import (
 )
 from ablations.grid import PACK_SIZES
 from hvae.datasets import DATASETS
+from hvae.processes import WorkerFailed
 from hvae.records.files import prove_writable, slug
 from hvae.records.provenance import device_name
 
@@ -87,7 +89,7 @@ def bench(
     """
     if counts:
         unused = {"--scaling": scaling, "--pack": packs, "--no-compile": no_compile}
-        names = ("rounds", "data", "data_dir")
+        names = ("rounds", "data", "data_dir", "results")
         unused |= {f"--{name.replace('_', '-')}": is_given(name) for name in names}
         refuse_unused(unused, "--counts")
         _print_counts(device, as_json)
@@ -110,11 +112,13 @@ def bench(
     source = Source(data, folder, DATASETS[data].training_images)
     measure = _scaling if scaling else _ladder
     document, lines = measure(device, packs, no_compile, source, rounds)
-    write_document(path, document)
     if as_json:
         print_json(document)
     else:
-        click.echo("\n".join([*lines, str(path)]))
+        click.echo("\n".join(lines))
+    write_document(path, document)  # last: what was measured has been said, should it not fit
+    if not as_json:
+        click.echo(path)
 
 
 def _ladder(
@@ -146,9 +150,12 @@ def _print_counts(device: str, as_json: bool) -> None:
     from hvae.processes import one_thread
 
     one_thread()
-    from bench.gate.side.counts import count_all
+    from bench.gate.side.counts import UnstableCount, count_all
 
-    found = count_all(resolve_device(device))
+    try:
+        found = count_all(resolve_device(device))
+    except UnstableCount as error:
+        raise WorkerFailed(str(error)) from error
     if as_json:
         print_json(dict(found))
         return
@@ -160,14 +167,18 @@ def _print_counts(device: str, as_json: bool) -> None:
 def _rungs(device: str, packs: tuple[int, ...], no_compile: bool) -> "list[Rung]":
     from bench.ladder.rungs import cpu_rungs, cuda_rungs
 
-    sizes, has_jax = sorted(set(packs or PACKS[device])), find_spec("jax") is not None
+    sizes = sorted(set(packs or PACKS[device]))
+    # On a CPU it is held to one core, which not every system can do.
+    can_hold = device == "cuda" or hasattr(os, "sched_setaffinity")
+    has_jax = can_hold and find_spec("jax") is not None
     if device == "cuda":
         return cuda_rungs(sizes, has_jax)
     return cpu_rungs(sizes, _common_size(device, packs), _engines(no_compile), has_jax)
 
 
 def _common_size(device: str, packs: tuple[int, ...]) -> int:
-    """Runs of a pack as `hvae run` cuts it, where they are among those asked for."""
+    """Runs of a pack: on a CPU as `hvae run` cuts it, on a GPU so many that it is busy; fewer where
+    these are not among those asked for."""
     most, sizes = {"cpu": PACK_SIZES["cpu"], "cuda": 50}[device], packs or PACKS[device]
     return most if most in sizes else max(sizes)
 

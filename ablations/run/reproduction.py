@@ -77,7 +77,7 @@ def write_measurements(task: MeasureTask, progress: Progress) -> Iterator[None]:
     store = Store(task.folder)
     path = store.weights_path(digest(task.run))
     content = path.read_bytes()
-    model = with_weights(task.run, read_weights(path))
+    model = with_weights(task.run, read_weights(path, content))
     unit_kl = store.read(digest(task.run)).metrics["kl_per_unit_nats"][-1]
     measurements = reproduction.measurements(model, load(task.run.data, task.data_dir), unit_kl)
     require_sources(task.sources_sha256)

@@ -95,10 +95,14 @@ def compare(
                 prove_writable(device.folder)
             tiers, sides = _exactly(layout, device, accepted, progress)
             if worst(tier.status for tier in tiers) == PASS:
-                pairs = time_adaptively(layout.sides, device.kind, progress)
-                tiers.append(compare_times(storage.series_of(pairs), accepted))
-                if device.folder is not None:
-                    files = storage.write(device.folder, sides, pairs, revisions, device.name)
+                try:
+                    pairs = time_adaptively(layout.sides, device.kind, progress)
+                except CannotMeasure as error:
+                    tiers.append(_broken(error, layout))
+                else:
+                    tiers.append(compare_times(storage.series_of(pairs), accepted))
+                    if device.folder is not None:
+                        files = storage.write(device.folder, sides, pairs, revisions, device.name)
             else:
                 tiers.append(Tier("time", SKIPPED, "not asked: it has failed already", []))
     return Outcome(tiers, time.monotonic() - started, files, revisions, device.name)
@@ -145,9 +149,7 @@ def _exactly(
     try:
         base, head = (Side(**side) for side in measure_exactly(layout.sides, device.kind))
     except CannotMeasure as error:
-        if error.side != layout.sides.head.name:
-            raise
-        return [Tier(BROKEN, FAIL, str(error), [])], (Side({}, {}), Side({}, {}))
+        return [_broken(error, layout)], (Side({}, {}), Side({}, {}))
     names += coverage(expected, [*head.counts, *head.numerics], [])
     names += _dependencies(layout)
     tiers = [
@@ -156,3 +158,10 @@ def _exactly(
         compare_counts(base.counts, head.counts, accepted),
     ]
     return tiers, (base, head)
+
+
+def _broken(error: CannotMeasure, layout: Layout) -> Tier:
+    """The tier of a head that cannot be measured. Raises the error where the base is to blame."""
+    if error.side != layout.sides.head.name:
+        raise error
+    return Tier(BROKEN, FAIL, str(error), [])

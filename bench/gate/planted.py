@@ -9,6 +9,7 @@ from pathlib import Path
 from bench.gate.paired_timing import Progress, time_pairs
 from bench.gate.revisions import laid_out
 from bench.gate.side.harness import BENCHMARKS
+from hvae.config import RunConfig
 
 FILE = "hvae/training/traced.py"
 BEFORE = "        self.optimizer.step(list(gradients.values()))\n"
@@ -17,7 +18,8 @@ WORK = """\
         for _ in range({products} if len(first) == 1 else 0):
             torch.bmm(x[None, :{rows}], first)
 """
-PRODUCTS = 4  # each of up to the 64 rows of a batch: more than a fifth of the step's time
+PRODUCTS = 4  # each of up to the rows of a batch: more than a fifth of the step's time, mostly
+BATCH_ROWS = RunConfig().train.batch_size
 TRIAL_ROWS = 32  # to see what a row costs
 TRIAL_PAIRS = 20  # with 6, 5 % came out as 4.1 %, for all trials of a series
 
@@ -33,15 +35,19 @@ def plant(side: Path, rows: int) -> None:
 
 def rows_for(root: Path, percent: float, device: str, progress: Progress) -> int:
     """Rows of the products that cost `percent` of the time of a training step, measured here: of
-    its time, not of its FLOPs, because about half of it is no matrix work."""
+    its time, not of its FLOPs, because about half of it is no matrix work. Raises `ValueError`
+    where a batch has fewer."""
     many = max(_added(root, TRIAL_ROWS, device, progress), 1.0)
     few_rows = max(1, round(TRIAL_ROWS * percent / many))
     few = _added(root, few_rows, device, progress)
-    if few_rows == TRIAL_ROWS or few >= many:
-        return few_rows
-    # A product of few rows costs more a row: along the line through both points.
-    row = (many - few) / (TRIAL_ROWS - few_rows)
-    return max(1, round(few_rows + (percent - few) / row))
+    rows = few_rows
+    if (many - few) * (TRIAL_ROWS - few_rows) > 0:  # else chance decides between the two
+        # A product of few rows costs more a row: along the line through both points.
+        row = (many - few) / (TRIAL_ROWS - few_rows)
+        rows = max(1, round(few_rows + (percent - few) / row))
+    if rows > BATCH_ROWS:
+        raise ValueError(f"planted: {percent:g} % takes {rows} of {BATCH_ROWS} rows; allowed: less")
+    return rows
 
 
 def _added(root: Path, rows: int, device: str, progress: Progress) -> float:

@@ -20,9 +20,9 @@ from bench.gate.paired_timing import Progress
 from bench.gate.planted import plant, rows_for
 from bench.gate.revisions import laid_out, resolve, sources_digest
 from bench.gate.side.harness import CONSTRAINTS
-from bench.gate.statistics import FAIL, INCONCLUSIVE
+from bench.gate.statistics import FAIL, INCONCLUSIVE, PASS
 from bench.gate.storage import machine, read_document, series_of, write_document
-from bench.gate.tiers import Tier, compare_times, worst
+from bench.gate.tiers import BROKEN, Tier, compare_times, worst
 from hvae.processes import usable_cores
 from hvae.records.files import prove_writable
 
@@ -87,11 +87,14 @@ def summary(trials: list[Document], is_planted: bool) -> Document:
     }
 
 
-def is_as_it_should_be(document: Document) -> bool:
-    """No false alarm; of planted slowdowns nine in ten found."""
+def verdict(document: Document) -> str:
+    """Of the gate itself: a pass is no false alarm, of planted slowdowns nine in ten found; it is
+    inconclusive where every trial was."""
     if document["planted_percent"]:
-        return bool(document["caught"] >= 0.9 * document["repeats"])
-    return not document["false_alarms"]
+        return PASS if document["caught"] >= 0.9 * document["repeats"] else FAIL
+    if document["false_alarms"]:
+        return FAIL
+    return INCONCLUSIVE if document["inconclusive"] == document["repeats"] else PASS
 
 
 def closing(document: Document) -> str:
@@ -116,6 +119,8 @@ def _trial(root: Path, rows: int | None, device: Device, progress: Progress) -> 
         tiers = compare(root, None, device, progress).tiers
     else:
         tiers = [_planted_time(root, rows, device, progress)]
+    if broken := [tier.summary for tier in tiers if tier.name == BROKEN]:
+        raise ValueError(f"trial: {broken[0]}")  # of the same sources: no false alarm
     statuses = {tier.name: tier.status for tier in tiers}
     return {
         "verdict": worst(statuses.values()),
@@ -147,15 +152,26 @@ def _opened(file: Path, root: Path, plan: Plan, device: Device) -> Document:
         found = read_document(file)
         if found.get("sources_sha256") == sources:
             return found
-        file.replace(file.with_name(f"{file.stem}-{found.get('commit', 'old')[:12]}.json"))
+        _keep(file, f"{file.stem}-{found.get('commit', 'old')[:12]}")
+    revisions = resolve(root, None)
     return {
         "planted_percent": plan.percent,
         "is_under_load": plan.is_under_load,
-        "commit": resolve(root, None).head,
+        "commit": revisions.head,
+        "is_dirty": revisions.is_dirty,
         "sources_sha256": sources,
         "machine": machine(device.name),
         "trials": [],
     }
+
+
+def _keep(file: Path, name: str) -> None:
+    """Rename a file, to another name than any that is there."""
+    kept, number = file.with_name(f"{name}.json"), 1
+    while kept.exists():
+        number += 1
+        kept = file.with_name(f"{name}-{number}.json")
+    file.replace(kept)
 
 
 @contextmanager

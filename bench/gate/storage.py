@@ -7,7 +7,6 @@ and everything that is missing from a file is an error here.
 
 import json
 import math
-import os
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from pytest_benchmark.stats import Stats
 from bench.gate.paired_timing import Pair, Pairs
 from bench.gate.revisions import Revisions
 from bench.gate.statistics import CLOCKS, Series
+from hvae.processes import core_count
 from hvae.records.files import overwrite
 
 
@@ -101,7 +101,7 @@ def machine(device: str) -> dict[str, Any]:
         "node": platform.node(),
         "machine": platform.machine(),
         "platform": platform.platform(),
-        "cores": os.cpu_count(),
+        "cores": core_count(),
         "python_version": platform.python_version(),
         "torch_version": version("torch"),
     }
@@ -114,8 +114,11 @@ def write_document(path: Path, document: dict[str, Any]) -> None:
 
 
 def read(base: Path, head: Path) -> Comparison:
-    """What two files hold. Raises `ValueError` naming the one that is not whole."""
-    (before, _), (after, series) = map(_side, (base, head))
+    """What two files hold. Raises `ValueError` naming the one that is not whole, or where they are
+    of two comparisons."""
+    (before, of_base), (after, series) = map(_side, (base, head))
+    if of_base != series:
+        raise ValueError(f"{base}: not of one comparison with {head}; allowed: the two of one")
     return Comparison(before, after, series)
 
 

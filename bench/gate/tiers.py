@@ -66,7 +66,7 @@ def coverage(
 def compare_counts(base: Counts, head: Counts, waivers: Sequence[Waiver]) -> Tier:
     """Any increase fails, unless a waiver names it; a decrease is a note."""
     findings = coverage(base, head, waivers)
-    for benchmark in head.keys() & base.keys():
+    for benchmark in sorted(head.keys() & base.keys()):
         findings += _compare_benchmark(benchmark, base[benchmark], head[benchmark], waivers)
     metrics = sum(len(counts) for counts in head.values())
     return tier("counts", f"{metrics} counts of {len(head)} benchmarks", findings)
@@ -158,9 +158,9 @@ def compare_times(series: Series, waivers: Sequence[Waiver]) -> Tier:
         how = "screened" if found.p is None else f"p {found.p:.1g}"
         detail = f"error {found.error:.1%}, {how}, {found.pairs} pairs"
         text = f"{benchmark}: {CLOCK[on].title} {found.slowdown:+.1%} ({detail})"
-        if found.status == FAIL:
-            name, ratio = f"{benchmark}.{on}", 1 + found.slowdown
-            accepted = [w for w in waivers if w.accepts_up_to(name, 1, ratio)]
+        name, ratio = f"{benchmark}.{on}", 1 + found.slowdown
+        accepted = [w for w in waivers if w.accepts_up_to(name, 1, ratio)]
+        if found.status == FAIL or (found.status == INCONCLUSIVE and accepted):
             findings.append(_worse(text, accepted, line(name, 1, f"{ratio + 0.02:.2f}")))
         else:
             findings.append(Finding(NOTE if found.status == PASS else found.status, text))

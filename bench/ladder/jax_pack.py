@@ -53,10 +53,13 @@ class JaxPack:
         self.state = State(parameters, zeros, jax.tree.map(jnp.copy, zeros), jnp.zeros(()))
         epoch = partial(_epoch, learning_rate=rate, depth=self.depth)
         self.epoch_of = jax.jit(epoch, donate_argnums=0)
+        self.images: dict[Draws, jax.Array] = {}  # on the device, as those of the other engines
 
     def epoch(self, draws: Draws, epoch: int, ramp: float) -> Tensor:
         """One pass over the images: the sum over images of each member's loss, [K, 1]."""
-        drawn = [_in_order(draw) for draw in draws.all(self.seeds, epoch)]
+        if draws not in self.images:
+            self.images[draws] = jnp.asarray(draws.images.train)
+        drawn = [_in_order(self.images[draws], draw) for draw in draws.all(self.seeds, epoch)]
         pixels, noise = (jnp.stack(part) for part in zip(*drawn, strict=True))
         images = pixels.shape[1]
         whole = images // self.size * self.size
@@ -71,10 +74,9 @@ class JaxPack:
         return torch.from_numpy(np.array(total))[:, None]
 
 
-def _in_order(draw: Draw) -> tuple[jax.Array, jax.Array]:
+def _in_order(images: jax.Array, draw: Draw) -> tuple[jax.Array, jax.Array]:
     """Images [N, D], as bytes, and noise [N, T, L] of an epoch."""
-    order = draw.order.to(draw.pixels.device)
-    return jnp.asarray(draw.pixels[order].cpu().numpy()), jnp.asarray(draw.noise[:, 0].numpy())
+    return images[jnp.asarray(draw.order.numpy())], jnp.asarray(draw.noise[:, 0].numpy())
 
 
 def _batches(values: jax.Array, size: int) -> jax.Array:

@@ -31,6 +31,8 @@ OTHER = "copies and gathers"
 
 def main() -> None:
     """Print the time of a step, and the kernels in it by kind."""
+    if not torch.cuda.is_available():
+        sys.exit("kernels: no NVIDIA GPU that torch finds")
     runs, device = documented_grid(), torch.device("cuda")
     images = dark_noise(runs[0].model.input_dim, runs[0].train.batch_size)
     engine = Traced(runs, device, torch.float32)

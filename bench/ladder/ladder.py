@@ -46,7 +46,7 @@ class Ladder:
     source: Source
     rounds: int
     windows: dict[Task, list[Window]]
-    left_out: list[str]  # titles of the rungs that could not be built
+    left_out: list[str]  # title and reason of each rung that could not be built
 
 
 def ladder(
@@ -66,6 +66,7 @@ def ladder(
     progress("building")
     with lifeline() as line, ExitStack() as stack:
         workers: Workers = {}
+        left_out: list[str] = []
         # Those of several workers last: they find compiled what the others have compiled.
         for is_shared in (False, True):
             phase = [task for task in tasks if (task.processes > 1) == is_shared]
@@ -73,9 +74,8 @@ def ladder(
                 task: [stack.enter_context(worker) for worker in _start(task, line)]
                 for task in phase
             }
-            workers |= _built(started, source)
+            workers |= _built(started, source, left_out)
         windows = _windows(workers, source, rounds, progress)
-    left_out = [rung.title for rung in rungs if rung not in windows]
     return Ladder(source, rounds, {t: windows[t] for t in tasks if t in windows}, left_out)
 
 
@@ -90,17 +90,19 @@ def _start(task: Task, line: Connection) -> list[Worker]:
     return [start_worker(line, prepare, core) for core in cores]
 
 
-def _built(started: Workers, source: Source) -> Workers:
-    """The workers of the tasks that could be built, all side by side, and warmed up."""
+def _built(started: Workers, source: Source, left_out: list[str]) -> Workers:
+    """The workers of the tasks that could be built, all side by side, and warmed up; the others are
+    added to `left_out`."""
     for task, workers in started.items():
         _send(workers, Order(task, source, 0))
     built: Workers = {}
     for task, workers in started.items():
         try:
             _cpu_seconds(workers)
-        except WorkerFailed:
+        except WorkerFailed as error:
             if not (isinstance(task, Rung) and task.engine in ("compiled", "jax")):
                 raise
+            left_out.append(f"{task.title}: {str(error).splitlines()[0]}")
             continue
         built[task] = workers
     return built

@@ -199,6 +199,8 @@ def _labels(part: str, arrays: Arrays) -> Bytes:
             f"has {len(images):,} images {part} and {name} of {shape}; allowed: one label an "
             "image, or no labels at all"
         )
-    if labels.dtype.kind not in "iub" or labels.min() < 0 or labels.max() > 255:
+    if labels.dtype.kind not in "iub":
+        raise ValueError(f"has {name} of {labels.dtype}; allowed: integers in 0–255")
+    if labels.min() < 0 or labels.max() > 255:
         raise ValueError(f"has {name} beyond 0–255; allowed: integers in it")
     return labels.astype(np.uint8)

@@ -19,9 +19,17 @@ class Activation(NamedTuple):
     slope: Callable[[Tensor], Tensor]
 
 
-ACTIVATIONS = {
-    "relu": Activation(torch.relu, lambda before: before > 0),
-    "tanh": Activation(torch.tanh, lambda before: 1 - before.tanh().square()),
+def _slope_of_relu(before: Tensor) -> Tensor:
+    return before > 0
+
+
+def _slope_of_tanh(before: Tensor) -> Tensor:
+    return 1 - before.tanh().square()
+
+
+ACTIVATIONS = {  # by name: what is pickled has one
+    "relu": Activation(torch.relu, _slope_of_relu),
+    "tanh": Activation(torch.tanh, _slope_of_tanh),
 }
 
 

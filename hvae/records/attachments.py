@@ -57,11 +57,11 @@ def read_arrays(path: Path, names: Container[str] | None = None) -> Arrays:
         raise AttachmentError(f"{path}: no whole archive of arrays ({error})") from error
 
 
-def read_weights(path: Path) -> Arrays:
-    """The state_dict of a `.safetensors`. Raises `AttachmentError` where it is missing or
-    damaged."""
+def read_weights(path: Path, content: bytes | None = None) -> Arrays:
+    """The state_dict of a `.safetensors`, of its `content` where that was read already. Raises
+    `AttachmentError` where it is missing or damaged."""
     try:
-        return load(read_whole(path))
+        return load(read_whole(path) if content is None else content)
     except (OSError, SafetensorError, KeyError) as error:  # KeyError: a type that numpy lacks
         raise AttachmentError(
             f"{path}: no whole file of weights ({error}); without it --keep-weights trains again"

@@ -103,10 +103,13 @@ def sweep(folder: Path) -> None:
 
 
 def fsync_folder(folder: Path) -> None:
-    """Make the folder's names survive a power cut."""
+    """Make the folder's names survive a power cut, where its file system can do so."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)
 

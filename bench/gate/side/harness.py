@@ -13,7 +13,7 @@ TRAININGS = (
     "iwae",
     "compiled",
     "compiled_elbo",
-    "evaluation",
+    "plain_evaluation",
     "compiled_evaluation",
 )
 OPERATORS = "operators."  # begins the metric of an operator, which counts its calls

@@ -40,7 +40,7 @@ def follow_all() -> dict[str, dict[str, Any]]:
         "iwae": _of_training(fit(_iwae(), _images("static"), **TRACED)),
         "compiled": _of_training(fit(_documented(), _images("none"), **COMPILED)),
         "compiled_elbo": _of_training(fit(_elbo(), _images("dynamic"), **COMPILED)),
-        "evaluation": _of_evaluation(documented.models, **PLAIN),
+        "plain_evaluation": _of_evaluation(documented.models, **PLAIN),
         "compiled_evaluation": _of_evaluation(documented.models),
     }
 

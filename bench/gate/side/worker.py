@@ -5,7 +5,8 @@ how it is started, but a side's may be older than that.
 
     {"do": "exact", "device": "cpu"}                       counts and numerics
     {"do": "build", "device": "cpu", "benchmarks": [...]}  warm up; seconds of a second call
-    {"do": "block", "benchmark": "train_step", "calls": 9} seconds of so many calls, on two clocks
+    {"do": "block", "device": "cpu", "benchmark": "train_step", "calls": 9}
+                                                           seconds of so many calls, on two clocks
 """
 
 import gc

@@ -40,8 +40,8 @@ COMPILED_IMAGES = 64 + 32  # a full batch and, as MNIST has it, a half one
 
 
 class Workload(NamedTuple):
-    """`call` is timed; `counted` does the same operator by operator, without a captured graph or
-    compiled sums."""
+    """`call` is timed; `counted` does the same operator by operator, without a captured graph (but
+    for `compiled_training`) or compiled sums."""
 
     call: Call
     counted: Call

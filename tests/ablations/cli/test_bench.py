@@ -43,7 +43,8 @@ def measurer(monkeypatch: pytest.MonkeyPatch) -> StandIn:
 
 
 def call(folder: Path, *options: str) -> Result:
-    arguments = ("bench", "--device", "cpu", "--results", str(folder), *options)
+    kept = () if "--counts" in options else ("--results", str(folder))
+    arguments = ("bench", "--device", "cpu", *kept, *options)
     return CliRunner().invoke(main, arguments, catch_exceptions=False)
 
 
@@ -171,6 +172,8 @@ def test_counts_are_printed_and_nothing_is_measured_or_written(
     ]
     assert json.loads(call(tmp_path / "results", "--counts", "--json").stdout) == counts
     assert (measurer.rungs, list(tmp_path.iterdir())) == ([], [])
+    elsewhere = call(tmp_path / "results", "--counts", "--results", "elsewhere")
+    assert "--results: has no meaning with --counts" in elsewhere.stderr
     both = call(tmp_path / "results", "--counts", "--scaling")
     assert both.exit_code == 2
     assert "--scaling: has no meaning with --counts; allowed: one of the two" in both.stderr

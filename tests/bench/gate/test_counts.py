@@ -34,6 +34,19 @@ def counted(monkeypatch: pytest.MonkeyPatch, call: Callable[[], Any]) -> dict[st
     return count("given", "cpu")
 
 
+def test_of_a_gpu_only_the_workload_is_profiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What launches no kernel would fail there."""
+    profiled: list[Any] = []
+
+    def call() -> Any:
+        return torch.zeros(1)
+
+    monkeypatch.setattr(counts, "build", lambda name, device: Workload(call, call, 0))
+    monkeypatch.setattr(counts, "_cuda", lambda call: profiled.append(call) or {"launches": 1})
+    assert count("given", "cuda")["launches"] == 1
+    assert profiled == [call, call]
+
+
 def test_a_training_step_has_the_flops_and_parameters_of_the_closed_forms(
     train_step: dict[str, int],
 ) -> None:

@@ -228,6 +228,23 @@ def test_a_base_that_does_not_build_is_wrong_input_a_head_that_does_not_a_failur
         compare(scratch.root, broken, device)
 
 
+def test_a_head_that_ends_while_it_is_timed_is_a_failure_a_base_is_wrong_input(
+    scratch: Any, device: Device
+) -> None:
+    good = scratch.commit()
+    broken = scratch.commit(SECONDS={})
+    outcome = compare(scratch.root, good, device)
+    assert (outcome.exit_code, outcome.files) == (1, [])
+    assert outcome.tiers[-1].summary.startswith("head cannot be measured: KeyError: ")
+    scratch.commit(SECONDS=dict.fromkeys(BENCHMARKS, 1.0))
+    with pytest.raises(CannotMeasure, match=r"^base cannot be measured: KeyError"):
+        compare(scratch.root, broken, device)
+
+
+def test_no_benchmark_has_the_name_of_a_training() -> None:
+    assert {*BENCHMARKS}.isdisjoint(TRAININGS)  # else one that is gone hides behind the other
+
+
 def test_head_against_itself_goes_through_every_tier(scratch: Any, device: Device) -> None:
     scratch.commit()
     outcome = compare(scratch.root, None, device._replace(folder=None))

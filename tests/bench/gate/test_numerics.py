@@ -54,7 +54,7 @@ def test_every_declared_training_is_followed_and_survives_json() -> None:
         assert all(math.isfinite(value) for value in numbers["values"].values())
     again = json.loads(json.dumps(found))
     assert compare_numerics(found, again, []).status == PASS
-    assert "0.elbo_nats" in found["evaluation"]["values"]
+    assert "0.elbo_nats" in found["plain_evaluation"]["values"]
     assert "3.1.kl_per_level_nats.1" in found["documented"]["values"]
 
 

@@ -14,9 +14,9 @@ from bench.gate.planted import BEFORE, FILE, plant
 from bench.gate.selftest import (
     Plan,
     closing,
-    is_as_it_should_be,
     run,
     summary,
+    verdict,
 )
 from bench.gate.side.harness import BENCHMARKS
 from bench.gate.statistics import FAIL, INCONCLUSIVE, PASS
@@ -52,7 +52,16 @@ def test_a_failure_is_a_false_alarm_or_a_catch() -> None:
 
 def test_of_planted_slowdowns_nine_in_ten_have_to_be_caught() -> None:
     document = {"planted_percent": 5.0, "repeats": 20}
-    assert [is_as_it_should_be(document | {"caught": n}) for n in (17, 18)] == [False, True]
+    assert [verdict(document | {"caught": n}) for n in (17, 18)] == [FAIL, PASS]
+
+
+def test_trials_of_which_none_decided_anything_prove_nothing() -> None:
+    document = {"planted_percent": 0.0, "repeats": 3}
+    found = [(1, 0), (0, 3), (0, 2), (1, 2)]  # false alarms, inconclusive
+    assert [
+        verdict(document | {"false_alarms": alarms, "inconclusive": unclear})
+        for alarms, unclear in found
+    ] == [FAIL, INCONCLUSIVE, PASS, FAIL]
 
 
 @pytest.fixture
@@ -75,9 +84,10 @@ def test_head_against_itself_is_recorded_trial_by_trial(scratch: Any, file: Path
     assert lines[1].startswith("2 of 2: pass (")
     assert (document["repeats"], document["false_alarms"], document["inconclusive"]) == (2, 0, 0)
     assert document["commit"] == scratch.git("rev-parse", "HEAD")
+    assert not document["is_dirty"]
     assert document["machine"]["device_name"] == "Some CPU"
     assert closing(document).startswith("0 false alarms in 2 trials (at most, 95% bound ")
-    assert is_as_it_should_be(document)
+    assert verdict(document) == PASS
     assert scratch.worktrees() == 1
 
 
@@ -97,6 +107,20 @@ def test_a_series_goes_on_where_it_was_and_begins_anew_with_other_sources(
     document = run(scratch.root, Plan(0.0, False, 1), DEVICE, file, lines.append)
     assert (document["repeats"], len(lines)) == (1, 3)
     assert len(list(file.parent.iterdir())) == 2  # the old record is kept beside it
+    stub = scratch.root / "hvae/stub.py"
+    for number in (3, 4):  # edits that are not committed: sources of the same commit
+        stub.write_text(f"{stub.read_text()}MORE = {number}\n")
+        document = run(scratch.root, Plan(0.0, False, 1), DEVICE, file, lines.append)
+        assert document["is_dirty"]
+        assert len(list(file.parent.iterdir())) == number
+
+
+def test_a_trial_that_could_not_be_measured_is_no_false_alarm(scratch: Any, file: Path) -> None:
+    scratch.write("hvae/__init__.py", "import os\nassert os.getcwd()[-4:] != 'head'\n")
+    scratch.commit()
+    with pytest.raises(ValueError, match=r"^trial: head cannot be measured: AssertionError"):
+        run(scratch.root, Plan(0.0, False, 1), DEVICE, file, lambda line: None)
+    assert not file.exists()
 
 
 def test_under_load_a_core_is_busy_meanwhile_and_idle_again_after(
@@ -120,7 +144,7 @@ def test_under_load_a_core_is_busy_meanwhile_and_idle_again_after(
     document = run(scratch.root, Plan(0.0, True, 1), DEVICE, file, lambda line: None)
     assert hogs[0].poll() is not None
     assert closing(document).startswith("1 false alarms in 1 trials under load")
-    assert not is_as_it_should_be(document)
+    assert verdict(document) == FAIL
 
 
 def test_planted_work_is_judged_by_the_clock_alone(
@@ -142,7 +166,7 @@ def test_planted_work_is_judged_by_the_clock_alone(
     assert (document["caught"], document["repeats"]) == (1, 1)
     assert document["trials"][0]["tiers"] == {"time": FAIL}
     assert closing(document).startswith("caught 1 of 1 slowdowns of 5 % (at least, 95% bound 5.0%)")
-    assert is_as_it_should_be(document)
+    assert verdict(document) == PASS
 
 
 def test_planting_adds_products_before_adam_and_refuses_a_step_it_does_not_know(
@@ -168,3 +192,13 @@ def test_as_many_rows_are_planted_as_cost_the_per_cent_asked_for(
     for percent in (5.0, 10.0):
         rows = planted.rows_for(Path(), percent, "cpu", lambda what: None)
         assert cost(rows) == pytest.approx(percent, abs=0.25)  # half a row
+
+
+def test_more_rows_than_the_trial_are_corrected_too_and_no_more_than_a_batch_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(planted, "_added", lambda root, rows, device, progress: 1.0 + 0.2 * rows)
+    rows = planted.rows_for(Path(), 12.0, "cpu", lambda what: None)
+    assert rows == 55
+    with pytest.raises(ValueError, match=r"^planted: 20 % takes 95 of 64 rows; allowed: less$"):
+        planted.rows_for(Path(), 20.0, "cpu", lambda what: None)

@@ -140,10 +140,11 @@ def test_the_screen_passes_on_two_grounds_only_and_never_on_scatter() -> None:
     assert needs_more({BUSY: [0.2, -0.2, 0.1, -0.1, 0.15, -0.15]}) == ["train_step"]
 
 
-def test_what_the_screen_passed_stays_passed() -> None:
-    later = [*constant(0, SCREEN_PAIRS), *constant(50, 14)]
-    assert judge({BUSY: later})[BUSY].status == PASS
-    assert judge({BUSY: later})[BUSY].p is None
+def test_pairs_that_the_other_clock_asked_for_count() -> None:
+    first = constant(0, SCREEN_PAIRS)
+    assert judge({BUSY: first})[BUSY][::3] == (PASS, None)
+    later = judge({BUSY: [*first, *constant(50, 14)]})[BUSY]
+    assert (later.status, later.p) == (FAIL, pytest.approx(2**-14))
 
 
 def test_pairs_that_were_not_measured_cannot_pass() -> None:

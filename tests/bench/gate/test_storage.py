@@ -53,6 +53,17 @@ def test_what_was_written_is_read(files: list[Path]) -> None:
     assert head["benchmarks"][0]["stats"]["data"] == [0.002] * 6
 
 
+def test_two_files_of_two_comparisons_are_refused(files: list[Path], tmp_path: Path) -> None:
+    sides = (Side(COUNTS, NUMERICS), Side(COUNTS, NUMERICS))
+    other = {
+        name: [pair._replace(log_ratio={"busy": 1.0, "wall": 1.0}) for pair in pairs]
+        for name, pairs in PAIRS.items()
+    }
+    later = write(tmp_path / "another-cpu", sides, other, REVISIONS, "Another CPU")
+    with pytest.raises(ValueError, match=r"0001_base_b+\.json: not of one comparison with .*0002_"):
+        read(files[0], later[1])
+
+
 def test_another_run_replaces_both(files: list[Path], tmp_path: Path) -> None:
     sides = (Side(COUNTS, NUMERICS), Side(COUNTS, NUMERICS))
     later = write(files[0].parent, sides, PAIRS, Revisions("c" * 40, "d" * 40, False), "Some CPU")
@@ -98,7 +109,8 @@ def test_a_file_that_lacks_something_is_named(files: list[Path], change: Any) ->
 
 
 def test_a_file_without_benchmarks_or_ratios_does_not_pass(files: list[Path]) -> None:
-    edit(files[1], lambda d: d["benchmarks"][0]["extra_info"]["log_ratios"].update(wall=[]))
+    for file in files:
+        edit(file, lambda d: d["benchmarks"][0]["extra_info"]["log_ratios"].update(wall=[]))
     with pytest.raises(ValueError, match="0 pairs on the wall clock; allowed: 6 or more"):
         rejudge(*files)
     for file in files:

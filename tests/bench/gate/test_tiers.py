@@ -169,3 +169,12 @@ def test_a_waiver_accepts_a_slowdown_up_to_its_limit() -> None:
     assert compare_times(slower, in_force("", offered[0])).status == PASS
     worse = series([math.log(1.09)] * 20)
     assert compare_times(worse, in_force("", offered[0])).status == FAIL
+
+
+def test_a_waiver_accepts_the_same_slowdown_where_it_is_less_certain() -> None:
+    values = [math.log(1.06)] * 13 + [-0.01] * 7
+    unclear = series(values)
+    assert compare_times(unclear, []).status == INCONCLUSIVE
+    accepted = in_force("", "train_step.busy: 1 -> 1.07  # a table that pays later")
+    waived, *_ = compare_times(unclear, accepted).findings
+    assert waived.status == WAIVED

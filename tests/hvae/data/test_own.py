@@ -119,7 +119,7 @@ def test_without_labels_all_are_of_one_class(tmp_path: Path) -> None:
         ({"train_labels": None}, "train_labels of none; allowed: one label an image"),
         ({"test_labels": np.arange(5)}, "test_labels of shape [5]; allowed: one label an image"),
         ({"test_labels": np.arange(4) - 1}, "has test_labels beyond 0–255"),
-        ({"test_labels": np.arange(4) + 0.5}, "has test_labels beyond 0–255"),
+        ({"test_labels": np.arange(4) + 0.5}, "has test_labels of float64; allowed: integers in 0"),
         ({"test": np.array([None, {}])}, "Object arrays cannot be loaded"),
     ],
 )

@@ -1,6 +1,7 @@
 """hvae/model/hierarchy.py against a literal copy of the documented classes."""
 
 import math
+import pickle
 from collections.abc import Callable
 from itertools import pairwise, product
 
@@ -10,12 +11,13 @@ import torch.nn.functional as F
 from linear_gaussian import make_affine
 from torch import Tensor, nn
 
-from hvae.config import ModelConfig
+from hvae.config import DataConfig, ModelConfig, RunConfig
 from hvae.model.hierarchy import (
     Decoder,
     Encoder,
     HierarchicalVAE,
     ancestral,
+    initial,
     initialise,
     reparameterize,
 )
@@ -248,6 +250,20 @@ def test_images_outside_0_to_1_are_refused(value: float) -> None:
     x[3, 7] = value
     with pytest.raises(ValueError, match=r"x: values from .* allowed: \[0, 1\]"):
         HierarchicalVAE(D, H, L).get_loss(x)
+
+
+def test_noise_of_too_few_levels_is_refused() -> None:
+    model = HierarchicalVAE(D, H, L, num_layers=3)
+    with pytest.raises(ValueError, match=r"^noise: 2 levels are not allowed; allowed: 3$"):
+        model(grey(), torch.zeros(B, 2, L))
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_a_model_can_be_pickled(activation: str) -> None:
+    model = initial(RunConfig(ModelConfig(D, activation=activation), data=DataConfig("digits")))
+    again = pickle.loads(pickle.dumps(model))
+    noise = torch.zeros(B, 2, model.config.latent_dim)
+    assert torch.equal(again(grey(), noise).logits, model(grey(), noise).logits)
 
 
 @pytest.mark.parametrize("depth", DEPTHS)

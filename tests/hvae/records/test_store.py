@@ -346,6 +346,22 @@ def test_a_full_disk_leaves_no_part_of_a_file(
     assert names(store) == set()
 
 
+@pytest.mark.parametrize("fault", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_whose_folders_know_no_fsync_will_do(
+    store: Store, monkeypatch: pytest.MonkeyPatch, fault: int
+) -> None:
+    real = os.fsync
+
+    def refuse(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(fault, os.strerror(fault))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    store.write(record(), FILES)
+    assert record().digest in store.finished()
+
+
 class Killed(BaseException):
     """Stands for SIGKILL where a test must choose the moment."""
 
