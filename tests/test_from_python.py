@@ -94,13 +94,17 @@ def test_runs_of_a_study_with_variants_say_of_which_they_are(
         'seeds = 2\n[[variants]]\nname = "one"\n[[variants]]\nname = "elbo"\n'
         'set = { objective = "elbo" }\n'
     )
-    frame = hvae.run(path, results=tmp_path, redo_stale=True)
+    asked = {"workers": 3, "throughput": False, "keep_weights": True, "redo_stale": True}
+    frame = hvae.run(path, results=tmp_path, data_dir="d", device="cpu", **asked)
     assert frame[["variant", "objective", "seed"]].values.tolist() == [
         ["elbo", "elbo", 0],
         ["one", "documented", 1],
         ["elbo", "elbo", 1],
     ]
-    assert launched[0].redo_stale
+    said = {"redo_stale": True, "keeps_weights": True, "is_timed": False}
+    assert launched[0] == Launch(Path("d"), "cpu", 3, **said)
+    few = hvae.run(path, results=tmp_path, seeds=3, variants=["elbo"])
+    assert few[["variant", "seed"]].values.tolist() == [["elbo", 1], ["elbo", 2]]
     assert "variant" not in hvae.run("quick", results=tmp_path)
 
 

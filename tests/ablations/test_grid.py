@@ -14,12 +14,14 @@ from ablations.grid import (
     Packing,
     cost,
     design,
+    evaluation_cost,
     halves,
     labels,
     memory,
     packing,
     packs,
     runs,
+    without,
 )
 from ablations.presets import PRESETS
 from ablations.studies import Study, Variant, narrow
@@ -118,6 +120,25 @@ def test_what_a_resumed_pack_costs_depends_on_the_engine() -> None:
     assert declined.trained == tuple(others)  # by step.c, on any machine
 
 
+@pytest.mark.parametrize(
+    ("changes", "draws"),
+    [
+        # 10,000 · 25 + 400 · 1000 by the proposal + 2.6 · (2 · 400 + 100) · 1000
+        ({}, 2_990_000),
+        ({"data.binarize": "dynamic"}, 1_950_000),  # one likelihood
+        ({"data.binarize": "dynamic", "loss": "mse"}, 2_990_000),
+        ({"evaluation.nll_images": 20_000}, 62_510_000),  # no more than there are
+        ({"evaluation.importance_samples": 10}, 127_400),
+    ],
+    ids=str,
+)
+def test_an_evaluation_costs_its_draws_through_all_layers_but_the_first(
+    changes: dict[str, Any], draws: int
+) -> None:
+    found = evaluation_cost(override(RunConfig(), changes))
+    assert found == pytest.approx(draws * 2 * 94_400)
+
+
 def test_the_memory_of_a_training_is_that_of_all_that_it_holds() -> None:
     settings = {"objective": "iwae", "train.importance_samples": 50, "train.batch_size": 1000}
     swept = [{"seed": seed, "depth": depth} for seed in (0, 1) for depth in (1, 2)]
@@ -210,6 +231,12 @@ def test_a_pack_is_labelled_by_what_its_members_share_and_others_do_not() -> Non
         "depth 4, 3 runs",
     ]
     assert Pack("s", (RunConfig(),)).label == "1 run"
+
+
+def test_halves_of_a_pack_train_nothing_that_is_recorded() -> None:
+    pack = cut(QUICK, 7)[0]
+    for half in halves(without(pack, {digest(pack.runs[0])})):
+        assert half.members == half.runs
 
 
 def test_a_design_says_which_run_is_of_which_variant() -> None:

@@ -85,6 +85,22 @@ def test_runs_of_each_kind_take_what_those_of_their_kind_take(
     assert found(small) - found(large) == pytest.approx(8.0)  # both are evaluated alike
 
 
+def test_a_costlier_run_that_chance_made_faster_predicts_no_negative_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(prediction, "_training_seconds", lambda run: 2.0 / run.model.num_layers)
+    found, (deep,) = predict([pack(depth=1), pack(depth=2)], "cpu"), pack(depth=2).runs
+    assert (found.start, found.slope) == (0.0, 1.0 / cost(deep))
+
+
+@pytest.mark.usefixtures("untraced")
+def test_the_fastest_try_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    took = iter((0.4, 0.3, 0.1, 0.2, 0.3))
+    monkeypatch.setattr("bench.throughput.clock.seconds", lambda *given: next(took))
+    (run,) = pack().runs
+    assert prediction._training_seconds(run) == pytest.approx(0.1 * 3 * 1437 / 1024)
+
+
 def test_what_does_not_fit_the_memory_is_said_with_what_would(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -231,6 +231,7 @@ def test_runs_that_diverged_are_marked_and_others_left_out_by_name(
     assert ("nll_nats", 0) not in shown.numbers
     said = capsys.readouterr().err
     assert all(word in said for word in ("1 damaged", "1 diverged", "without pictures"))
+    assert export(store, to) == (0, 1, to)
 
 
 def test_why_a_metric_is_left_out_is_a_tag(store: Store, to: str) -> None:

@@ -1,5 +1,6 @@
 """`hvae gate`: what it asks for, prints, refuses, and the exit code of each verdict."""
 
+import errno
 import json
 import os
 import shutil
@@ -214,3 +215,14 @@ def wait_for_two(pid_file: Path, gate: subprocess.Popen[str]) -> list[str]:
     assert work.eventually(lambda: len(pids()) == 2 or gate.poll() is not None)
     assert gate.poll() is None, gate.communicate()
     return pids()
+
+
+def test_a_disk_that_is_full_is_no_regression(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*given: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("bench.gate.gate.compare", fill)
+    words = ["gate", "--base", "HEAD", "--results", str(tmp_path)]
+    assert CliRunner().invoke(main, words).exit_code == 2

@@ -722,10 +722,21 @@ def test_throughput_is_timed_unless_told_otherwise(
     tmp_path: Path, trainer: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[bool] = []
-    monkeypatch.setattr(THROUGHPUT, lambda *given: told.append(given[-1]) or {})
+    timed = {"shape": {"measurements": [1]}}
+    monkeypatch.setattr(THROUGHPUT, lambda *given: told.append(given[-1]) or timed)
     run_small(tmp_path / "timed", "--no-report")
+    assert trainer.arguments[2] == timed  # and so reaches the records
     run_small(tmp_path / "not", "--no-report", "--no-throughput")
     assert told == [True, False]
+
+
+def test_runs_that_nobody_recorded_are_exit_code_one(
+    tmp_path: Path, trainer: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launching, "run_study", lambda *given: None)
+    result = run_small(tmp_path, "--no-report")
+    assert result.exit_code == 1
+    assert "2 of 2 runs are still to do; `hvae status quick`" in result.stderr
 
 
 def test_each_record_is_read_once(

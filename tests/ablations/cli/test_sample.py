@@ -1,6 +1,7 @@
 """`hvae sample`: one run is chosen or the choice explained; the same command draws the same."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,14 @@ def test_where_only_one_run_kept_its_weights_it_is_that(tmp_path: Path, keep: Ke
     keep([0, 2, 3], with_weights=False)
     keep([1])
     assert digest(RUNS[1]) in call(tmp_path).stdout
+
+
+def test_a_model_of_other_sources_is_said_to_be(tmp_path: Path, make_record: MakeRecord) -> None:
+    store = Store(tmp_path / "quick")
+    store.open_for_writing()
+    old = replace(make_record(RUNS[0]), code={"sources_sha256": "others"})
+    store.write(old, {WEIGHTS: weights_file(state(initial(RUNS[0])), RUNS[0])})
+    assert f"{old.digest}: made by other sources of hvae" in call(tmp_path).stderr
 
 
 def test_runs_that_only_their_images_tell_apart_are_told_by_their_keys(

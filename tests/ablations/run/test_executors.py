@@ -188,6 +188,12 @@ def test_without_a_driver_no_one_asks_torch_for_a_device(monkeypatch: pytest.Mon
         resolve_device("cuda")
 
 
+def test_cpu_is_the_cpu_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ablations.run.executors._has_driver", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert [resolve_device(name) for name in ("auto", "cpu", "cuda")] == ["cuda", "cpu", "cuda"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_no_worker_outlives_its_parent(tmp_path: Path, number: signal.Signals) -> None:
     held = [tmp_path / "first", tmp_path / "second"]

@@ -241,6 +241,19 @@ def test_nodes_of_a_cluster_find_named_data_by_the_whole_path() -> None:
         assert found.data_dir == directory
 
 
+def test_what_was_timed_goes_with_its_pack(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    timed, seen = {shape(PACK.runs[0]): {"measurements": [1]}}, list[Any]()
+
+    def run_pack(task: Task, progress: work.Progress) -> Iterator[Finished]:
+        seen.append(task.throughput)
+        yield from map(finished, task.pack.runs)
+
+    monkeypatch.setattr(launching, "run_pack", run_pack)
+    with shared(store, Shown(), SOURCES, store.folder / "claims") as sharing:
+        run_study([PACK], store, Serial(work.nothing), CONDITIONS, timed, sharing)
+    assert seen == [timed]
+
+
 def test_data_of_runs_that_are_recorded_are_not_asked_for(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -165,3 +165,21 @@ def test_the_pack_of_the_traced_engine_is_told() -> None:
     )
     changed = replace(packed, metrics=one.metrics | {"rate_nats": 0.0})
     assert compare(alone, changed).line.endswith("within 1%, with another pack size")
+
+
+@pytest.mark.parametrize("name", ["device", "device_name", "threads", "torch"])
+def test_bits_depend_on_where_it_was_trained(name: str) -> None:
+    one = record(RunConfig())
+    elsewhere = {"environment": one.environment | {name: "x"}}
+    now = replace(one, metrics=one.metrics | {"rate_nats": 0.0}, **elsewhere)
+    assert compare(one, now).line.endswith(f"within 1%, with another {name.replace('_', ' ')}")
+
+
+@pytest.mark.parametrize(
+    "name", ["elbo_nats", "nll_nats", "scoreboard_nll_nats", "loss_documented", "psnr_db"]
+)
+def test_each_of_some_metrics_must_agree_wherever_it_was_trained(name: str) -> None:
+    one = record(RunConfig())
+    elsewhere = {"environment": one.environment | {"device_name": "x"}}
+    now = replace(one, metrics=one.metrics | {name: 1.02 * one.metrics[name]}, **elsewhere)
+    assert not compare(one, now).is_equal

@@ -11,7 +11,7 @@ from torch import nn
 from hvae.data.images import Images
 from hvae.evaluation import probes
 from hvae.evaluation.probes import logistic_regression, probe_accuracies
-from hvae.model.hierarchy import HierarchicalVAE, posterior_means
+from hvae.model.hierarchy import HierarchicalVAE
 from hvae.model.networks import Encoder
 
 CLASSES = 4
@@ -100,17 +100,6 @@ def test_the_probe_learns_from_the_first_training_images_only(
     labels = images.train_labels.copy()
     labels[40:] = (labels[40:] + 1) % CLASSES
     assert probe_accuracies(copying_model(1), replace(images, train_labels=labels)) == [1.0]
-
-
-def test_a_mean_passes_to_the_next_level_without_noise() -> None:
-    torch.manual_seed(0)
-    model, x = HierarchicalVAE(6, 5, 3, 3), torch.rand(7, 6)
-    z, expected = x, []
-    for encoder in model.encoders:
-        z = encoder(z)[0]
-        expected.append(z)
-    for mean, other in zip(posterior_means(model, x), expected, strict=True):
-        torch.testing.assert_close(mean, other)
 
 
 def test_the_probe_uses_means_of_the_model_as_it_is_and_repeats_itself() -> None:

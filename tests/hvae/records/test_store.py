@@ -583,6 +583,7 @@ def test_a_sweep_between_writing_and_linking_loses_no_write(
 
 
 def test_two_that_open_at_once_both_may(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    (store.runs / f"{TEMPORARY}abc").touch()  # of a writer that was killed: swept by both
     unlink = os.unlink
 
     def unlink_after_the_other(path: str) -> None:

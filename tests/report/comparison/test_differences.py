@@ -10,7 +10,7 @@ from builders import record
 from two_sides import RUNS, Change, elsewhere, shifted, stored
 
 from hvae.records.store import Record, Store
-from hvae.settings import override
+from hvae.settings import digest, override
 from report.comparison.differences import TIMED, Comparison, compared
 from report.comparison.pairs import pairing
 from report.data.metrics import METRICS
@@ -65,6 +65,7 @@ def test_a_metric_of_one_side_only_leaves_the_others_identical(tmp_path: Path) -
 def test_records_without_a_metric_in_common_are_not_identical(tmp_path: Path) -> None:
     found = of(tmp_path, lambda made: {"metrics": {"new_nats": 1.0}})
     assert found.identical == 0
+    assert not found.families
 
 
 def test_images_of_ones_own_are_one_cell_wherever_they_lay(tmp_path: Path) -> None:
@@ -174,6 +175,8 @@ def test_the_error_over_test_images_is_of_the_differences_by_image(tmp_path: Pat
     expected = np.std([0, 1, 0, 1], ddof=1) / 2
     assert found.families[NLL][0].test_set_error == pytest.approx(expected)
     assert math.isnan(found.families[ELBO][0].test_set_error)
+    a.arrays_path(digest(RUNS[0])).unlink()
+    assert math.isnan(compared(pairing(a, b)).families[NLL][0].test_set_error)
 
 
 def test_numbers_that_are_none_are_said_in_a_line(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The forest of differences: which cells it shows, and what is filled."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,12 @@ def test_of_too_many_cells_those_that_differ_most_are_shown(
     drawing = drawn(family)
     assert rows(drawing) == ["depth 1"]
     assert drawing.caption.endswith(" The 1 largest of 2 cells.")
+
+
+def test_cells_of_one_name_are_rows_of_their_own(family: Family) -> None:
+    first, second = family
+    found = drawn((first, replace(second, held=first.held)))
+    assert rows(found) == ["depth 1 (1)", "depth 1 (2)"]
 
 
 def test_where_nothing_is_measured_there_is_no_forest() -> None:

@@ -83,6 +83,39 @@ def test_seconds_of_other_machines_and_packs_are_not_compared(
     assert "training, seconds" not in text([found], [])
 
 
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        (3, "No change of the NLL is established in any of 2 cells; it differs"),
+        (
+            2,
+            "No finding on the NLL (n = 2, and nothing is claimed from fewer than 3 paired seeds)",
+        ),
+    ],
+)
+def test_what_is_not_established_is_said(tmp_path: Path, seeds: int, said: str) -> None:
+    runs = [run for run in RUNS if run.train.seed < seeds]
+
+    def moved(made: Record) -> dict[str, Any]:
+        return shifted(nll_nats=(3.0, -3.0, 2.0)[made.run.train.seed])(made)
+
+    found = compared(
+        pairing(stored(tmp_path / "a", runs=runs), stored(tmp_path / "b", moved, runs))
+    )
+    assert document(found)["answer"][0].startswith(said)
+
+
+def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+    def lost(made: Record) -> dict[str, Any]:
+        return {"status": "diverged" if made.run == RUNS[0] else "finished"}
+
+    told = "1 pair of 6: diverged on a side, left out of the means."
+    assert told in document(of(tmp_path / "lost", lost))["notices"]
+    other = of(tmp_path / "other", lambda made: {"data_sha256": "0" * 64})
+    told = "Not compared, for it means something else on the other side: NLL (nats), "
+    assert document(other)["notices"][-1].startswith(told)
+
+
 def test_other_sources_and_settings_are_told(tmp_path: Path) -> None:
     other = [override(run, {"train.kl_weight": 0.5}) for run in RUNS]
     code = {"sources_sha256": "0" * 64, "git_commit": "1" * 40, "git_dirty": True}

@@ -239,3 +239,11 @@ def test_without_metrics_of_the_same_images_a_contrast_has_no_test_set_error(
     effects = study_of(store, asked).contrasts.effects["depth"]
     assert effects
     assert all(math.isnan(contrast.test_set_error) for contrast in effects)
+
+
+def test_of_older_records_the_encoders_bound_speaks(store: Store) -> None:
+    def old(run: RunConfig) -> dict[str, Any]:
+        return {"metrics": {"nll_encoder_nats": 90.0 - run.model.num_layers, "elbo_nats": -95.0}}
+
+    study = filled(store, design({"depth": (1, 2)}), old)
+    assert {metric for _, metric in judged(study, "depth")} == {"NLL by the encoders' draws"}

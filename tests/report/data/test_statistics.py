@@ -134,6 +134,17 @@ def test_the_best_and_what_is_not_distinguishable_from_it_are_marked() -> None:
     assert lowest.to_dict() == {1: True, 2: False, 3: False}
 
 
+@pytest.mark.parametrize(("spread", "is_best"), [(0.3, True), (0.25, False)])
+def test_bold_is_adjusted_for_the_other_cells_and_the_best_is_none_of_them(
+    spread: float, is_best: bool
+) -> None:
+    """p of one is 0.029, 0.020: of two cells twice that; thrice, were the best counted."""
+    worse = [-1 - spread, -1.0, -1 + spread]
+    frame = runs({(1, "bce", 2): [0.0] * 3, (2, "bce", 2): worse, (3, "bce", 2): worse})
+    marks = not_worse(frame, ["depth"], "q", +1, ["loss"])["is_best"]
+    assert marks.tolist() == [True, is_best, is_best]
+
+
 def test_what_shares_too_few_seeds_with_the_best_is_not_marked() -> None:
     values = {(1, "bce", 2): [8.0, 8.1, 8.2], (2, "bce", 2): [math.nan, math.nan, 9.0, 9.1, 9.2]}
     marks = not_worse(runs(values), ["depth"], "q", +1, ["loss"]).set_index("depth")["is_best"]

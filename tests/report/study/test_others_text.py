@@ -57,12 +57,6 @@ def files(nasty: Design, tmp_path_factory: pytest.TempPathFactory) -> list[Path]
         return write_report(nasty, standings, store, folder, ("html", "latex", "csv", "md"))
 
 
-def test_nothing_is_written_beside_the_report(files: list[Path]) -> None:
-    folder = files[0].parent
-    assert all(path.resolve().is_relative_to(folder.resolve()) for path in files)
-    assert {path.suffix for path in files} == {".html", ".tex", ".md", ".csv"}
-
-
 def test_a_figure_is_drawn_whatever_its_words_are(files: list[Path], nasty: Design) -> None:
     study = study_of(Store(files[0].parent.parent), nasty)
     with warnings.catch_warnings():

@@ -1,6 +1,7 @@
 """Numbers of the literature beside what a variant came to."""
 
 from dataclasses import replace
+from typing import Any
 
 from builders import design, filled, record
 
@@ -63,6 +64,13 @@ def test_the_answer_begins_with_the_nearest_cell_of_each_variant(store: Store) -
     assert nearest(study) == said
     assert answer(study)[0] == said
     assert answer(study)[1].startswith("No finding: n = 1")
+
+
+def test_the_nearest_is_so_on_either_side(store: Store) -> None:
+    def metrics(run: RunConfig) -> dict[str, Any]:
+        return {"metrics": {"nll_encoder_nats": {1: 92.0, 2: 80.0}[run.model.num_layers]}}
+
+    assert "92.00 against 90.00, 2.00 above" in nearest(filled(store, asked(1), metrics))
 
 
 def test_a_study_of_one_variant_stands_beside_it_too(store: Store) -> None:

@@ -208,3 +208,5 @@ def test_images_of_all_sizes_stand_in_one_figure_where_only_their_data_vary(stor
 def test_figures_of_places_in_the_same_letters_are_numbered() -> None:
     names = figure_names("pictures", ["own/é", "own/è", "bce"])
     assert names == ["pictures-own-1", "pictures-own-2", "pictures-bce"]
+    others = figure_names("pictures", ["../../x", "a/b\\c"])
+    assert others == ["pictures-x", "pictures-a-b-c"]  # no folder of another's choosing
