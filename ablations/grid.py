@@ -1,7 +1,7 @@
 """From axes to runs, from runs to packs: what is trained, and what is trained together."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -24,7 +24,9 @@ EVALUATION_BYTES = 130e6  # of its temporaries, whatever the model
 # What an image of the reported NLL costs beside its draws from the encoders: measured at depth 3.
 NLL_DRAWS = 2.6
 PACK_SECONDS = 30  # of training a CPU's pack, predicted: none of its runs is recorded before
-FEWEST_TRACED = 2  # of a longer pack: alone, a run takes half as long again; a compiled one 5 %
+# Of a longer pack, the fewest runs. A traced one that is alone takes half as long again, a compiled
+# one 5 %, and so does a traced one whose steps are large (IWAE with 50 samples: 1.7 GFLOP).
+FEWEST_TRACED, LARGE_STEP = 2, 1e9
 
 
 class Packing(NamedTuple):
@@ -86,9 +88,14 @@ def design(study: Study) -> Design:
         study.question,
         tuple(runs(study)),
         axes=tuple(study.axes),
-        variant_of=tuple(cell.variant for cell in study.cells if cell.variant) * study.seeds,
+        variant_of=variant_of(study),
         published=study.published,
     )
+
+
+def variant_of(study: Study) -> tuple[str, ...]:
+    """The variant of each of its runs; none where the study has no variants."""
+    return tuple(cell.variant for cell in study.cells if cell.variant) * study.seeds
 
 
 def labels(study: Study) -> dict[str, str]:
@@ -103,12 +110,14 @@ def labels(study: Study) -> dict[str, str]:
 
 def packs(
     study: str,
-    all_runs: Iterable[RunConfig],
+    all_runs: Sequence[RunConfig],
     missing: set[str],
     packing: Packing,
+    variant_of: Sequence[str] = (),
 ) -> list[Pack]:
     """The packs that hold a missing digest, longest first. Training one costs no more than it may,
-    unless it is of a single run, or of `FEWEST_TRACED` traced ones.
+    unless it is of a single run, or of `FEWEST_TRACED` traced ones. They are named by the variants
+    of the runs, where those are given and no pack has several.
 
     Packs are cut from all runs of the study and only then relieved of what is not missing: they
     depend on the study, never on what happens to be left. So a resumed grid trains the packs
@@ -120,15 +129,38 @@ def packs(
         alike = {name: value(run, name) for name in packing.alike}
         groups.setdefault(override(shared(run), alike), []).append(run)
     common_names = [n for n in axis_names() if not setting(n).may_differ or n in packing.alike]
-    told = [name for name in common_names if len({value(run, name) for run in groups}) > 1]
+    named = _named(groups, dict(zip(all_runs, variant_of, strict=False)), common_names)
     recorded = {digest(run) for group in groups.values() for run in group} - missing
     cut = [
-        without(Pack(study, tuple(chunk), (), ", ".join(_words(common, told)), traced), recorded)
+        without(Pack(study, tuple(chunk), (), named[common], traced), recorded)
         for common, group in groups.items()
         for traced in [packing.is_traced or any(map(uncompiled, group))]
         for chunk in _chunks(sorted(group, key=pack_order), _size(group, packing, traced))
     ]
     return sorted((pack for pack in cut if pack.runs), key=lambda pack: pack.cost, reverse=True)
+
+
+def _named(
+    groups: Mapping[RunConfig, Sequence[RunConfig]],
+    variant_of: Mapping[RunConfig, str],
+    settings: Sequence[str],
+) -> dict[RunConfig, str]:
+    """Each group in words: in what it differs from others, of its variant where it has one."""
+    variants = {common: {variant_of.get(run, "") for run in groups[common]} for common in groups}
+    if any(len(names) > 1 for names in variants.values()):
+        variants = {common: {""} for common in groups}
+    alike: dict[str, list[RunConfig]] = {}
+    for common, (variant,) in variants.items():
+        alike.setdefault(variant, []).append(common)
+    told = [
+        name
+        for name in settings
+        if any(len({value(run, name) for run in others}) > 1 for others in alike.values())
+    ]
+    return {
+        common: ", ".join([*filter(None, variant), *_words(common, told)])
+        for common, variant in variants.items()
+    }
 
 
 def without(pack: Pack, recorded: set[str]) -> Pack:
@@ -153,14 +185,19 @@ def packing(device: str, all_runs: int, workers: int) -> Packing:
     return Packing(size, most_cost, is_traced=c_compiler() is None)
 
 
-def _size(group: Iterable[RunConfig], packing: Packing, is_traced: bool) -> int:
-    fewest = FEWEST_TRACED if is_traced else 1
+def _size(group: Sequence[RunConfig], packing: Packing, is_traced: bool) -> int:
+    is_large = max(map(_step_cost, group)) >= LARGE_STEP
+    fewest = FEWEST_TRACED if is_traced and not is_large else 1
     return int(min(packing.size, max(fewest, packing.most_cost / max(map(cost, group)))))
 
 
 def cost(run: RunConfig) -> int:
     """FLOPs of the matrix products of one training, evaluation left out."""
     return run.train.epochs * run.data.dataset.training_images * flops_per_image(run)
+
+
+def _step_cost(run: RunConfig) -> float:
+    return run.train.batch_size * flops_per_image(run)
 
 
 def evaluation_cost(run: RunConfig) -> int:

@@ -24,6 +24,7 @@ from ablations.grid import (
     packing,
     packs,
     runs,
+    variant_of,
 )
 from ablations.prediction import predict
 from ablations.presets import PRESETS
@@ -84,7 +85,8 @@ def plan(
     device = resolve_device(device) if device == "auto" else device
     at_once = choose(executor, device, workers).workers
     chosen = packing(device, len(standings), at_once)
-    cut = packs(study.name, runs(study), to_run(standings, redo_stale), chosen)
+    todo = to_run(standings, redo_stale)
+    cut = packs(study.name, runs(study), todo, chosen, variant_of(study))
     document = summary_dict(study, store, standings) | plan_dict(cut, chosen.size, device, at_once)
     if as_json:
         print_json(document)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ablations.grid import Pack, labels, packing, packs, runs, without
+from ablations.grid import Pack, labels, packing, packs, runs, variant_of, without
 from ablations.prediction import lacking_memory, too_large
 from ablations.run.executors import (
     DEVICES,
@@ -194,13 +194,13 @@ def _train(
     standings: Sequence[Standing],
     todo: set[str],
 ) -> None:
-    """Everything is validated first; what was not timed before is timed next, while the machine is
-    idle."""
+    """Validate everything; time what was not timed before, while the machine is idle; train."""
     device = place.device
     missing = (launch.located(s.run) for s in standings if s.digest in todo)
     found_here = conditions(missing, launch, place)
     asked = list(map(launch.located, runs(study)))
-    cut = packs(study.name, asked, todo, packing(device, len(standings), place.workers))
+    size = packing(device, len(standings), place.workers)
+    cut = packs(study.name, asked, todo, size, variant_of(study))
     if device == "cpu" and (line := place.ask(too_large, cut)):
         raise ValueError(line)
     say_what_lacks_memory(cut, place.workers, launch.executor, device)

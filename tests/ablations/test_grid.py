@@ -21,6 +21,7 @@ from ablations.grid import (
     packing,
     packs,
     runs,
+    variant_of,
     without,
 )
 from ablations.presets import PRESETS
@@ -231,6 +232,26 @@ def test_a_pack_is_labelled_by_what_its_members_share_and_others_do_not() -> Non
         "depth 4, 3 runs",
     ]
     assert Pack("s", (RunConfig(),)).label == "1 run"
+
+
+def test_a_pack_is_labelled_by_its_variant_where_it_has_one() -> None:
+    study = PRESETS["literature"]
+    asked, wanted = runs(study), {digest(run) for run in runs(study)}
+    named = {pack.label for pack in packs("s", asked, wanted, Packing(10), variant_of(study))}
+    assert "2 levels, IWAE 50, epochs 10, 1 run" in named
+    assert len(named) == len(study.cells)
+    weights = {f"β = {beta}": {"train.kl_weight": beta / 2} for beta in (1, 2)}  # share a pack
+    mixed = Study("s", variants=tuple(Variant(*given) for given in weights.items()), seeds=1)
+    (pack,) = packs("s", runs(mixed), set(map(digest, runs(mixed))), Packing(10), variant_of(mixed))
+    assert pack.label == "2 runs"
+
+
+@pytest.mark.parametrize(("samples", "sizes"), [(1, [2, 2]), (50, [1, 1, 1, 1])])
+def test_a_traced_run_of_large_steps_is_alone_in_its_pack(samples: int, sizes: list[int]) -> None:
+    settings = {"objective": "iwae", "train.importance_samples": samples, "train.epochs": 30}
+    asked = [override(RunConfig(), {**settings, "seed": seed}) for seed in range(4)]
+    cut = packs("s", asked, set(map(digest, asked)), Packing(10, most_cost=1.0))
+    assert [len(pack.runs) for pack in cut] == sizes
 
 
 def test_halves_of_a_pack_train_nothing_that_is_recorded() -> None:
