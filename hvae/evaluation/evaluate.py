@@ -3,7 +3,9 @@
 A few draws from the encoders of every test image say all but the bounds by many: these, the NLL
 among them, are taken of a fixed subset and carried over to all by the bound of the few.
 Every model of a call sees the same fixed noise, drawn for blocks of images and samples of a fixed
-size: no result depends on what is computed at once. Means over images are in float64.
+size: no result depends on what is computed at once, but for the proposals, whose few draws are a
+block's (a GPU's blocks are larger: that moves an NLL within its Monte-Carlo error). Means over
+images are in float64.
 Shapes: S samples, s of them at once, B images of a block, N test images, n of the subset, D pixels,
 T levels, L latent.
 """

@@ -76,10 +76,16 @@ class HierarchicalVAE(nn.Module):
 
     def forward(self, x: Tensor, noise: Tensor) -> AnyPass:
         """A joint sample through the hierarchy: x [B, D] in [0, 1], noise [B, T, L], or S of them
-        with noise [S, B, T, L]; everything returned has the leading dimensions of the noise. Raises
-        `ValueError` on noise of fewer levels or units than the model has."""
-        if noise.shape[-2] < (levels := self.config.num_layers):
+        with noise [S, B, T, L], of more units the leading ones; everything returned has the leading
+        dimensions of the noise. Raises `ValueError` on noise of other levels than the model has, or
+        of fewer units."""
+        levels, units = self.config.num_layers, max(self.config.latents)
+        if noise.shape[-2] != levels:
             raise ValueError(f"noise: {noise.shape[-2]} levels are not allowed; allowed: {levels}")
+        if noise.shape[-1] < units:
+            raise ValueError(
+                f"noise: {noise.shape[-1]} units are not allowed; allowed: {units} or more"
+            )
         latents = self.infer(self.evidence(x), noise)
         logits = self.decode(0, latents.levels[0].z)
         if self.loss == "gaussian":

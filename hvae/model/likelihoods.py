@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hvae.model.gaussians import LOG_2_PI
 
-SMALL = 0.02  # a logit: below it series take the place of what cancels, right to 1e-9
+SMALL = 0.02  # a logit: below it series take the place of what cancels, right to 1e-8
 
 
 class Likelihood(Protocol):

@@ -89,8 +89,7 @@ class Traced:
 
     def _step(self, rows: Tensor) -> None:
         """One step of every member on some images [B] of the epoch."""
-        pixels = self.pixels.index_select(1, rows).float() / self.grey_levels
-        x = pixels.to(self.dtype)  # [U, B, D]
+        x = self.pixels.index_select(1, rows).to(self.dtype) / self.grey_levels  # [U, B, D]
         noise = self.noise.index_select(1, rows).to(self.dtype)  # [U, B, S, T, L]
         steps = [partial(group.step, x, group.own_noise(noise)) for group in self.groups]
         if self.device.type == "cuda":

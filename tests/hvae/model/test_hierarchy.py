@@ -252,10 +252,23 @@ def test_images_outside_0_to_1_are_refused(value: float) -> None:
         HierarchicalVAE(D, H, L).get_loss(x)
 
 
-def test_noise_of_too_few_levels_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("levels", "units", "told"),
+    [
+        (2, L, "noise: 2 levels are not allowed; allowed: 3"),
+        (4, L, "noise: 4 levels are not allowed; allowed: 3"),
+        (3, 1, f"noise: 1 units are not allowed; allowed: {L} or more"),  # and no broadcasting
+    ],
+)
+def test_noise_that_does_not_fit_is_refused(levels: int, units: int, told: str) -> None:
     model = HierarchicalVAE(D, H, L, num_layers=3)
-    with pytest.raises(ValueError, match=r"^noise: 2 levels are not allowed; allowed: 3$"):
-        model(grey(), torch.zeros(B, 2, L))
+    with pytest.raises(ValueError, match=f"^{told}$"):
+        model(grey(), torch.zeros(B, levels, units))
+
+
+def test_of_noise_for_more_units_the_leading_count() -> None:
+    model, noise = HierarchicalVAE(D, H, L, num_layers=3), torch.randn(B, 3, L + 2)
+    assert torch.equal(model(grey(), noise).logits, model(grey(), noise[..., :L]).logits)
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
