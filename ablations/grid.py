@@ -134,10 +134,20 @@ def packs(
     cut = [
         without(Pack(study, tuple(chunk), (), named[common], traced), recorded)
         for common, group in groups.items()
-        for traced in [packing.is_traced or any(map(uncompiled, group))]
-        for chunk in _chunks(sorted(group, key=pack_order), _size(group, packing, traced))
+        for traced, part in _by_engine(group, packing)
+        for chunk in _chunks(sorted(part, key=pack_order), _size(part, packing, traced))
     ]
     return sorted((pack for pack in cut if pack.runs), key=lambda pack: pack.cost, reverse=True)
+
+
+def _by_engine(
+    group: Iterable[RunConfig], packing: Packing
+) -> Iterable[tuple[bool, list[RunConfig]]]:
+    """The runs that the traced engine trains, and the others: none takes another one along."""
+    parts: dict[bool, list[RunConfig]] = {}
+    for run in group:
+        parts.setdefault(packing.is_traced or bool(uncompiled(run)), []).append(run)
+    return parts.items()
 
 
 def _named(

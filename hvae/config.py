@@ -34,8 +34,7 @@ OUTPUT_BIASES = ("drawn", "data")  # of the pixels, at first: as any other, or t
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes and parts of one hierarchy. Raises `ValueError` naming the field, the value and what is
-    allowed.
+    """Sizes and parts of one hierarchy. Raises `ValueError` naming field, value, what is allowed.
 
     `latent_dims` and `hidden_dims` are sizes by level, from the bottom up, where levels differ:
     then `latent_dim` and `hidden_dim` are the largest of them. Models that are equal have equal
@@ -216,8 +215,9 @@ class DataConfig:
     def __post_init__(self) -> None:
         require_choice("binarize", self.binarize, BINARIZATIONS)
         object.__setattr__(self, "sizes", require_integers("sizes", self.sizes, minimum=1))
-        if not isinstance(self.path, str):
-            raise ValueError(f"path: {self.path!r} is not allowed; allowed: text")
+        for name in ("path", "name") if self.path else ("path",):
+            if not isinstance(given := getattr(self, name), str):
+                raise ValueError(f"{name}: {given!r} is not allowed; allowed: text")
         if not self.path:
             require_choice("name", self.name, tuple(DATASETS))
         if not SHA256.fullmatch(str(self.sha256)) and (self.path or self.sha256 != ""):

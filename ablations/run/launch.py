@@ -256,7 +256,7 @@ def require_there(data: Iterable[DataConfig], data_dir: Path, device: str) -> No
     for asked in data:
         require_images(asked, data_dir)
     if resolve_device(device) == "cpu":
-        library()  # built once, so that the workers find it; if it cannot be, one warning says why
+        library(is_double=False)  # built once, for the workers to find; else a warning says why not
 
 
 def run_study(

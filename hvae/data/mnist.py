@@ -6,6 +6,7 @@ import math
 import os
 import shlex
 import struct
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,14 @@ IMAGE = (28, 28)  # of the MNIST family
 
 
 def data_dir(option: Path | None) -> Path:
-    """The data folder: the option, else $HVAE_DATA, else the platform's user cache folder."""
-    named = option or os.environ.get("HVAE_DATA")
-    return Path(named).expanduser() if named else platformdirs.user_cache_path("hvae")
+    """The data folder: the option, else $HVAE_DATA, else the platform's user cache folder; that of
+    a user without a home is one for temporary files, for the bundled digits need none."""
+    if named := option or os.environ.get("HVAE_DATA"):
+        return Path(os.path.expanduser(named))
+    try:
+        return platformdirs.user_cache_path("hvae")
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / "hvae"
 
 
 def require(name: str, folder: Path) -> None:

@@ -9,6 +9,7 @@ the byte that is white, where that is not 255. In the folder, or its `raw`, each
 import gzip
 import hashlib
 import math
+import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -58,7 +59,7 @@ def read(path: Any) -> Own:
     """
     if not isinstance(path, str):
         raise ValueError(f"data.path: {path!r} is not allowed; allowed: text in quotes")
-    where = Path(path).expanduser()
+    where = Path(os.path.expanduser(path))
     try:
         files = _files(where)
         return _read(tuple((file, _content(file)) for file in files))

@@ -84,14 +84,15 @@ def _is_compiled(model: HierarchicalVAE, z: Tensor) -> bool:
     """Whether step.c is there, and knows the model."""
     if z.device.type != "cpu" or z.requires_grad or not z.is_contiguous():
         return False
-    return not unknown_part(model.config) and library(z.dtype == torch.float64) is not None
+    is_double = z.dtype == torch.float64
+    return not unknown_part(model.config) and library(is_double=is_double) is not None
 
 
 def _squares(model: HierarchicalVAE, z: Tensor, is_noise: bool) -> tuple[Tensor, Tensor]:
     """By step.c, for every level but the top one, of z_t given z_{t+1} and of z_{t+1} given z_t.
     With `is_noise` the levels above the first are noise, and hold afterwards what the encoders
     drew."""
-    step = library(z.dtype == torch.float64)
+    step = library(is_double=z.dtype == torch.float64)
     assert step is not None
     *rows, levels, latent = z.shape
     sizes, panel = model.config, constant(step, "panel")

@@ -73,7 +73,7 @@ def _plain_nll(decoder: Decoder, hidden: Tensor, target: Target) -> Tensor:
 
 def fastest_sums(decoder: Decoder, hidden: Tensor, x: Tensor | None) -> Sums:
     """What `plain_sums` gives, by step.c on a CPU where that can be had."""
-    step = library(hidden.dtype == torch.float64) if hidden.device.type == "cpu" else None
+    step = library(is_double=hidden.dtype == torch.float64) if hidden.device.type == "cpu" else None
     if step is None:
         return plain_sums(decoder, hidden, x)
     weight, bias = decoder.linear_2.weight, decoder.linear_2.bias

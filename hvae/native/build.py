@@ -34,6 +34,9 @@ NO_COMPILER = "no C compiler found ($CC, cc, gcc, clang; or pip install ziglang)
 SHA256 = ".sha256"  # beside a library: of its bytes
 BUILD_SECONDS = 120.0  # at most; 3 are usual
 SECONDS = 10.0  # to ask the compiler something
+# What a folder says that takes no library: not there, read-only, noexec, full (the linker says so);
+# or platformdirs, of a user without a home.
+UNFIT = (OSError, RuntimeError, subprocess.CalledProcessError)
 
 
 def c_compiler() -> list[str] | None:
@@ -63,7 +66,7 @@ def compiler_name() -> str | None:
 
 
 @cache
-def library(is_double: bool = False) -> ctypes.CDLL | None:
+def library(*, is_double: bool) -> ctypes.CDLL | None:
     """`step.c` compiled for this processor; None, with a warning that says why, where it cannot
     be had."""
     compiler = c_compiler()
@@ -76,12 +79,17 @@ def library(is_double: bool = False) -> ctypes.CDLL | None:
         found = _loaded(compiler, is_double)
         declare(found)
         return found
-    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-        said = getattr(error, "stderr", None) or str(error)
-        words = said.decode(errors="replace") if isinstance(said, bytes) else said
-        reason = words.strip().partition("\n")[0]
-        warnings.warn(f"cannot compile {SOURCE.name}, going on without: {reason}", stacklevel=2)
+    except (*UNFIT, subprocess.TimeoutExpired) as error:
+        why = _reason(error)
+        warnings.warn(f"cannot compile {SOURCE.name}, going on without: {why}", stacklevel=2)
         return None
+
+
+def _reason(error: Exception) -> str:
+    """Its first line, or the compiler's."""
+    said = getattr(error, "stderr", None) or str(error)
+    words = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+    return words.strip().partition("\n")[0]
 
 
 def _loaded(compiler: list[str], is_double: bool) -> ctypes.CDLL:
@@ -93,17 +101,19 @@ def _loaded(compiler: list[str], is_double: bool) -> ctypes.CDLL:
         command.append(WHOLE_VECTORS)
     sources = b"".join(path.read_bytes() for path in sorted(SOURCE.parent.glob("*.[ch]")))
     key = hashlib.sha256(repr(command).encode() + macros + sources).hexdigest()[:16]
-    usual = platformdirs.user_cache_path("hvae") / "compiled"
+    usual = Path("the cache folder")
     try:
+        usual = platformdirs.user_cache_path("hvae") / "compiled"
         return _kept(usual / f"step-{key}.so") or _built(command, usual / f"step-{key}.so")
-    except OSError as error:
+    except UNFIT as error:
         for folder in _spare_folders():
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(*UNFIT):
                 path = _private(folder) / f"step-{key}.so"
                 if found := _kept(path):
                     return found
                 found = _built(command, path)
-                warnings.warn(f"{usual} takes no library ({error}): {path} is it", stacklevel=3)
+                why = _reason(error)
+                warnings.warn(f"{usual} takes no library ({why}): {path} is it", stacklevel=3)
                 return found
         raise
 

@@ -222,7 +222,8 @@ def _require_record(body: dict[str, Any]) -> None:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        body = json.loads(read_whole(path), parse_float=_finite_float, parse_constant=_finite_float)
+        numbers: Any = {"parse_float": _finite_float, "parse_constant": _finite_float}
+        body = json.loads(read_whole(path), parse_int=_finite_int, **numbers)
     except OSError as error:
         raise UnreadableError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
@@ -238,6 +239,12 @@ def _finite_float(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text} is no number of a record")
     return number
+
+
+def _finite_int(text: str) -> int:
+    """An integer of a record, which has none beyond floats. Raises `ValueError`."""
+    _finite_float(text)
+    return int(text)
 
 
 def _is_current(path: Path, code: dict[str, Any]) -> bool:

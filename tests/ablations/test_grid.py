@@ -30,6 +30,7 @@ from hvae.closed_form import parameter_count, weight_count
 from hvae.config import ModelConfig, RunConfig, TrainConfig
 from hvae.data.images import load_grey
 from hvae.datasets import DATASETS
+from hvae.native.bindings import uncompiled
 from hvae.settings import digest, override
 
 QUICK = narrow(PRESETS["quick"], seeds=2)
@@ -56,6 +57,14 @@ def test_every_run_is_there_once_and_seed_major(study: Study) -> None:
     seeds = [run.train.seed for run in grid]
     assert seeds == sorted(seeds)
     assert set(seeds) == set(range(study.seeds))
+
+
+def test_no_run_of_one_engine_takes_another_into_its_pack() -> None:
+    """Else seeds of one cell would be trained by different engines, as the packs are cut."""
+    losses = {"loss": ["bce", "mse", "gaussian"], "depth": [2], "latent": [20]}
+    study = Study("s", axes=losses, settings={"train.epochs": 30}, seeds=4)
+    for pack in packs("s", runs(study), set(map(digest, runs(study))), Packing(10, most_cost=1e13)):
+        assert {bool(uncompiled(run)) for run in pack.runs} == {pack.is_traced}
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -535,3 +535,9 @@ def test_every_field_says_what_a_reader_and_a_pack_must_know() -> None:
 def test_a_size_in_a_list_that_no_float_holds_is_refused() -> None:
     with pytest.raises(ValueError, match="latent_dims: it is too large; allowed: integers from 1"):
         ModelConfig(num_layers=2, latent_dims=(10**400, 5))
+
+
+def test_images_of_ones_own_have_a_name_of_text() -> None:
+    own = {"path": "x.npz", "sha256": "ab" * 32, "sizes": (9, 9, 8, 8)}
+    with pytest.raises(ValueError, match=r"^name: \[1\] is not allowed; allowed: text$"):
+        DataConfig([1], **own)

@@ -177,5 +177,5 @@ def test_a_home_of_nobody_is_refused_in_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    told = "data.path: '~nobody-is-called-that/x.npz' cannot be read: Could not determine home"
+    told = "data.path: '~nobody-is-called-that/x.npz' cannot be read: No such file"
     assert told in hvae("plan", "quick", "--set", "data.path=~nobody-is-called-that/x.npz", code=2)

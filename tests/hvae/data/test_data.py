@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -85,6 +86,15 @@ def test_the_option_comes_before_the_variable_and_the_variable_before_the_cache(
     assert files.data_dir(None).name == "hvae"
     monkeypatch.delenv("HVAE_DATA")
     assert files.data_dir(None).name == "hvae"
+
+
+def test_a_user_without_a_home_has_a_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> Path:
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.delenv("HVAE_DATA", raising=False)
+    monkeypatch.setattr(files.platformdirs, "user_cache_path", refuse)
+    assert files.data_dir(None) == Path(tempfile.gettempdir()) / "hvae"
 
 
 def test_every_dataset_of_the_configuration_can_be_loaded() -> None:

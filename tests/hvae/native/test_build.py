@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from hvae.native import build as c_library
 from hvae.native.build import SOURCE, c_compiler, compiler_name
 
-build = c_library.library.__wrapped__  # what a fresh process does
+build = partial(c_library.library.__wrapped__, is_double=False)  # what a fresh process does
 HAS_NONE = pytest.mark.skipif(c_compiler() is None, reason="needs a C compiler, such as cc")
 
 
@@ -165,6 +167,36 @@ def test_where_the_usual_folder_takes_nothing_another_is_used_and_named(
         assert isinstance(build(), ctypes.CDLL)
     assert isinstance(build(), ctypes.CDLL)  # found there, without a word
     assert not recwarn.list
+
+
+@HAS_NONE
+def test_of_a_user_without_a_home_it_lies_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(name: str) -> Path:
+        raise RuntimeError("could not determine the home directory for '~/.cache'")
+
+    (tmp_path / "spare").mkdir()
+    monkeypatch.setattr(c_library.platformdirs, "user_cache_path", refuse)
+    with pytest.warns(UserWarning, match=r"^the cache folder takes no library \(could not determ"):
+        assert isinstance(build(), ctypes.CDLL)
+
+
+@HAS_NONE
+def test_where_the_linker_cannot_write_it_lies_elsewhere(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = c_library._run
+
+    def full(command: list[str], seconds: float) -> bytes:
+        if str(cache) in " ".join(command):
+            raise subprocess.CalledProcessError(1, command, stderr="ld: No space left\nmore")
+        return real(command, seconds)
+
+    (tmp_path / "spare").mkdir()
+    monkeypatch.setattr(c_library, "_run", full)
+    with pytest.warns(UserWarning, match=r"takes no library \(ld: No space left\): .*/spare/"):
+        assert isinstance(build(), ctypes.CDLL)
 
 
 @HAS_NONE

@@ -236,7 +236,7 @@ def test_a_record_that_may_not_be_read_is_not_called_damaged(
     assert str(refused.value) == f"{path}: cannot be read: Permission denied"
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "1" + 400 * "0"])
 def test_a_number_that_is_none_is_damage(store: Store, number: str) -> None:
     path = written(store, record())
     path.write_text(path.read_text().replace("0.1", number))
