@@ -109,7 +109,7 @@ def test_a_study_with_any_axes_and_variants_is_planned(study: str) -> None:
     assert plan["counts"]["missing"] == 24
     assert {pack["label"] for pack in plan["packs"]} == {
         f"{variant}, {data}, 4 runs"
-        for variant in ("documented, KL warm-up 0", "ELBO, KL warm-up 0", "ELBO, KL warm-up 10")
+        for variant in ("documented", "ELBO", "ELBO, warm-up")
         for data in ("digits", "MNIST")
     }
 
