@@ -22,6 +22,7 @@ from bench.ladder.documented_loop import (
     in_memory_loop,
 )
 from bench.ladder.rungs import COPY_FLOATS, SGEMM_SIDE, Gauge, Rung, Source
+from bench.throughput.tasks import ENDLESS
 from hvae.config import DataConfig, RunConfig
 from hvae.data.images import load
 from hvae.processes import Progress
@@ -70,8 +71,9 @@ def training_loop(rung: Rung, source: Source) -> Loop:
 
 def pack_loop(rung: Rung, source: Source) -> Loop:
     """The engine itself, which on cuda captures its step, or the same pack in JAX."""
-    device, sizes = torch.device(rung.device), {"depth": rung.depth, "latent": rung.latent}
-    runs = [override(run, sizes) for run in pack(rung.models, source.name)]
+    device, asked = torch.device(rung.device), {"depth": rung.depth, "latent": rung.latent}
+    asked["train.epochs"] = ENDLESS
+    runs = [override(run, asked) for run in pack(rung.models, source.name)]
     whole = load(runs[0].data, source.folder)
     if rung.engine == "jax":
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # others share the GPU

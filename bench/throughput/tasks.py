@@ -32,6 +32,8 @@ DARK = 0.8  # of the pixels of `dark_noise`
 # Of an epoch that is timed, or one batch where that is more: what an epoch does once disappears
 # beside its steps. CUDA steps are shorter, and waiting for the last of them is longer.
 EPOCH_IMAGES = {"cpu": 1024, "cuda": 8192}
+# Epochs of a training that is timed: on CUDA the next one is drawn ahead, and none after the last.
+ENDLESS = 10**6
 
 
 class Task(NamedTuple):
@@ -77,7 +79,7 @@ def engine_training(
     name: str, run: RunConfig, images: Images, device: str, batch_size: int
 ) -> Work:
     """Short epochs of a pack of one, batches laid out and noise drawn as in any other."""
-    sized = replace(run, train=replace(run.train, batch_size=batch_size))
+    sized = replace(run, train=replace(run.train, batch_size=batch_size, epochs=ENDLESS))
     count = batch_size * max(1, EPOCH_IMAGES[device] // batch_size)
     pixels = images.train[:count]
     means = torch.tensor(pixels.mean(0) / images.train_levels)
