@@ -35,6 +35,7 @@ def differences_table(comparison: Comparison, name: str) -> Table:
         [*headings, "n", *titles[:1], "Holm p", *titles[1:]],
         rows,
         [DIFFERENCES_NOTE],
+        len(headings),
     )
 
 

@@ -80,6 +80,11 @@ def counted(n: int, what: str) -> str:
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
+def tie(text: str) -> str:
+    """No line break inside `n = 5` or `1.5 ± 0.1`."""
+    return text.replace("n = ", "n\xa0=\xa0").replace(" ± ", "\xa0±\xa0")
+
+
 def count_text(value: float) -> str:
     """A mean count in a heat map: `2`, `5.5`."""
     return rounded(value, 1).removesuffix(".0")

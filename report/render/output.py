@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from hvae.records.files import overwrite, writing_under
 from hvae.text import visible
-from report.render.numbers import counted
+from report.render.numbers import counted, tie
 
 FOLDER = Path(__file__).parents[1] / "templates"
 
@@ -35,7 +35,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    found.filters["counted"] = counted
+    found.filters |= {"counted": counted, "tie": tie}
     return found
 
 

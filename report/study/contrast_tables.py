@@ -72,4 +72,5 @@ def error_table(study: Study) -> Table:
         for row in errors(study.runs, study.cell, kinds).to_dict("records")
     ]
     headings = [*titles_of(study), "metric", "n", *ERRORS.values()]
-    return table("errors", "Three errors of a mean, apart", headings, rows, [ERROR_NOTE])
+    title, places = "Three errors of a mean, apart", len(study.cell)
+    return table("errors", title, headings, rows, [ERROR_NOTE], places)

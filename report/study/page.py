@@ -75,13 +75,8 @@ def render(
 ) -> str:
     """The page as HTML, with the figures of the study and links to the files beside it."""
     held = page_inline([*pictures, *contents["grids"], *contents["ladders"]])
-    template = templates(tie=_tie, data_uri=data_uri).get_template("page.html.j2")
+    template = templates(data_uri=data_uri).get_template("page.html.j2")
     return template.render(contents, drawings=pictures, downloads=downloads, inline=held)
-
-
-def _tie(text: str) -> str:
-    """No line break inside `n = 5` or `1.5 ± 0.1`."""
-    return text.replace("n = ", "n\xa0=\xa0").replace(" ± ", "\xa0±\xa0")
 
 
 def headline_table(study: Study) -> Table:

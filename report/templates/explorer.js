@@ -14,7 +14,8 @@
   let samples = 0, before = [];  // how many were drawn; the dimensions of the pad
 
   const name = () => `z_${level + 1}`;
-  const text = value => value.toFixed(2).replace("-", "−");
+  const fixed = value => (Math.round(100 * value) / 100 + 0).toFixed(2);  // no minus before a zero
+  const text = value => fixed(value).replace("-", "−");
   const clamp = value => Math.max(-EXTENT, Math.min(EXTENT, value));
   const chosen = () => axes.map(axis => Number(axis.value));
   const say = message => {  // once: a screen reader speaks what is written again
@@ -51,7 +52,7 @@
     const percent = value => `${50 + 50 * clamp(value) / EXTENT}%`;
     const place = `dimension ${across + 1}: ${text(x)}, dimension ${up + 1}: ${text(y)}`;
     Object.assign(find("dot").style, { left: percent(x), top: percent(-y) });
-    pad.setAttribute("aria-valuenow", clamp(x).toFixed(2));
+    pad.setAttribute("aria-valuenow", fixed(clamp(x)));
     pad.setAttribute("aria-valuetext", place);
     find("place").textContent = place;
   };
@@ -95,6 +96,7 @@
     move([[across, x], [up, -place((event.clientY - box.top) / box.height)]]);
   };
   const press = event => {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
     const ways = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowDown: [1, -1], ArrowUp: [1, 1] };
     const way = ways[event.key];
     if (!way && event.key !== "Home") return;
@@ -140,7 +142,7 @@
   };
   const chooseLevel = t => {
     level = t;
-    const named = i => `${i + 1} (${kl[t][i].toFixed(1)} nats)`;
+    const named = i => `${i + 1} (${Math.max(0, kl[t][i]).toFixed(1)} nats)`;  // sampled, so noisy
     const most = [...kl[t].keys()].sort((a, b) => kl[t][b] - kl[t][a]);
     axes.forEach((axis, which) => {
       axis.replaceChildren(...kl[t].map((_, i) => new Option(named(i), i)));
@@ -163,7 +165,7 @@
   }
   for (let i = 0; i < latent; i++) {
     const label = make("label"), heading = make("span");
-    const value = make("span", { className: "value" });  // an <output> would take the label
+    const value = make("span", { className: "value", ariaHidden: "true" });  // the input says it
     const input = make("input", { type: "range", min: -EXTENT, max: EXTENT, step: 0.05 });
     input.addEventListener("input", () => move([[i, Number(input.value)]]));
     label.append(heading, value, input);

@@ -1,8 +1,9 @@
 "use strict";
 // Tables: a click on a heading sorts by each entry's data-order, else by its text, empty ones last.
 // The filter keeps rows that have every number typed, and for every other word one that starts with
-// it; after the name of a column (`depth 2`) what is typed must stand in that column. A number may
-// be typed with a hyphen for its minus, and without commas.
+// it; after the name of a column (`depth 2`) what is typed must stand in that column, unless no row
+// has it there and the name is a word of some row, too. A number may be typed with a hyphen for its
+// minus, and without commas.
 const words = text => text.toLowerCase().replace(/−/g, "-")
   .replace(/(\d),(?=\d{3}(?!\d))/g, "$1").split(/[\s(),]+/).filter(word => word);
 const fits = word => isNaN(word) ? other => other.startsWith(word) : other => other === word;
@@ -18,13 +19,15 @@ function conditions(typed, titles, rows) {
   const found = [];
   for (let i = 0; i < typed.length; i++) {
     const ends = titles.map(title => named(title, typed, i)), next = Math.max(...ends);
-    if (next > i && next < typed.length) {
-      const word = typed[i = next], column = ends.indexOf(next);
-      found.push(row => has([row.cells[column]], word));
-    } else if (next > i && !rows.some(row => has([...row.cells], typed[i]))) {
+    const word = typed[i], column = ends.indexOf(next), isName = next > i;
+    const holds = row => has([row.cells[column]], typed[next]);
+    const isSaid = isName && rows.some(row => has([...row.cells], word));
+    if (isName && next < typed.length && (!isSaid || rows.some(holds))) {
+      found.push(holds);
+      i = next;
+    } else if (isName && !isSaid) {
       break;  // a column alone: what it should hold is still to be typed
     } else {
-      const word = typed[i];
       found.push(row => has([...row.cells], word));
     }
   }
@@ -49,7 +52,7 @@ for (const sheet of document.querySelectorAll(".sheet")) {
       const order = (a, b) => {
         const x = key(a, column), y = key(b, column);
         if (x === "" || y === "") return (x === "") - (y === "");
-        return sign * (isNaN(x) || isNaN(y) ? x.localeCompare(y) : x - y);
+        return sign * (isNaN(x) || isNaN(y) ? x.localeCompare(y, undefined, {numeric: true}) : x - y);
       };
       body.append(...[...body.rows].sort(order));
     });
@@ -66,6 +69,11 @@ for (const sheet of document.querySelectorAll(".sheet")) {
     said.textContent = typed.length ? `${kept} of ${body.rows.length} rows` : "";
   });
 }
+
+// On paper bold needs its note.
+addEventListener("beforeprint", () => {
+  for (const notes of document.querySelectorAll("section > .sheet > .notes")) notes.open = true;
+});
 
 // The columns that name a row stay in sight, as far as they leave a third of the width to others.
 for (const table of document.querySelectorAll("table")) {

@@ -113,6 +113,15 @@ def test_the_pad_listens_to_keys(explorer: Browser) -> None:
     assert picture(explorer) == before
 
 
+def test_no_zero_has_a_minus_and_keys_with_a_modifier_are_the_browsers(explorer: Browser) -> None:
+    pad = find(explorer, "pad")
+    pad.send_keys(Keys.ARROW_LEFT, Keys.ARROW_RIGHT)  # −1.5e-9, in float32
+    assert pad.get_attribute("aria-valuetext") == "dimension 1: 0.00, dimension 2: 0.00"
+    assert pad.get_attribute("aria-valuenow") == "0.00"
+    pad.send_keys(Keys.CONTROL, Keys.ARROW_RIGHT, Keys.NULL)
+    assert pad.get_attribute("aria-valuenow") == "0.00"
+
+
 @pytest.fixture
 def counting(browser: Browser, make: Make) -> Iterator[Browser]:
     """The documented page, open, its calls of `hvae.decode` counted."""

@@ -49,6 +49,7 @@ const column = heads.indexOf(arguments[0]);
 return [...document.querySelectorAll("#cells tbody tr")]
   .map(row => row.cells[column].dataset.order);
 """
+PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 VISIBLE = "return document.querySelectorAll(arguments[0] + ' tbody tr:not([hidden])').length"
 
 
@@ -180,6 +181,23 @@ def test_a_number_is_found_as_it_is_typed_on_a_keyboard(browser: Browser, page: 
         field.send_keys(text.split()[0].replace("−", "-").replace(",", ""))
         assert browser.js(VISIBLE, "#cells") > 0, text
         field.clear()
+
+
+def test_a_variant_that_begins_like_a_column_is_found_and_texts_sort_by_their_numbers(
+    browser: Browser,
+) -> None:
+    browser.open(PUBLISHED / "levels/report/index.html")
+    field = browser.driver.find_element(By.CSS_SELECTOR, ".sheet:has(#cells) input")
+    for typed, count in {"ELBO depth 2": 1, "elbo": 4, "joint KL depth 2": 1, "depth 2": 6}.items():
+        field.clear()
+        field.send_keys(typed)
+        assert browser.js(VISIBLE, "#cells") == count, typed
+    browser.open(PUBLISHED / "standard/report/index.html")
+    browser.js("document.querySelector('#contrasts th button').click()")
+    cells = "document.querySelectorAll('#contrasts tbody td:first-child')"
+    order = list(dict.fromkeys(browser.js(f"return [...{cells}].map(cell => cell.textContent)")))
+    sizes = [name for name in order if name.startswith("latent size")]
+    assert sizes == [f"latent size {step}" for step in ("2 → 5", "5 → 10", "10 → 20", "20 → 50")]
 
 
 def test_a_table_of_one_row_has_no_filter(browser: Browser, page: Path) -> None:

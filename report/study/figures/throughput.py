@@ -87,7 +87,8 @@ def throughput_table(study: Study) -> Table:
         rows.append([*left, *own.get(measurement, NO_RATE), *best.get(measurement, NO_RATE)])
     rates = ("batch", "images/s (quartiles)", "best batch", "images/s there (quartiles)")
     headings = [*titles_of(study), "task", "engine", "machine", *rates]
-    return table("throughput", "Throughput of every cell", headings, rows, [TABLE_NOTE])
+    title, places = "Throughput of every cell", len(study.cell)
+    return table("throughput", title, headings, rows, [TABLE_NOTE], places)
 
 
 def _measured(study: Study) -> pd.DataFrame:
