@@ -36,6 +36,7 @@ from hvae.closed_form import run_parameters
 from hvae.records.standings import refuse_damaged, to_run
 from hvae.records.store import Store
 from hvae.settings import digest
+from report.render.numbers import counted
 
 
 @click.command()
@@ -105,7 +106,7 @@ def study_lines(study: Study) -> list[str]:
     parts = [
         variants and f"variants {variants}",
         *swept,
-        f"{study.seeds} seed{'s' * (study.seeds > 1)}",
+        counted(study.seeds, "seed"),
         common,
     ]
     return [

@@ -199,8 +199,8 @@ def _train(
     missing = (launch.located(s.run) for s in standings if s.digest in todo)
     found_here = conditions(missing, launch, place)
     asked = list(map(launch.located, runs(study)))
-    size = packing(device, len(standings), place.workers)
-    cut = packs(study.name, asked, todo, size, variant_of(study))
+    chosen = packing(device, len(standings), place.workers)
+    cut = packs(study.name, asked, todo, chosen, variant_of(study))
     if device == "cpu" and (line := place.ask(too_large, cut)):
         raise ValueError(line)
     say_what_lacks_memory(cut, place.workers, launch.executor, device)
