@@ -68,7 +68,8 @@ NARROWING: tuple[Callable[[Command], Command], ...] = (
         "variants",
         multiple=True,
         metavar="NAME",
-        help="Variant of the study; repeat for several.  [default: all]",
+        help="Variant of the study; repeat for several, the study's first of which is the "
+        "reference.  [default: all]",
     ),
     click.option(
         "--vary",
