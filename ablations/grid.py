@@ -12,6 +12,7 @@ from hvae.native.bindings import uncompiled
 from hvae.native.build import c_compiler
 from hvae.settings import axis_names, describe, digest, override, pack_order, setting, shared, value
 from report.data.design import Design
+from report.render.numbers import counted
 
 # Runs of a pack at most. CPU: more gain nothing once the operators outweigh their dispatch, and the
 # state of ten (28 MB at 784-100-20) still fits a last-level cache. CUDA: enough to fill the device.
@@ -61,7 +62,7 @@ class Pack:
     @property
     def label(self) -> str:
         """For progress lines: what the members have in common, and how many they are."""
-        members = f"{len(self.runs)} run" + ("s" if len(self.runs) > 1 else "")
+        members = counted(len(self.runs), "run")
         return f"{self.common}, {members}" if self.common else members
 
     @property

@@ -152,8 +152,9 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
         )
         first = last + 1
     members = sum(len(pack["runs"]) for pack in packs)
-    end = f"to train: {members} runs in {len(packs)} packs, {_gflop(plan['gflop'])}"
-    wall = f"about {_duration(plan['seconds'])} on {plan['workers']} workers"
+    trained = f"{counted(members, 'run')} in {counted(len(packs), 'pack')}"
+    end = f"to train: {trained}, {_gflop(plan['gflop'])}"
+    wall = f"about {_duration(plan['seconds'])} on {counted(plan['workers'], 'worker')}"
     idle = max(0, plan["workers"] - len(packs)) if packs else 0
     return [*lines, f"{end}; with evaluation {wall}" + (f", {idle} of them idle" if idle else "")]
 

@@ -47,6 +47,7 @@ from hvae.records.standings import (
 )
 from hvae.records.store import Store
 from hvae.validation import require_choice
+from report.render.numbers import counted
 
 MOST_WORKERS = 10_000
 
@@ -180,10 +181,11 @@ def _say_what_never_comes(trains: Sequence[TrainConfig]) -> None:
 def _say_what_stays(standings: Sequence[Standing], launch: Launch) -> None:
     stale = [standing for standing in standings if standing.state == "stale"]
     if stale and not launch.redo_stale:
-        say(f"{len(stale)} records are stale and stay; --redo-stale redoes them")
+        say(f"not redone: {counted(len(stale), 'stale record')}; --redo-stale does it")
     again = without_weights(standings)
     if again and launch.keeps_weights:
-        say(f"{len(again)} recorded runs have no weights: trained again, their records stay")
+        runs = counted(len(again), "recorded run")
+        say(f"trained again for want of weights: {runs}; no record changes")
 
 
 def _train(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from ablations.grid import Pack
 from ablations.terminal import printable
 from hvae.records.store import Record
+from report.render.numbers import counted
 
 YARDSTICK = "scoreboard_nll_nats"  # the one number that BCE and MSE models may be ranked by
 BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
@@ -50,7 +51,7 @@ class Display:
         # None: where stderr is no terminal.
         self.bar = tqdm(total=1.0, bar_format=BAR, file=sys.stderr, disable=None)
         before = ", after the throughput of each cell" if is_timed else ""
-        self._show(f"{study}: {len(self.shares)} packs to train{before}")
+        self._show(f"{study}: {counted(len(self.shares), 'pack')} to train{before}")
 
     def advance(self, pack: Pack, done: int, total: int) -> None:
         """A pack has come so far."""
@@ -70,11 +71,11 @@ class Display:
         nats = _nats(record)
         value = record.status if math.isnan(nats) else f"{nats:.2f} nats{_certificate(record)}"
         best = self.best_text + (f" ({self.best_label})" if self.best_label else "")
-        run = f"{self.counted}: {self.labels[record.digest]}: {value}"
+        run = f"{self.recorded_text}: {self.labels[record.digest]}: {value}"
         self._show(f"{run}; {best}; {self.left_text}")
 
     @property
-    def counted(self) -> str:
+    def recorded_text(self) -> str:
         """The study, and how many of its runs are recorded."""
         return f"{self.study} {self.recorded}/{len(self.labels)}"
 
@@ -109,7 +110,7 @@ class Display:
         if self.bar.disable and line:
             say(line)
         self.bar.n = self.fraction
-        self.bar.set_description_str(f"{self.counted} runs", refresh=False)
+        self.bar.set_description_str(f"{self.recorded_text} runs", refresh=False)
         # Short, so that 80 columns leave room for the bar.
         self.bar.set_postfix_str(f"{self.left_text}, {self.best_text}")
 

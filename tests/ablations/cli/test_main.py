@@ -197,7 +197,7 @@ def test_plan_counts_the_flops_of_all_epochs_of_every_pack() -> None:
 )
 def test_plan_says_long_times_in_minutes_and_hours(seconds: float, told: str) -> None:
     (line,) = plan_lines({"packs": [], "gflop": 0.0, "seconds": seconds, "workers": 1})
-    assert line.endswith(f"; with evaluation about {told} on 1 workers")
+    assert line.endswith(f"; with evaluation about {told} on 1 worker")
 
 
 def test_run_records_what_is_missing_and_prints_the_report(
@@ -235,7 +235,7 @@ def test_weights_are_kept_where_asked_and_a_recorded_run_without_is_trained_agai
     assert not [name for name in records if store.weights_path(name).exists()]
 
     result = run_small(tmp_path, "--no-report", "--keep-weights")
-    assert "2 recorded runs have no weights: trained again, their records stay" in result.stderr
+    assert "trained again for want of weights: 2 recorded runs; no record changes" in result.stderr
     assert len(trainer.seen) == 4
     assert all(store.weights_path(name).exists() for name in records)
     assert {name: store.path(name).read_bytes() for name in store.finished()} == records
@@ -301,7 +301,7 @@ def test_stale_records_stay_unless_redone(tmp_path: Path, trainer: StandIn) -> N
     run_small(tmp_path, "--no-report")
     trainer.make_record = real
     result = run_small(tmp_path, "--no-report")
-    assert "2 records are stale and stay; --redo-stale redoes them" in result.stderr
+    assert "not redone: 2 stale records; --redo-stale does it" in result.stderr
     assert (result.exit_code, len(trainer.seen)) == (0, 2)
     here = ("quick", *SMALL, "--results", str(tmp_path))
     assert "2 stale" in call("status", *here).stdout
@@ -319,7 +319,7 @@ def test_weights_of_stale_records_are_kept_only_with_the_records_redone(
     run_small(tmp_path, "--no-report")
     trainer.make_record = real
     result = run_small(tmp_path, "--no-report", "--keep-weights")
-    assert "2 records are stale and stay; --redo-stale redoes them" in result.stderr
+    assert "not redone: 2 stale records; --redo-stale does it" in result.stderr
     run_small(tmp_path, "--no-report", "--keep-weights", "--redo-stale")
     store = Store(tmp_path / "quick")
     assert all(store.weights_path(digest(run)).exists() for run in RUNS)

@@ -160,7 +160,7 @@ def test_other_sources_measure_again_but_train_again_only_where_asked(
         monkeypatch.setattr(f"{module}.sources_sha256", lambda: "others")
     result = call(tmp_path, *OPTIONS)
     assert result.exit_code == 0
-    assert "1 records are stale and stay; --redo-stale redoes them" in result.stderr
+    assert "not redone: 1 stale record; --redo-stale does it" in result.stderr
     assert (len(trained), len(measured)) == (1, 2)
     call(tmp_path, *OPTIONS, "--redo-stale")
     assert len(trained) == 2

@@ -45,7 +45,7 @@ def test_the_best_is_the_lowest_on_the_scoreboard_and_counts_what_was_there(
     found.add(make_record(fourth, nll=None))
     assert found.best_text == "best 70.00 nats, 1 diverged"
     assert found.best_label == LABELS[digest(second)]
-    assert found.counted == "quick 4/32"
+    assert found.recorded_text == "quick 4/32"
 
 
 def test_without_a_result_there_is_no_best(make_record: MakeRecord) -> None:
