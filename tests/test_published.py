@@ -206,7 +206,7 @@ def test_the_list_of_studies_says_how_far_published_numbers_are() -> None:
     above = f"{one.difference:.0f} and {two.difference:.0f} nats above them"
     said(
         f"reach {reached[0]} nats with one level and {reached[1]} with two in 3,280 epochs; "
-        f"after 10 epochs the study `literature` (one seed) stands {above}",
+        f"after 10 epochs the study `literature` (three seeds) stands {above}",
         page="results/README.md",
     )
 
