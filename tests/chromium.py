@@ -52,7 +52,9 @@ class Browser:
         return [f"{v['id']}: {node['html'][:120]}" for v in found for node in v["nodes"]]
 
     def pages_on_paper(self) -> int:
-        """How many A4 pages the page is printed on."""
+        """How many A4 pages the page is printed on, once it is drawn: a busy machine is slow to."""
+        drawn = "requestAnimationFrame(() => requestAnimationFrame(() => arguments[0]()))"
+        self.driver.execute_async_script(drawn)
         paper = {"paperWidth": 8.27, "paperHeight": 11.7}
         printed = self.driver.execute_cdp_cmd("Page.printToPDF", paper)
         return len(re.findall(rb"/Type\s*/Page\b", base64.b64decode(printed["data"])))
