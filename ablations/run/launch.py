@@ -179,13 +179,11 @@ def _say_what_never_comes(trains: Sequence[TrainConfig]) -> None:
 
 
 def _say_what_stays(standings: Sequence[Standing], launch: Launch) -> None:
-    stale = [standing for standing in standings if standing.state == "stale"]
+    stale, n = count(standings)["stale"], len(without_weights(standings))
     if stale and not launch.redo_stale:
-        say(f"not redone: {counted(len(stale), 'stale record')}; --redo-stale does it")
-    again = without_weights(standings)
-    if again and launch.keeps_weights:
-        runs = counted(len(again), "recorded run")
-        say(f"trained again for want of weights: {runs}; no record changes")
+        say(f"not redone: {counted(stale, 'stale record')}; --redo-stale does it")
+    if n and launch.keeps_weights:
+        say(f"trained again for want of weights: {counted(n, 'recorded run')}; no record changes")
 
 
 def _train(
