@@ -110,7 +110,7 @@ def study_lines(study: Study) -> list[str]:
         common,
     ]
     return [
-        f"{study.name}: {len(study.cells) * study.seeds} runs, {cost_text}",
+        f"{study.name}: {counted(len(study.cells) * study.seeds, 'run')}, {cost_text}",
         f"    {study.question}",
         f"    {'; '.join(filter(None, parts))}",
     ]

@@ -15,6 +15,7 @@ from ablations.terminal import printable
 from hvae.config import as_dict
 from hvae.records.standings import UNTRUSTED, Standing, count
 from hvae.records.store import Store
+from report.render.numbers import counted
 
 
 @click.command()
@@ -61,7 +62,8 @@ def summary_dict(study: Study, store: Store, standings: Sequence[Standing]) -> d
 def summary_line(document: dict[str, Any]) -> str:
     """What `summary_dict` holds, in a line."""
     counts = document["counts"]
-    counted = ", ".join(f"{n} {state}" for state, n in counts.items())
+    states = ", ".join(f"{n} {state}" for state, n in counts.items())
+    asked = counted(sum(counts.values()), "run")
     folder = printable(document["results"])
     others = f"; others recorded: {document['unasked']}" if document["unasked"] else ""
-    return f"{document['study']}: {sum(counts.values())} runs in {folder}: {counted}{others}"
+    return f"{document['study']}: {asked} in {folder}: {states}{others}"

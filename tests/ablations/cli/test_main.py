@@ -357,7 +357,7 @@ def test_a_study_of_a_file_is_named_by_the_file_until_its_copy_is_there(
         Path("mine.toml").write_bytes(other)
         assert "differs" not in call("status", "mine").stderr
     assert call("status", "mine", "--epochs", "7").stdout.startswith(
-        "mine: 1 runs in results/mine: 0 done, 0 diverged, 1 missing, 0 failed, 0 stale, "
+        "mine: 1 run in results/mine: 0 done, 0 diverged, 1 missing, 0 failed, 0 stale, "
         "0 damaged, 0 unreadable; others recorded: 1\n"
     )
     assert "allowed: family, levels, literature, mine, objective" in call("status", "x").stderr
