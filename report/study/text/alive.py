@@ -5,11 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scipy import special
+
 from hvae.settings import axis_names, describe, digest, setting, value
 from report.data.contrasts import LEVELS
 from report.data.factors import words
 from report.data.frames import Study, count_alive
-from report.data.statistics import FEWEST_SEEDS, groups
+from report.data.statistics import FEWEST_SEEDS, SIGNIFICANCE, groups
 
 
 @dataclass(frozen=True)
@@ -23,13 +25,16 @@ class Top:
 
     @property
     def lives(self) -> bool:
-        """Whether it is alive in any of its runs."""
-        return self.alive > 0
+        """Whether it is alive in most of its runs."""
+        return 2 * self.alive > self.runs
 
     @property
     def is_certain(self) -> bool:
-        """Whether all of enough seeds agree."""
-        return self.runs >= FEWEST_SEEDS and self.alive in (0, self.runs)
+        """Whether all of enough seeds agree, or more of them than a coin would make agree: by the
+        exact two-sided sign test 9 of 10, not 8."""
+        others = min(self.alive, self.runs - self.alive)
+        is_told = 2 * special.bdtr(others, self.runs, 0.5) <= SIGNIFICANCE
+        return self.runs >= FEWEST_SEEDS and (others == 0 or bool(is_told))
 
 
 def aliveness(study: Study) -> tuple[str, ...]:
@@ -119,8 +124,17 @@ def _said(level: int, deciding: Sequence[str], tops: Sequence[Top], is_part: boo
     subject = f"level {level} of {level}"
     first = f"where nothing else is changed, {subject}" if is_part else subject
     together = "" if len(deciding) == 1 else " These settings change together in this study."
-    told = f"lives in every seed with {living} and dies with {dead}{whatever}"
+    lives = _in_most([top for top in tops if top.lives]) or " in every seed"
+    dies = _in_most([top for top in tops if not top.lives])
+    told = f"lives{lives} with {living} and dies{dies} with {dead}{whatever}"
     return f"{first.capitalize()} {told}.{together}"
+
+
+def _in_most(tops: Sequence[Top]) -> str:
+    """` in 19 of 20 runs`; empty where every one of them agrees."""
+    agree = sum(top.alive if top.lives else top.runs - top.alive for top in tops)
+    runs = sum(top.runs for top in tops)
+    return "" if agree == runs else f" in {agree} of {runs} runs"
 
 
 def _is_crossed(name: str, tops: Sequence[Top]) -> bool:
