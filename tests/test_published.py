@@ -191,7 +191,9 @@ def test_the_reproduction_is_a_run_of_the_documented_grid_too() -> None:
 
 def test_the_list_of_studies_says_how_long_the_documented_grid_took() -> None:
     spent = loaded("standard").runs[["train_seconds", "evaluate_seconds"]].sum() / 60
-    took = f"took {spent.sum():.0f} minutes of one, {spent['train_seconds']:.0f} of them training"
+    took = (
+        f"took {spent.sum():.0f} minutes of one core, {spent['train_seconds']:.0f} of them training"
+    )
     said(took, page="results/README.md")
 
 
