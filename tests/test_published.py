@@ -17,7 +17,7 @@ from ablations.cli.main import main
 from ablations.cli.options.study import takes_study
 from ablations.grid import design, runs
 from hvae.records.standings import survey
-from report.data.frames import Study, load
+from report.data.frames import Study, is_alive, load
 from report.data.metrics import ALIVE_NATS
 from report.machine.gate_trials import trials_row
 from report.reproduction.page import write_reproduction
@@ -119,7 +119,6 @@ def test_readme_says_of_the_levels_what_their_records_say() -> None:
         texts = dict(zip(table.headings, (entry.text for entry in row), strict=True))
         rows[texts["depth"], texts["level"], texts["variant"]] = texts
     told = ["alive", "KL (nats)", "gain of levels t to T (nats)"]
-    elbo = rows["4", "4", "ELBO"]["alive"]
     for variant in dict.fromkeys(variant for *_, variant in rows):
         third, fourth = (rows[top, top, variant] for top in "34")
         columns = [variant, *(third[name] for name in told), nlls[3, variant]]
@@ -130,12 +129,13 @@ def test_readme_says_of_the_levels_what_their_records_say() -> None:
     said(
         f"Under the ELBO a living third level adds {float(gain):.1f} nats, a fourth under a tenth."
     )
-    third = of(levels.levels, depth=3, level=3, variant="β = 1").query(f"kl_nats >= {ALIVE_NATS}")
-    ((nats, units, adds),) = third[["kl_nats", "active_units", "gain_nats"]].to_numpy()
+    kept = of(levels.levels[is_alive(levels.levels)], depth=3, level=3, variant="β = 1")
+    ((nats, units, adds),) = kept[["kl_nats", "active_units", "gain_nats"]].to_numpy()
     said(f"keeps one unit of level 3, of {nats:.2f} nats; it adds nothing.")
     assert units == 1
     assert adds < 0
     warm = rows["4", "3", "warm-up"]["alive"].replace("of", "seeds of")
+    elbo = rows["4", "4", "ELBO"]["alive"]
     said(f"warm-up (level 3, in {warm}) keep them just alive", f"level 4 in {elbo}]")
     means = {place: float(text.partition(" ")[0]) for place, text in nlls.items()}
     (costs,) = {f"{means[depth, 'β = 1'] - means[depth, 'ELBO']:.1f}" for depth in (3, 4)}
@@ -179,16 +179,12 @@ def test_readme_says_of_the_documented_grid_what_its_records_say() -> None:
     assert levels[levels["level"] > 2]["is_dead"].all()
     second = of(levels, level=2, loss="mse").groupby("latent", observed=True)["is_dead"].all()
     assert list(second.index[second]) == [10, 20, 50]
-    means = runs_of(study, "scoreboard_nll_nats").unstack("loss")
+    cell = ["depth", "latent", "loss"]
+    means = study.runs.groupby(cell, observed=True)["scoreboard_nll_nats"].mean().unstack("loss")
     costs = (means["mse"] - means["bce"]).sort_values()
     (least, *_, most) = (f"{nats:.0f}" for nats in costs)
     places = [f"(depth {depth}, latent size {latent})" for depth, latent in costs.index]
     said(f"MSE costs from {least} nats {places[0]} to {most} {places[-1]}.")
-
-
-def runs_of(study: Study, metric: str) -> "pd.Series[float]":
-    """Its mean over the seeds of a cell."""
-    return study.runs.groupby(["depth", "latent", "loss"], observed=True)[metric].mean()
 
 
 def of(frame: pd.DataFrame, **settings: Any) -> pd.DataFrame:

@@ -92,6 +92,12 @@ def paired(differences: Any) -> Estimate:
     return Estimate(n, mean, sd, _p_value(n, mean, sd), math.nan)
 
 
+def sign_p(agreeing: int, n: int) -> float:
+    """The p of a coin that makes so many of n agree, or more: the exact two-sided sign test of the
+    larger side."""
+    return min(1.0, 2 * float(special.bdtr(n - agreeing, n, 0.5)))
+
+
 def _p_value(n: int, mean: float, sd: float) -> float:
     if n < 2:
         return math.nan

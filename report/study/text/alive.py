@@ -5,13 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy import special
-
 from hvae.settings import axis_names, describe, digest, setting, value
 from report.data.contrasts import LEVELS
 from report.data.factors import words
 from report.data.frames import Study, count_alive
-from report.data.statistics import FEWEST_SEEDS, SIGNIFICANCE, groups
+from report.data.statistics import FEWEST_SEEDS, SIGNIFICANCE, groups, sign_p
 
 
 @dataclass(frozen=True)
@@ -29,12 +27,16 @@ class Top:
         return 2 * self.alive > self.runs
 
     @property
+    def agreeing(self) -> int:
+        """In how many of its runs it is what it is in most."""
+        return max(self.alive, self.runs - self.alive)
+
+    @property
     def is_certain(self) -> bool:
         """Whether all of enough seeds agree, or more of them than a coin would make agree: by the
-        exact two-sided sign test 9 of 10, not 8."""
-        others = min(self.alive, self.runs - self.alive)
-        is_told = 2 * special.bdtr(others, self.runs, 0.5) <= SIGNIFICANCE
-        return self.runs >= FEWEST_SEEDS and (others == 0 or bool(is_told))
+        sign test 9 of 10, not 8."""
+        told = self.agreeing == self.runs or sign_p(self.agreeing, self.runs) <= SIGNIFICANCE
+        return self.runs >= FEWEST_SEEDS and told
 
 
 def aliveness(study: Study) -> tuple[str, ...]:
@@ -132,8 +134,7 @@ def _said(level: int, deciding: Sequence[str], tops: Sequence[Top], is_part: boo
 
 def _in_most(tops: Sequence[Top]) -> str:
     """` in 19 of 20 runs`; empty where every one of them agrees."""
-    agree = sum(top.alive if top.lives else top.runs - top.alive for top in tops)
-    runs = sum(top.runs for top in tops)
+    agree, runs = sum(top.agreeing for top in tops), sum(top.runs for top in tops)
     return "" if agree == runs else f" in {agree} of {runs} runs"
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from report.data.statistics import errors, estimate, not_worse, paired, summary
+from report.data.statistics import errors, estimate, not_worse, paired, sign_p, summary
 
 ERRORS = {"elbo_nats": ("elbo_standard_error_nats", "elbo_test_set_error_nats")}
 
@@ -165,6 +165,11 @@ def test_the_three_errors_are_kept_apart() -> None:
     assert row["seed_error"] == pytest.approx(1 / math.sqrt(3))
     assert row["monte_carlo_error"] == pytest.approx(math.sqrt(0.35 / 3))  # all share the draws
     assert row["test_set_error"] == pytest.approx(0.4)  # more seeds do not shrink it
+
+
+@pytest.mark.parametrize(("agreeing", "n"), [(9, 10), (8, 10), (3, 3), (5, 10)])
+def test_the_sign_test_is_the_exact_two_sided_one(agreeing: int, n: int) -> None:
+    assert sign_p(agreeing, n) == pytest.approx(stats.binomtest(agreeing, n).pvalue)
 
 
 def test_no_runs_give_empty_tables_with_their_columns() -> None:
